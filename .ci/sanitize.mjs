@@ -1,0 +1,49 @@
+// Runs `bun test` on a core built with a sanitizer: `node .ci/sanitize.mjs asan|tsan [arguments]`.
+//
+// Bun itself is not instrumented, so the runtime is preloaded. Reports go to files as well, because a
+// child process that a test starts may keep its stderr to itself. Bun ends without atexit, so leaks
+// are looked for by test/leaks.ts after the last test, and judged here: only those of our own library.
+
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { buildWithClang, runtimeLibrary, sanitizerEnvironment } from "./clang.mjs";
+import { setup } from "./setup.mjs";
+import { bun, jobEnvironment, main, root, run, Trouble } from "./tools.mjs";
+
+main(async () => {
+  const [kind, ...args] = process.argv.slice(2);
+  if (kind !== "asan" && kind !== "tsan") throw new Trouble("say asan or tsan");
+  setup();
+  const { library } = await buildWithClang(kind);
+  const reports = join(root, "build", kind, "reports");
+  rmSync(reports, { recursive: true, force: true });
+  mkdirSync(reports, { recursive: true });
+
+  const runtime = runtimeLibrary(kind);
+  const environment = sanitizerEnvironment(join(reports, "report"));
+  const code = run(bun(), ["test", "--preload", "./test/leaks.ts", ...args], {
+    stdio: "inherit",
+    env: {
+      ...jobEnvironment(),
+      COPSE_LIB: library,
+      COPSE_SANITIZER: kind,
+      COPSE_SANITIZER_RUNTIME: runtime,
+      LD_PRELOAD: runtime,
+      ...environment,
+      // With the module in each line, so that a leak can be told to be ours.
+      ASAN_OPTIONS: `leak_check_at_exit=0:stack_trace_format='    #%n %F %S (%m)':${environment.ASAN_OPTIONS}`,
+    },
+  });
+  const serious = readdirSync(reports)
+    .flatMap((name) => recordsOf(readFileSync(join(reports, name), "utf8")))
+    .filter((record) => !/leak of/.test(record) || record.includes("libcopse.so"));
+  if (serious.length === 0) return code;
+  process.stdout.write(`${serious.join("\n")}\n${serious.length} sanitizer reports\n`);
+  return code || 1;
+});
+
+/** A leak report holds one record per leak, of which Bun's own are not our business. */
+function recordsOf(text) {
+  const leaks = text.match(/^(Direct|Indirect) leak of[^]*?(?=\n\n|$(?![^]))/gm);
+  return leaks ?? (/ERROR|WARNING|runtime error/.test(text) ? [text] : []);
+}

@@ -1,0 +1,83 @@
+// pool: the threads of a runtime and the jobs they do. Two kinds of worker share one lock and one set of
+// groups: I/O workers (many, they wait) and CPU workers (one a core, they compute).
+//
+// A group holds the jobs of one task. Rules:
+//   - A job never waits for a job and never for JavaScript. "When all are done" is the group's `then`, called
+//     on a worker when the last job ended; it may add jobs, and is called again when those ended.
+//   - Within a group, leaves run before branches, and newest before oldest in each, which bounds what is in
+//     flight: a directory's files are read before the next directory is entered.
+//   - Groups take turns, job by job, so that a large task does not starve a small one. Three priorities; every
+//     eighth job comes from a lower lane.
+//   - A parked group gives no jobs until it is unparked; what runs goes on to its end.
+//   - Threads start when there is work and nobody idle, and end after IDLE seconds without work, so that a
+//     runtime nobody uses costs no thread.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <stdatomic.h>
+#include "engine/thread.h"
+
+enum job_place : uint8_t {
+  JOB_LEAF = 0,    // I/O pool, first
+  JOB_BRANCH = 1,  // I/O pool, when no leaf is left
+  JOB_COMPUTE = 2, // CPU pool
+  JOB_PLACES = 3,
+};
+
+struct pool;
+struct group;
+struct worker;
+
+struct job {
+  struct job *next;
+  void (*run)(struct job *job, struct worker *worker);  // owns the job: frees it or lets its owner do so
+  struct group *group;                                  // set by group_run
+};
+
+// What a job may use while it runs. Slabs belong to the worker and are charged to the memory budget; a job
+// must leave nothing in them.
+struct worker {
+  struct pool *pool;
+  uint32_t index;
+  bool cpu;
+  uint8_t *slab[2];   // WORKER_SLAB bytes each, page-aligned; nullptr until worker_slabs made them
+  uint8_t *scratch;   // grows by worker_scratch, for paths
+  size_t scratch_size;
+};
+constexpr size_t WORKER_SLAB = 256 * 1024;
+
+// Both slabs are there after true. False: out of memory.
+[[nodiscard]] bool worker_slabs(struct worker *worker);
+// At least `size` bytes whose content survives growing. nullptr: out of memory.
+[[nodiscard]] uint8_t *worker_scratch(struct worker *worker, size_t size);
+
+struct group {
+  struct pool *pool;
+  struct job *jobs[JOB_PLACES];   // newest first; guarded by the pool's lock, as all below
+  struct group *next_ready[2], *previous_ready[2];  // its place in the lane of each kind of worker
+  bool ready[2];
+  bool parked;
+  uint8_t priority;               // 0 high, 1 normal, 2 low
+  uint32_t running, running_max;  // of both kinds; max 0: no cap
+  uint64_t pending;               // jobs submitted and not ended, plus holds
+  void (*then)(struct group *group, struct worker *worker);
+};
+
+struct pool_options {
+  uint32_t io_workers, cpu_workers;
+  uint32_t cores;
+};
+
+struct buffers;
+int32_t pool_begin(struct pool **out, const struct pool_options *options, struct buffers *buffers);
+// Waits until every worker is gone. No group may have jobs left.
+void pool_end(struct pool *pool);
+void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers, uint64_t *steps);
+bool pool_is_idle(struct pool *pool);  // a hint: some I/O worker has nothing to do, or could be started
+
+// `then` runs when pending falls to zero, which cannot happen before the first group_run.
+void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,
+                 void (*then)(struct group *, struct worker *));
+void group_run(struct group *group, enum job_place place, struct job *job);
+void group_park(struct group *group);
+void group_unpark(struct group *group);

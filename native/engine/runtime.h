@@ -1,0 +1,55 @@
+// runtime: the thing that owns threads, buffers, timers, the wake channel and the list of tasks with events.
+// Two runtimes in one process share nothing.
+#pragma once
+#include "base/fault.h"
+#include "engine/buffer.h"
+#include "engine/io.h"
+#include "engine/pool.h"
+#include "engine/task.h"
+#include "engine/timer.h"
+#include "engine/wake.h"
+
+// Something a store keeps for as long as the runtime lives (the trees of memory:). Found by its key's address.
+struct attachment {
+  struct attachment *next;
+  const void *key;
+  void (*free)(struct attachment *attachment);
+};
+
+struct runtime {
+  uint64_t id;
+  struct pool *pool;
+  struct buffers buffers;
+  struct timers *timers;
+  struct wake wake;
+  const struct io_ops *io;
+  uint32_t cores, io_workers, cpu_workers, connections, backend;  // backend: enum copse_io, never AUTO
+  _Atomic uint64_t started, done, failed, cancelled, running, queued, wakes, bytes_read, bytes_written;
+
+  mutex lock;              // guards the lists below; never taken while holding a task's lock
+  struct task *all;        // every task that is not freed
+  struct task *ready, *ready_last;
+  bool raised;             // the wake fd was written and the list has not been emptied since
+  uint32_t tasks;
+  condition tasks_gone;
+  struct attachment *attachments;
+};
+
+// `options` is a record of enum copse_option that record_check passed. Bad values: ARGUMENT naming the option.
+int32_t runtime_open(struct runtime **out, span options, struct fault *fault);
+void runtime_close(struct runtime *runtime);  // cancels all, waits until every task is gone, frees
+
+// The task has (more) events: puts it on the ready list and raises the fd when the flag was clear.
+// Waited tasks wake their own waiter instead and never come here.
+void runtime_ready(struct runtime *runtime, struct task *task);
+int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity);
+int32_t runtime_cancel(struct runtime *runtime, uint32_t token);
+void runtime_stats(struct runtime *runtime, copse_stats *out);
+void runtime_add(struct runtime *runtime, struct task *task);     // onto `all`
+void runtime_forget(struct runtime *runtime, struct task *task);  // off every list, when freed
+
+// The attachment of that key, made by `make` when there is none yet (nullptr: out of memory).
+struct attachment *runtime_attachment(struct runtime *runtime, const void *key,
+                                      struct attachment *(*make)(struct runtime *runtime));
+
+uint32_t system_cores(void);  // the smaller of online cores and the cgroup's quota, at least 1

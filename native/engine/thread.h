@@ -1,0 +1,29 @@
+// thread: the few things we want of pthreads, with errors that cannot be ignored taken out. A mutex or
+// condition that cannot be made is a broken system: we stop there.
+#pragma once
+#include <pthread.h>
+#include <stdint.h>
+
+typedef pthread_mutex_t mutex;
+typedef pthread_cond_t condition;  // waits on CLOCK_MONOTONIC
+
+void mutex_begin(mutex *lock);
+void mutex_end(mutex *lock);
+static inline void mutex_lock(mutex *lock) { pthread_mutex_lock(lock); }
+static inline void mutex_unlock(mutex *lock) { pthread_mutex_unlock(lock); }
+
+void condition_begin(condition *condition);
+void condition_end(condition *condition);
+static inline void condition_wait(condition *condition, mutex *lock) {
+  pthread_cond_wait(condition, lock);
+}
+// False when the time is over. `deadline_ns` as of clock_now.
+bool condition_wait_until(condition *condition, mutex *lock, uint64_t deadline_ns);
+static inline void condition_one(condition *condition) { pthread_cond_signal(condition); }
+static inline void condition_all(condition *condition) { pthread_cond_broadcast(condition); }
+
+uint64_t clock_now(void);  // CLOCK_MONOTONIC, nanoseconds
+
+// A detached thread named `name` (15 characters) with all signals blocked and a small stack (512 KiB).
+// False when the system refuses.
+bool thread_start(const char *name, void (*run)(void *), void *argument);

@@ -1,0 +1,294 @@
+// copse.h: the whole C ABI. Nothing outside this header is exported, and this is the only native
+// file that lib/ knows.
+//
+// Shape: a runtime owns threads, buffers and one wake-up fd. A task is one running verb. Requests
+// go in as a flat record of options; results come out as pages of 64-byte rows plus a text heap.
+//
+// Rules that hold for every function here:
+//   - Returns a negative COPSE_E_* code on failure, zero or a count on success. No errno, no
+//     thread-local "last error": details travel in the row that reports them, or are fetched with
+//     copse_task_error after DONE.
+//   - Input memory is copied before the call returns. Output memory is lent: a page belongs to the
+//     caller from the event that names it until copse_page_release.
+//   - Runtimes and tasks are 52-bit ids, not pointers: a stale id is COPSE_E_CLOSED, never a crash,
+//     and it fits a JavaScript number. Zero is never an id.
+//   - Any thread may call anything, except that one runtime is drained by one thread at a time, and
+//     one waited task is waited for by one thread at a time.
+//
+// A record is a sequence of fields without padding, all little-endian:
+//     u16 key, u8 field kind (enum copse_field), u8 zero, u32 size, then `size` bytes.
+// A NUMBER is 8 bytes (u64; signed values as two's complement; a bool is 0 or 1). TEXT is bytes
+// without a terminator. RECORD is a nested record. A key that may occur many times is repeated.
+// Unknown keys, wrong kinds and sizes that do not fit are COPSE_E_ARGUMENT.
+#ifndef COPSE_H
+#define COPSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define COPSE_API __attribute__((visibility("default")))
+#else
+#define COPSE_API
+#endif
+
+constexpr uint32_t COPSE_ABI = 1;  // Bumped whenever a struct or a meaning below changes.
+
+typedef uint64_t copse_id;
+
+// Codes are decisions for the caller; the sentence and the system's number travel beside them.
+// Only ever appended to. The same list with a sentence each is base/errors.def.
+enum copse_error : int32_t {
+  COPSE_E_NOT_FOUND = -1,
+  COPSE_E_EXISTS = -2,
+  COPSE_E_DENIED = -3,
+  COPSE_E_AUTH = -4,
+  COPSE_E_IO = -5,
+  COPSE_E_NETWORK = -6,
+  COPSE_E_TIMEOUT = -7,
+  COPSE_E_THROTTLED = -8,
+  COPSE_E_CANCELLED = -9,
+  COPSE_E_PROTOCOL = -10,
+  COPSE_E_CORRUPT = -11,
+  COPSE_E_UNSAFE_PATH = -12,
+  COPSE_E_LIMIT = -13,
+  COPSE_E_CHANGED = -14,
+  COPSE_E_NO_SPACE = -15,
+  COPSE_E_BUSY = -16,
+  COPSE_E_UNSUPPORTED = -17,
+  COPSE_E_ARGUMENT = -18,
+  COPSE_E_CLOSED = -19,
+  COPSE_E_MEMORY = -20,
+  COPSE_E_INTERNAL = -21,
+};
+
+enum copse_field : uint8_t {
+  COPSE_FIELD_NUMBER = 1,
+  COPSE_FIELD_TEXT = 2,
+  COPSE_FIELD_RECORD = 3,
+};
+
+enum copse_verb : uint32_t {
+  COPSE_VERB_LIST = 1,     // entries of a tree
+  COPSE_VERB_SCAN = 2,     // directories that match structure patterns
+  COPSE_VERB_COMPARE = 3,  // differences between two trees
+  COPSE_VERB_SYNC = 4,     // make the right tree like the left (copy, sync, pack, unpack)
+  COPSE_VERB_VERIFY = 5,   // re-read a tree against its own checksums
+  COPSE_VERB_READ = 6,     // bytes of one file
+  COPSE_VERB_WRITE = 7,    // bytes of one file, pushed by the caller
+  COPSE_VERB_REMOVE = 8,   // one file, link or empty directory
+};
+
+// Keys of a request record. Below 64: every verb understands them. From 64 up: one verb's own.
+enum copse_key : uint16_t {
+  COPSE_KEY_TOKEN = 1,         // number: cancelled together by copse_runtime_cancel; absent: none
+  COPSE_KEY_DEADLINE = 2,      // number: milliseconds from now; past them the task ends with TIMEOUT
+  COPSE_KEY_PRIORITY = 3,      // number: 0 high, 1 normal (default), 2 low
+  COPSE_KEY_WAITED = 4,        // bool: events come by copse_task_wait only, the fd stays quiet
+  COPSE_KEY_LEFT = 5,          // record: a place
+  COPSE_KEY_RIGHT = 6,         // record: a place
+  COPSE_KEY_VERB = 7,          // number: enum copse_verb
+  COPSE_KEY_INCLUDE = 8,       // text, repeated: a glob
+  COPSE_KEY_EXCLUDE = 9,       // text, repeated: a glob
+  COPSE_KEY_LINKS = 10,        // number: enum copse_links
+  COPSE_KEY_CONCURRENCY = 11,  // number: jobs of this task at once; 0 or absent: the runtime's
+  COPSE_KEY_PROGRESS = 12,     // number: milliseconds between PROGRESS events; absent: none
+  COPSE_KEY_BANDWIDTH = 13,    // number: bytes per second; absent: no limit
+  COPSE_KEY_LIMIT_ENTRIES = 16,
+  COPSE_KEY_LIMIT_BYTES = 17,
+  COPSE_KEY_LIMIT_RATIO = 18,
+  COPSE_KEY_LIMIT_DEPTH = 19,
+  COPSE_KEY_LIMIT_PATH = 20,
+  COPSE_KEY_LIMIT_NESTED = 21,
+  COPSE_KEY_PATH = 24,  // text: the entry inside LEFT that READ, WRITE, REMOVE and LIST mean
+
+  COPSE_KEY_BY = 64,               // compare, number: enum copse_by
+  COPSE_KEY_STOP_AT_FIRST = 65,    // compare, bool
+  COPSE_KEY_MOVES = 66,            // compare, bool
+  COPSE_KEY_METADATA = 67,         // compare, number: bits of enum copse_metadata
+  COPSE_KEY_CHUNK = 68,            // compare, number: bytes per read
+  COPSE_KEY_SAMPLE = 69,           // compare, bool, default true
+  COPSE_KEY_SIZE_CHECK = 70,       // compare, bool, default true: unequal sizes need no reading
+  COPSE_KEY_EMPTY_DIRECTORIES = 71,  // compare, bool, default true: false leaves out one-sided
+                                     // directories that hold nothing
+  COPSE_KEY_SELF = 80,             // list, bool: only the entry itself, not what is below it
+  COPSE_KEY_FROM = 96,             // read, number: first byte
+  COPSE_KEY_TO = 97,               // read, number: one past the last byte
+};
+
+// A place: where a tree or file is.
+enum copse_place : uint16_t {
+  COPSE_PLACE_SCHEME = 1,  // text: "file", "memory", "fault", ...
+  COPSE_PLACE_PATH = 2,    // text: bytes of the path; for memory: the name of the tree, then /path
+  COPSE_PLACE_INNER = 3,   // record: the place that a wrapping scheme wraps
+  COPSE_PLACE_SPEC = 4,    // text: what a wrapping scheme is told
+  COPSE_PLACE_SHOWN = 5,   // text: the location as messages show it, credentials removed
+};
+
+enum copse_links : uint32_t { COPSE_LINKS_KEEP = 0, COPSE_LINKS_FOLLOW = 1, COPSE_LINKS_SKIP = 2 };
+enum copse_by : uint32_t { COPSE_BY_CONTENT = 0, COPSE_BY_HASH = 1, COPSE_BY_STAT = 2 };
+enum copse_metadata : uint32_t {
+  COPSE_METADATA_MODE = 1,
+  COPSE_METADATA_MTIME = 2,
+  COPSE_METADATA_OWNER = 4,
+  COPSE_METADATA_XATTR = 8,
+};
+
+// Keys of the options record of copse_runtime_open.
+enum copse_option : uint16_t {
+  COPSE_OPTION_WORKERS = 1,      // CPU workers
+  COPSE_OPTION_IO_WORKERS = 2,   // I/O workers
+  COPSE_OPTION_CONNECTIONS = 3,  // network transfers at once
+  COPSE_OPTION_MEMORY = 4,       // bytes for buffers and unread pages
+  COPSE_OPTION_IO = 5,           // enum copse_io
+  COPSE_OPTION_BANDWIDTH = 6,    // bytes per second over all tasks
+};
+enum copse_io : uint32_t {
+  COPSE_IO_AUTO = 0,
+  COPSE_IO_BLOCKING = 1,
+  COPSE_IO_THREADS = 2,
+  COPSE_IO_URING = 3,
+};
+
+enum copse_event_kind : uint32_t {
+  COPSE_EVENT_PAGE = 1,      // rows or bytes are ready
+  COPSE_EVENT_PROGRESS = 2,  // at most one pending per task; the newest replaces the older
+  COPSE_EVENT_ROOM = 3,      // a write task can take more pushed bytes
+  COPSE_EVENT_DONE = 4,      // exactly one per task, always the last
+};
+
+enum copse_row_kind : uint8_t {
+  COPSE_ROW_ENTRY = 1,
+  COPSE_ROW_ONLY_LEFT = 2,
+  COPSE_ROW_ONLY_RIGHT = 3,
+  COPSE_ROW_DIFFERS = 4,
+  COPSE_ROW_MOVED = 5,
+  COPSE_ROW_ERROR = 6,
+};
+
+enum copse_type : uint8_t {
+  COPSE_TYPE_NONE = 0,
+  COPSE_TYPE_FILE = 1,
+  COPSE_TYPE_DIRECTORY = 2,
+  COPSE_TYPE_LINK = 3,
+  COPSE_TYPE_OTHER = 4,
+};
+
+enum copse_reason : uint16_t {
+  COPSE_REASON_NONE = 0,
+  COPSE_REASON_TYPE = 1,
+  COPSE_REASON_SIZE = 2,
+  COPSE_REASON_CONTENT = 3,
+  COPSE_REASON_TARGET = 4,
+  COPSE_REASON_MODE = 5,
+  COPSE_REASON_OWNER = 6,
+  COPSE_REASON_MTIME = 7,
+  COPSE_REASON_XATTR = 8,
+};
+
+// Keys of the record in a row's text, and of the record copse_task_error writes.
+enum copse_detail : uint16_t {
+  COPSE_DETAIL_LEFT_TARGET = 1,   // text: a link's target
+  COPSE_DETAIL_RIGHT_TARGET = 2,
+  COPSE_DETAIL_LEFT_MODE = 3,     // number: permission bits (07777)
+  COPSE_DETAIL_RIGHT_MODE = 4,
+  COPSE_DETAIL_LEFT_OWNER = 5,    // number: uid << 32 | gid
+  COPSE_DETAIL_RIGHT_OWNER = 6,
+  COPSE_DETAIL_LEFT_HASH = 7,     // text: 32 raw bytes, BLAKE3
+  COPSE_DETAIL_RIGHT_HASH = 8,
+  COPSE_DETAIL_FROM = 9,          // text: the left path of a moved file
+  COPSE_DETAIL_CODE = 16,         // number: COPSE_E_*
+  COPSE_DETAIL_ERRNO = 17,        // number
+  COPSE_DETAIL_ERRNO_NAME = 18,   // text: "ENOENT"
+  COPSE_DETAIL_STATUS = 19,       // number: HTTP status
+  COPSE_DETAIL_CALL = 20,         // text: the system call or library call that failed
+  COPSE_DETAIL_LOCATION = 21,     // text: the location as given, credentials removed
+  COPSE_DETAIL_PATH = 22,         // text: path below it
+  COPSE_DETAIL_SENTENCE = 23,     // text: what happened and what to do, for people
+};
+
+constexpr uint64_t COPSE_UNKNOWN = UINT64_MAX;       // a size or an offset nobody knows
+constexpr int64_t COPSE_UNKNOWN_TIME = INT64_MIN;    // a time nobody knows
+constexpr uint64_t COPSE_MODE_KNOWN = 1 << 16;       // see copse_row.extra
+
+// One row of a result page: one cache line, no pointers.
+typedef struct copse_row {
+  uint32_t path_at, path_len;  // from the start of the page: bytes as the store gave them
+  uint8_t kind;                // enum copse_row_kind
+  uint8_t type;                // enum copse_type: left's (or the entry's) in the low four bits,
+                               // right's in the high four
+  uint16_t reason;             // enum copse_reason
+  int32_t code;                // COPSE_E_*, zero unless kind is ERROR
+  uint64_t left_size, right_size;          // an ENTRY row uses left
+  int64_t left_mtime_ns, right_mtime_ns;
+  uint32_t text_at, text_len;  // a record of enum copse_detail, from the start of the page
+  uint64_t extra;              // DIFFERS: first differing offset or COPSE_UNKNOWN. ENTRY, ONLY_*:
+                               // permission bits | COPSE_MODE_KNOWN, or zero
+} copse_row;
+static_assert(sizeof(copse_row) == 64);
+
+typedef struct copse_event {
+  uint32_t kind;
+  int32_t code;        // DONE: 0 or COPSE_E_*
+  copse_id task;       // whose event this is
+  uint64_t page;       // PAGE: address of the first row (or byte), lent until copse_page_release
+  uint64_t page_size;  // PAGE: bytes in the page: rows, a gap, then the text heap to the end
+  uint32_t rows;       // PAGE: number of rows; zero for a page of raw bytes. ROOM: bytes welcome now
+  uint32_t heap_at;    // PAGE of rows: where the text heap begins. DONE: bits of enum copse_done
+  uint64_t files, bytes, total_bytes;  // PROGRESS and DONE: running totals (total COPSE_UNKNOWN: not
+                                       // known). A DONE has the number of ERROR rows in total_bytes
+} copse_event;
+static_assert(sizeof(copse_event) == 64);
+
+enum copse_done : uint32_t {
+  COPSE_DONE_INCOMPLETE = 1,  // something was not looked at: an error row, or stopAtFirst stopped
+};
+
+// Counters since the runtime was opened. started == done + failed + cancelled + running + queued.
+typedef struct copse_stats {
+  uint64_t started, done, failed, cancelled, running, queued;
+  uint64_t steps, wakes, bytes_read, bytes_written, buffer_bytes, buffer_limit;
+  uint32_t io_workers, cpu_workers, connections, backend;
+} copse_stats;
+static_assert(sizeof(copse_stats) == 112);
+
+// Fills `layout` with sizeof and offsetof of every shared struct, in the order of abi.ts, and
+// returns COPSE_ABI. lib/ compares both at load and refuses a library that does not match.
+// Order: sizeof row, offsetof each row field as declared; the same for event, then for stats.
+COPSE_API uint32_t copse_abi(uint32_t *layout, uint32_t capacity);
+COPSE_API const char *copse_error_name(int32_t code);
+// What was built and what it runs on, as JSON text: version, mode, wake, schemes, libraries with
+// versions, kernel, cores, features. Writes at most `capacity` bytes, returns the full length.
+COPSE_API int32_t copse_about(uint8_t *into, size_t capacity);
+
+// Runtime
+COPSE_API int32_t copse_runtime_open(const uint8_t *options, size_t options_len, copse_id *out);
+COPSE_API int32_t copse_runtime_close(copse_id runtime);  // cancels, waits, frees
+COPSE_API int32_t copse_runtime_fd(copse_id runtime);     // readable while a task has events
+COPSE_API int32_t copse_runtime_stats(copse_id runtime, copse_stats *out);
+// Takes up to `capacity` events of all tasks that are not waited, oldest first, one task's events in
+// order. A full array means "call again": the wake flag stays raised until a call returns fewer.
+COPSE_API int32_t copse_runtime_drain(copse_id runtime, copse_event *events, uint32_t capacity);
+// Cancels every task started with this token: one call for one AbortSignal.
+COPSE_API int32_t copse_runtime_cancel(copse_id runtime, uint32_t token);
+
+// Task
+// Starts one or several tasks. Requests lie back to back, each a u32 length and then that many bytes
+// of record; `out` gets one id per request. A bad request is a task too: its DONE says ARGUMENT and
+// copse_task_error tells why. Returns how many started; fewer than were given means that the runtime
+// is full (65,536 tasks) or out of memory: BUSY or MEMORY when it was the first.
+COPSE_API int32_t copse_task_start(copse_id runtime, const uint8_t *requests, size_t requests_len,
+                                   copse_id *out, uint32_t capacity);
+// Waited tasks only. Returns the number of events taken; 0 when the time is over.
+COPSE_API int32_t copse_task_wait(copse_id task, copse_event *events, uint32_t capacity,
+                                  uint32_t timeout_ms);
+// Write tasks only. Copies the bytes; zero bytes end the file. BUSY: wait for ROOM and push again.
+COPSE_API int32_t copse_task_push(copse_id task, const uint8_t *bytes, size_t len);
+COPSE_API int32_t copse_task_cancel(copse_id task);  // idempotent; DONE still arrives
+// After a DONE with a code: writes a record of enum copse_detail and returns its full length, which
+// may exceed `capacity`.
+COPSE_API int32_t copse_task_error(copse_id task, uint8_t *into, size_t capacity);
+COPSE_API int32_t copse_task_close(copse_id task);  // cancels if still running, frees
+COPSE_API int32_t copse_page_release(copse_id task, uint64_t page);
+
+#endif

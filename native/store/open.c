@@ -1,0 +1,57 @@
+#include "store/open.h"
+
+#include "base/record.h"
+#include "copse.h"
+#include "engine/runtime.h"
+
+const struct store_ops *const store_all[] = {
+    &file_store,
+    &memory_store,
+#ifdef COPSE_FAULT_STORE
+    &fault_store,
+#endif
+    nullptr,
+};
+
+int32_t place_read(span record, struct place *out, struct fault *fault) {
+  *out = (struct place){
+      .scheme = record_text(record, COPSE_PLACE_SCHEME),
+      .path = record_text(record, COPSE_PLACE_PATH),
+      .spec = record_text(record, COPSE_PLACE_SPEC),
+      .shown = record_text(record, COPSE_PLACE_SHOWN),
+      .inner = record_record(record, COPSE_PLACE_INNER),
+  };
+  if (out->scheme.size == 0) return fault_set(fault, COPSE_E_ARGUMENT, "a place without a scheme");
+  if (out->path.size && memchr(out->path.at, 0, out->path.size))
+    return fault_set(fault, COPSE_E_ARGUMENT, "a path must not hold a NUL byte");
+  return 0;
+}
+
+int32_t store_open(struct store *store, span place_record, struct task *task,
+                   struct fault *fault) {
+  struct place place;
+  int32_t code = place_read(place_record, &place, fault);
+  if (code < 0) return code;
+  for (size_t i = 0; store_all[i]; i++) {
+    const struct store_ops *ops = store_all[i];
+    if (!span_equal(place.scheme, span_of(ops->scheme))) continue;
+    *store = (struct store){.ops = ops,
+                            .can = ops->can,
+                            .runtime = task->runtime,
+                            .task = task,
+                            .io = task->runtime->io,
+                            .shown = place.shown.size ? place.shown : place.path};
+    code = ops->open(store, &place, fault);
+    if (code < 0) store->ops = nullptr;
+    return code;
+  }
+  return fault_set(fault, COPSE_E_UNSUPPORTED, "the scheme \"%.*s\" is not built into this library",
+                   (int)(place.scheme.size > 32 ? 32 : place.scheme.size),
+                   (const char *)place.scheme.at);
+}
+
+void store_close(struct store *store) {
+  if (!store->ops) return;
+  store->ops->close(store);
+  store->ops = nullptr;
+}

@@ -1,0 +1,8 @@
+// open: the list of stores that are built in.
+#pragma once
+#include "store/store.h"
+
+extern const struct store_ops file_store, memory_store;
+#ifdef COPSE_FAULT_STORE
+extern const struct store_ops fault_store;
+#endif

@@ -1,0 +1,225 @@
+#include "tree/walk.h"
+
+#include <stdckdint.h>
+#include <stdlib.h>
+
+#include "copse.h"
+#include "tree/join.h"
+
+static void visit(struct job *job, struct worker *worker);
+
+static struct node *node_new(struct walk *walk, struct node *parent, const struct entry *left,
+                             const struct entry *right, span name) {
+  size_t size;
+  if (ckd_add(&size, sizeof(struct node) + 1, name.size)) return nullptr;
+  struct node *node = malloc(size);
+  if (!node) return nullptr;
+  *node = (struct node){.walk = walk, .parent = parent, .job.run = visit};
+  atomic_init(&node->references, 1);
+  uint8_t *copy = (uint8_t *)(node + 1);
+  if (name.size) memcpy(copy, name.at, name.size);
+  copy[name.size] = 0;
+  node->name = (span){copy, name.size};
+  const struct entry *entries[2] = {left, right};
+  for (uint8_t side = 0; side < 2; side++) {
+    listing_begin(&node->listing[side]);
+    if (!entries[side]) continue;
+    node->side[side] = true;
+    node->entry[side] = *entries[side];
+    if (parent) node->entry[side].name = node->name;
+  }
+  node->depth = parent ? parent->depth + 1 : 0;
+  if (parent) node_hold(parent);
+  return node;
+}
+
+struct node *walk_root(struct walk *walk, span path, struct directory *left,
+                       const struct entry *left_entry, struct directory *right,
+                       const struct entry *right_entry) {
+  struct node *node = node_new(walk, nullptr, left_entry, right_entry, path);
+  if (!node) return nullptr;
+  node->directory[0] = left;
+  node->directory[1] = right;
+  return node;
+}
+
+bool walk_descend(struct node *parent, const struct entry *left, const struct entry *right,
+                  bool inside) {
+  struct node *node = node_new(parent->walk, parent, left, right, left ? left->name : right->name);
+  if (!node) return false;
+  node->inside = inside;
+  walk_visit(node);
+  return true;
+}
+
+void walk_visit(struct node *node) { group_run(node->walk->group, JOB_BRANCH, &node->job); }
+void node_again(struct node *node) { walk_visit(node); }
+
+void node_hold(struct node *node) {
+  atomic_fetch_add_explicit(&node->references, 1, memory_order_relaxed);
+}
+
+void node_drop(struct node *node) {
+  while (node && atomic_fetch_sub_explicit(&node->references, 1, memory_order_acq_rel) == 1) {
+    struct node *parent = node->parent;
+    for (uint8_t side = 0; side < 2; side++) {
+      if (node->directory[side]) node->directory[side]->store->ops->leave(node->directory[side]);
+      listing_free(&node->listing[side]);
+      free(node->order[side]);
+    }
+    free(node);
+    node = parent;
+  }
+}
+
+int32_t node_use(struct node *node, uint8_t *side, struct fault *fault) {
+  for (uint8_t i = 0; i < 2; i++) {
+    struct directory *directory = node->directory[i];
+    if (!directory) continue;
+    int32_t code = directory->store->ops->hold(directory, fault);
+    if (code == 0) continue;
+    if (i == 1 && node->directory[0]) node->directory[0]->store->ops->drop(node->directory[0]);
+    *side = i;
+    return code;
+  }
+  return 0;
+}
+
+void node_let_go(struct node *node) {
+  for (uint8_t i = 0; i < 2; i++)
+    if (node->directory[i]) node->directory[i]->store->ops->drop(node->directory[i]);
+}
+
+bool node_is_ancestor(const struct node *node, uint8_t side, const struct entry *entry) {
+  if (entry->inode == 0 && entry->device == 0) return false;
+  for (; node; node = node->parent) {
+    const struct entry *above = &node->entry[side];
+    if (node->side[side] && above->inode == entry->inode && above->device == entry->device)
+      return true;
+  }
+  return false;
+}
+
+size_t node_path_size(const struct node *node) {
+  size_t size = 0;
+  for (; node; node = node->parent)
+    if (node->name.size) size += node->name.size + (size ? 1 : 0);
+  return size;
+}
+
+void node_path(const struct node *node, uint8_t *into) {
+  uint8_t *end = into + node_path_size(node);
+  for (; node; node = node->parent) {
+    if (node->name.size == 0) continue;  // the root
+    end -= node->name.size;
+    memcpy(end, node->name.at, node->name.size);
+    if (end > into) *--end = '/';
+  }
+}
+
+bool node_next(struct node *node, struct entry **left, struct entry **right) {
+  struct order *side[2];
+  for (uint8_t i = 0; i < 2; i++)
+    side[i] = node->at[i] < node->listing[i].count ? &node->order[i][node->at[i]] : nullptr;
+  if (!side[0] && !side[1]) return false;
+  int order = !side[0]   ? 1
+              : !side[1] ? -1
+                         : span_compare(side[0]->entry->name, side[1]->entry->name);
+  *left = order <= 0 ? side[0]->entry : nullptr;
+  *right = order >= 0 ? side[1]->entry : nullptr;
+  node->at[0] += order <= 0;
+  node->at[1] += order >= 0;
+  return true;
+}
+
+// In a tree whose links are followed every entry is known by identity, so that a loop is seen before it is entered.
+static int32_t look_closer(struct node *node, uint8_t side, struct fault *fault) {
+  struct directory *directory = node->directory[side];
+  const struct store_ops *ops = directory->store->ops;
+  struct listing *listing = &node->listing[side];
+  uint32_t links = node->walk->links;
+  size_t kept = 0;
+  for (size_t i = 0; i < listing->count; i++) {
+    struct entry *entry = &listing->entries[i];
+    struct fault gone = {};
+    if (entry->type == ENTRY_NONE) {
+      int32_t code = ops->stat(directory, entry, false, &gone);
+      if (code == COPSE_E_NOT_FOUND) continue;  // vanished since it was listed
+      if (code < 0) {
+        *fault = gone;
+        return code;
+      }
+    }
+    if (entry->type == ENTRY_LINK && links == COPSE_LINKS_SKIP) continue;
+    if (links == COPSE_LINKS_FOLLOW && (entry->type == ENTRY_LINK || entry->type == ENTRY_DIRECTORY)) {
+      struct entry through = *entry;
+      int32_t code = ops->stat(directory, &through, true, &gone);
+      // A link that dangles, or that comes back to where we are, stays a link.
+      bool loops = code == 0 && through.type == ENTRY_DIRECTORY && entry->type == ENTRY_LINK &&
+                   node_is_ancestor(node, side, &through);
+      if (code == 0 && !loops) *entry = through;
+    }
+    if (kept != i) listing->entries[kept] = *entry;
+    kept++;
+  }
+  listing->count = kept;
+  return 0;
+}
+
+static int32_t list_side(struct node *node, uint8_t side, struct fault *fault) {
+  struct walk *walk = node->walk;
+  int32_t code = 0;
+  if (!node->directory[side]) {
+    struct directory *above = node->parent->directory[side];
+    const struct store_ops *ops = above->store->ops;
+    code = ops->hold(above, fault);
+    if (code < 0) return code;
+    code = ops->enter(above, &node->entry[side], &node->directory[side], fault);
+    ops->drop(above);
+    if (code < 0) return code;
+  }
+  struct directory *directory = node->directory[side];
+  struct listing *listing = &node->listing[side];
+  code = directory->store->ops->list(directory, listing, fault);
+  if (code < 0) return code;
+  bool closer = walk->links != COPSE_LINKS_KEEP;
+  for (size_t i = 0; i < listing->count && !closer; i++) closer = listing->entries[i].type == ENTRY_NONE;
+  if (closer) code = look_closer(node, side, fault);
+  if (code < 0) return code;
+  uint64_t seen = atomic_fetch_add_explicit(&walk->entries, listing->count, memory_order_relaxed);
+  if (listing->count > walk->entries_max || seen > walk->entries_max - listing->count)
+    return fault_set(fault, COPSE_E_LIMIT,
+                     "the tree has more than %llu entries (limits.entries); raise the limit if you trust it",
+                     (unsigned long long)walk->entries_max);
+  return join_sort(listing, &node->order[side], fault);
+}
+
+static void visit(struct job *job, struct worker *worker) {
+  struct node *node = (struct node *)job;
+  struct walk *walk = node->walk;
+  if (!walk->over(walk)) {
+    struct fault fault = {};
+    uint8_t side = 0;
+    if (!node->listed) {
+      node->listed = true;
+      for (side = 0; side < 2; side++) {
+        if (!node->side[side]) continue;
+        fault = (struct fault){};
+        if (list_side(node, side, &fault) == 0) continue;
+        node->broken = true;
+        walk->failed(walk, node, worker, side, &fault);
+      }
+    } else if (node_use(node, &side, &fault) < 0) {
+      node->broken = true;
+      walk->failed(walk, node, worker, side, &fault);
+    }
+    if (!node->broken) {
+      node_hold(node);  // node_again may finish the node before we are back
+      walk->visit(walk, node, worker);
+      node_let_go(node);
+      node_drop(node);
+      return;  // the visit dropped the job's own reference, or handed it on by node_again
+    }
+  }
+  node_drop(node);
+}

@@ -1,0 +1,266 @@
+// compare: what differs between two trees, where, and why.
+#include "verb/compare.h"
+
+#include "base/record.h"
+
+static int32_t begin(struct run *run, struct fault *fault) {
+  struct compare *compare = compare_of(run);
+  span request = {run->task->request, run->task->request_len};
+  uint64_t chunk = record_number(request, COPSE_KEY_CHUNK, WORKER_SLAB);
+  compare->by = (uint32_t)record_number(request, COPSE_KEY_BY, COPSE_BY_CONTENT);
+  compare->metadata = (uint32_t)record_number(request, COPSE_KEY_METADATA, 0);
+  compare->chunk = chunk < WORKER_SLAB ? (size_t)chunk : WORKER_SLAB;
+  compare->stop_at_first = record_number(request, COPSE_KEY_STOP_AT_FIRST, 0);
+  compare->sample = record_number(request, COPSE_KEY_SAMPLE, 1);
+  compare->size_check = record_number(request, COPSE_KEY_SIZE_CHECK, 1);
+  compare->empty_directories = record_number(request, COPSE_KEY_EMPTY_DIRECTORIES, 1);
+  if (compare->chunk == 0) return fault_set(fault, COPSE_E_ARGUMENT, "chunkSize must be at least 1");
+  if (compare->by > COPSE_BY_STAT) return fault_set(fault, COPSE_E_ARGUMENT, "an unknown value of by");
+  if (compare->by == COPSE_BY_HASH) run->batch_place = JOB_COMPUTE;
+  static const struct { uint32_t bit, can; const char *name; } needs[] = {
+      {COPSE_METADATA_MODE, CAN_MODE, "mode"},
+      {COPSE_METADATA_MTIME, CAN_MTIME, "mtime"},
+      {COPSE_METADATA_OWNER, CAN_OWNER, "owner"},
+      {COPSE_METADATA_XATTR, CAN_XATTR, "xattr"},
+  };
+  for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+    for (uint8_t side = 0; side < 2; side++)
+      if ((compare->metadata & needs[i].bit) && !(run->store[side].can & needs[i].can))
+        return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location knows no %s; leave it out of metadata",
+                         run->store[side].ops->scheme, needs[i].name);
+  // With stopAtFirst a moved file is a difference like any other: nothing is to be found out.
+  if (record_number(request, COPSE_KEY_MOVES, 0) && !compare->stop_at_first)
+    return moves_begin(run, &compare->moves, fault);
+  return 0;
+}
+
+static void close(struct run *run) { moves_free(compare_of(run)->moves); }
+
+static struct step plan(const struct run *run, const struct pair *pair) {
+  const struct compare *compare = compare_of(run);
+  const struct entry *left = pair->left, *right = pair->right;
+  struct step step = {.pair = *pair};
+  if (!left || !right) {
+    const struct entry *only = left ? left : right;
+    step.descend = only->type == ENTRY_DIRECTORY;
+    step.kind = step.descend && !compare->empty_directories ? STEP_NONE : STEP_REPORT;
+  } else if (left->type != right->type) {
+    step.kind = STEP_REPORT;
+    step.reason = COPSE_REASON_TYPE;
+  } else if (left->type == ENTRY_DIRECTORY) {
+    step.descend = true;
+    step.kind = compare->metadata ? STEP_COMPARE : STEP_NONE;
+  } else {
+    step.kind = STEP_COMPARE;
+  }
+  return step;
+}
+
+// With emptyDirectories: false a one-sided directory is told of only when it holds something.
+static bool enter(struct spot *spot) {
+  struct node *node = spot->node;
+  if (compare_of(spot->run)->empty_directories || (node->side[LEFT] && node->side[RIGHT]))
+    return true;
+  uint8_t side = node->side[LEFT] ? LEFT : RIGHT;
+  if (node->listing[side].count == 0) return false;
+  struct entry itself = node->entry[side];
+  struct fault fault = {};
+  struct spot above = *spot;
+  above.node = node->parent;
+  above.has_directory = false;
+  int32_t code = node->directory[side]->store->ops->hold(node->parent->directory[side], &fault);
+  if (code == 0) {
+    code = compare_one_sided(&above, &itself, side, &fault);
+    node->directory[side]->store->ops->drop(node->parent->directory[side]);
+  }
+  if (code < 0) {
+    spot->side = side;
+    spot_error(spot, &fault, (span){});
+  }
+  spot->files = above.files;
+  spot->bytes = above.bytes;
+  spot->has_directory = false;  // the worker's scratch holds the parent's path now
+  return true;
+}
+
+int32_t compare_one_sided(struct spot *spot, struct entry *entry, uint8_t side,
+                          struct fault *fault) {
+  struct compare *compare = compare_of(spot->run);
+  if (compare->moves && entry->type == ENTRY_FILE) {
+    struct directory *directory = spot->node->directory[side];
+    spot->side = side;
+    int32_t code = entry->has & HAS_STAT ? 0 : directory->store->ops->stat(directory, entry, false, fault);
+    if (code < 0) return code;
+    spot->files++;
+    return moves_keep(compare->moves, spot, entry, side, fault);
+  }
+  if (compare->stop_at_first && !run_stop(spot->run)) return 0;
+  return spot_report(spot, side == LEFT ? COPSE_ROW_ONLY_LEFT : COPSE_ROW_ONLY_RIGHT, entry, side, fault);
+}
+
+// ── Rows about both sides ──
+
+static void put_side(struct record_writer *writer, const struct entry *entry, uint8_t side) {
+  if (entry->has & HAS_TARGET)
+    record_put_text(writer, (uint16_t)(COPSE_DETAIL_LEFT_TARGET + side), entry->target);
+  if (!(entry->has & HAS_STAT)) return;
+  if (entry->mode) record_put_number(writer, (uint16_t)(COPSE_DETAIL_LEFT_MODE + side), entry->mode & 07777);
+  record_put_number(writer, (uint16_t)(COPSE_DETAIL_LEFT_OWNER + side),
+                    (uint64_t)entry->uid << 32 | entry->gid);
+}
+
+static int32_t complete(struct spot *spot, struct entry *entry, uint8_t side, struct fault *fault) {
+  struct directory *directory = spot->node->directory[side];
+  spot->side = side;
+  int32_t code = 0;
+  if (!(entry->has & HAS_STAT)) code = directory->store->ops->stat(directory, entry, false, fault);
+  if (code == 0 && entry->type == ENTRY_LINK && !(entry->has & HAS_TARGET))
+    code = directory->store->ops->target(directory, entry, spot->arena, fault);
+  return code;
+}
+
+int32_t compare_differs(struct spot *spot, const struct pair *pair, const struct content *content,
+                        struct fault *fault) {
+  struct compare *compare = compare_of(spot->run);
+  // What the row says of the sides was seen when they were compared; a stat later may see another type.
+  enum entry_type types[2] = {pair->left->type, pair->right->type};
+  int32_t code = complete(spot, pair->left, LEFT, fault);
+  if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
+  if (code < 0) return code;
+  if (compare->stop_at_first && !run_stop(spot->run)) return 0;
+  copse_row row = {.kind = COPSE_ROW_DIFFERS,
+                   .type = (uint8_t)(types[LEFT] | types[RIGHT] << 4),
+                   .reason = content->reason,
+                   .left_size = pair->left->size,
+                   .right_size = pair->right->size,
+                   .left_mtime_ns = pair->left->mtime_ns,
+                   .right_mtime_ns = pair->right->mtime_ns,
+                   .extra = content->offset};
+  struct record_writer writer = {.capacity = 256 + pair->left->target.size + pair->right->target.size};
+  writer.at = arena_take_bytes(spot->arena, writer.capacity);
+  if (!writer.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  put_side(&writer, pair->left, LEFT);
+  put_side(&writer, pair->right, RIGHT);
+  for (uint8_t side = 0; content->hashed && side < 2; side++)
+    record_put_text(&writer, (uint16_t)(COPSE_DETAIL_LEFT_HASH + side), (span){content->hash[side], HASH_BYTES});
+  spot_emit(spot, &row, pair->left->name, (span){writer.at, writer.size});
+  return 0;
+}
+
+static int32_t differs(struct spot *spot, const struct pair *pair, uint16_t reason, struct fault *fault) {
+  return compare_differs(spot, pair, &(struct content){.reason = reason, .offset = COPSE_UNKNOWN}, fault);
+}
+
+static int32_t attributes(struct spot *spot, const struct entry *entry, uint8_t side, span *out,
+                          struct fault *fault) {
+  struct directory *directory = spot->node->directory[side];
+  spot->side = side;
+  return directory->store->ops->attributes(directory, entry, spot->arena, out, fault);
+}
+
+int32_t compare_metadata(struct spot *spot, const struct pair *pair, struct fault *fault) {
+  uint32_t wanted = compare_of(spot->run)->metadata;
+  if (!wanted) return 0;
+  const struct entry *left = pair->left, *right = pair->right;
+  int32_t code = complete(spot, pair->left, LEFT, fault);
+  if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
+  if (code < 0) return code;
+  // A link has no permission bits of its own.
+  if ((wanted & COPSE_METADATA_MODE) && left->type != ENTRY_LINK && (left->mode ^ right->mode) & 07777)
+    return differs(spot, pair, COPSE_REASON_MODE, fault);
+  if ((wanted & COPSE_METADATA_OWNER) && (left->uid != right->uid || left->gid != right->gid))
+    return differs(spot, pair, COPSE_REASON_OWNER, fault);
+  if ((wanted & COPSE_METADATA_MTIME) && left->mtime_ns != right->mtime_ns)
+    return differs(spot, pair, COPSE_REASON_MTIME, fault);
+  if (wanted & COPSE_METADATA_XATTR) {
+    span of_left, of_right;
+    code = attributes(spot, left, LEFT, &of_left, fault);
+    if (code == 0) code = attributes(spot, right, RIGHT, &of_right, fault);
+    if (code < 0) return code;
+    if (!span_equal(of_left, of_right)) return differs(spot, pair, COPSE_REASON_XATTR, fault);
+  }
+  return 0;
+}
+
+int32_t compare_settle(struct spot *spot, const struct pair *pair, const struct content *content,
+                       struct fault *fault) {
+  return content->equal ? compare_metadata(spot, pair, fault)
+                        : compare_differs(spot, pair, content, fault);
+}
+
+// ── Steps ──
+
+static int32_t compare_links(struct spot *spot, const struct pair *pair, struct fault *fault) {
+  int32_t code = complete(spot, pair->left, LEFT, fault);
+  if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
+  if (code < 0) return code;
+  if (!span_equal(pair->left->target, pair->right->target))
+    return differs(spot, pair, COPSE_REASON_TARGET, fault);
+  return compare_metadata(spot, pair, fault);
+}
+
+// Pipes, sockets and devices are never opened: the same kind and device number is all there is to compare.
+static int32_t compare_others(struct spot *spot, const struct pair *pair, struct fault *fault) {
+  constexpr uint32_t KIND = 0170000;
+  int32_t code = complete(spot, pair->left, LEFT, fault);
+  if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
+  if (code < 0) return code;
+  if ((pair->left->mode & KIND) != (pair->right->mode & KIND) || pair->left->special != pair->right->special)
+    return differs(spot, pair, COPSE_REASON_TYPE, fault);
+  return compare_metadata(spot, pair, fault);
+}
+
+static int32_t compare_stats(struct spot *spot, const struct pair *pair, struct fault *fault) {
+  int32_t code = complete(spot, pair->left, LEFT, fault);
+  if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
+  if (code < 0) return code;
+  spot->files++;
+  if (pair->left->size != pair->right->size) return differs(spot, pair, COPSE_REASON_SIZE, fault);
+  if (pair->left->mtime_ns != pair->right->mtime_ns) return differs(spot, pair, COPSE_REASON_MTIME, fault);
+  return compare_metadata(spot, pair, fault);
+}
+
+static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct fault *fault) {
+  struct content content = {.reason = COPSE_REASON_CONTENT, .offset = COPSE_UNKNOWN, .hashed = true};
+  spot->files++;
+  int32_t code = compare_hash(spot, LEFT, pair->left, content.hash[LEFT], fault);
+  if (code == 0) code = compare_hash(spot, RIGHT, pair->right, content.hash[RIGHT], fault);
+  if (code < 0) return code;
+  content.equal = memcmp(content.hash[LEFT], content.hash[RIGHT], HASH_BYTES) == 0;
+  return compare_settle(spot, pair, &content, fault);
+}
+
+static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {
+  const struct pair *pair = &step->pair;
+  if (!pair->left) return compare_one_sided(spot, pair->right, RIGHT, fault);
+  if (!pair->right) return compare_one_sided(spot, pair->left, LEFT, fault);
+  if (step->reason) return differs(spot, pair, step->reason, fault);
+  switch (pair->left->type) {
+    case ENTRY_DIRECTORY: return compare_metadata(spot, pair, fault);
+    case ENTRY_LINK: return compare_links(spot, pair, fault);
+    case ENTRY_FILE: break;
+    default: return compare_others(spot, pair, fault);
+  }
+  uint32_t by = compare_of(spot->run)->by;
+  if (by == COPSE_BY_STAT) return compare_stats(spot, pair, fault);
+  if (by == COPSE_BY_HASH) return compare_hashes(spot, pair, fault);
+  struct content content = {.offset = COPSE_UNKNOWN};
+  spot->files++;
+  int32_t code = compare_content(spot, pair, &content, fault);
+  if (code < 0 || content.later) return code;
+  return compare_settle(spot, pair, &content, fault);
+}
+
+static bool end(struct run *run, struct worker *worker) {
+  return compare_of(run)->moves && moves_end(run, worker);
+}
+
+const struct verb compare_verb = {.name = "compare",
+                                  .sides = 2,
+                                  .state_size = sizeof(struct compare),
+                                  .begin = begin,
+                                  .enter = enter,
+                                  .plan = plan,
+                                  .work = work,
+                                  .end = end,
+                                  .close = close};

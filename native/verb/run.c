@@ -1,0 +1,445 @@
+#include "verb/run.h"
+
+#include <stdlib.h>
+
+#include "base/path.h"
+#include "base/record.h"
+#include "engine/runtime.h"
+#include "tree/join.h"
+
+// After this many bytes read in one batch, an idle worker gets half of what is left of it.
+constexpr uint64_t SPLIT_BYTES = 1 << 20;
+
+struct batch {
+  struct job job;
+  struct node *node;
+  size_t count;
+  struct step steps[BATCH_STEPS];
+};
+
+// ── Spots: where a step is done ──
+
+static struct spot spot_begin(struct run *run, struct node *node, struct worker *worker,
+                              struct arena *arena) {
+  arena_begin(arena);
+  return (struct spot){.run = run, .node = node, .worker = worker, .arena = arena};
+}
+
+static void spot_count(struct spot *spot) {
+  task_count(spot->run->task, spot->files, spot->bytes);
+  atomic_fetch_add_explicit(&spot->run->task->runtime->bytes_read, spot->bytes,
+                            memory_order_relaxed);
+  spot->files = spot->bytes = 0;
+}
+
+static void spot_end(struct spot *spot) {
+  spot_count(spot);
+  arena_free(spot->arena);
+}
+
+span spot_path(struct spot *spot) {
+  if (spot->has_directory) return spot->directory;
+  size_t size = node_path_size(spot->node);
+  uint8_t *into = worker_scratch(spot->worker, size + 1);
+  if (!into) {
+    struct fault fault = {};
+    fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+    task_fail(spot->run->task, &fault, (span){}, (span){});
+    return (span){};
+  }
+  node_path(spot->node, into);
+  spot->directory = (span){into, size};
+  spot->has_directory = true;
+  return spot->directory;
+}
+
+void spot_emit(struct spot *spot, const copse_row *row, span name, span detail) {
+  if (spot->node->nameless) task_emit(spot->run->task, row, (span){}, spot->run->path, detail);
+  else task_emit(spot->run->task, row, spot_path(spot), name, detail);
+}
+
+void spot_error(struct spot *spot, const struct fault *fault, span name) {
+  if (fault->code == COPSE_E_CANCELLED && task_cancelled(spot->run->task)) return;
+  span location = spot->run->store[spot->side].shown;
+  if (spot->node->nameless)
+    task_emit_error(spot->run->task, fault, (span){}, spot->run->path, location);
+  else task_emit_error(spot->run->task, fault, spot_path(spot), name, location);
+}
+
+int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
+                    struct fault *fault) {
+  struct directory *directory = spot->node->directory[side];
+  const struct store_ops *ops = directory->store->ops;
+  spot->side = side;
+  int32_t code = 0;
+  if (!(entry->has & HAS_STAT)) code = ops->stat(directory, entry, false, fault);
+  if (code == 0 && entry->type == ENTRY_LINK && !(entry->has & HAS_TARGET))
+    code = ops->target(directory, entry, spot->arena, fault);
+  if (code < 0) return code;
+  copse_row row = {.kind = kind,
+                   .left_size = COPSE_UNKNOWN,
+                   .right_size = COPSE_UNKNOWN,
+                   .left_mtime_ns = COPSE_UNKNOWN_TIME,
+                   .right_mtime_ns = COPSE_UNKNOWN_TIME};
+  bool right = kind == COPSE_ROW_ONLY_RIGHT;
+  row.type = (uint8_t)(right ? entry->type << 4 : entry->type);
+  *(right ? &row.right_size : &row.left_size) = entry->size;
+  *(right ? &row.right_mtime_ns : &row.left_mtime_ns) = entry->mtime_ns;
+  if (entry->mode) row.extra = (entry->mode & 07777) | COPSE_MODE_KNOWN;
+  span detail = {};
+  if (entry->has & HAS_TARGET) {
+    struct record_writer writer = {.capacity = entry->target.size + 16};
+    writer.at = arena_take_bytes(spot->arena, writer.capacity);
+    if (!writer.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+    record_put_text(&writer, right ? COPSE_DETAIL_RIGHT_TARGET : COPSE_DETAIL_LEFT_TARGET,
+                    entry->target);
+    detail = (span){writer.at, writer.size};
+  }
+  if (entry->type == ENTRY_FILE) spot->files++;
+  spot_emit(spot, &row, entry->name, detail);
+  return 0;
+}
+
+bool run_stop(struct run *run) {
+  if (atomic_exchange_explicit(&run->stopped, true, memory_order_relaxed)) return false;
+  atomic_fetch_or_explicit(&run->task->done_flags, COPSE_DONE_INCOMPLETE, memory_order_relaxed);
+  return true;
+}
+
+// ── Batches of leaf steps ──
+
+static void batch_free(struct batch *batch) {
+  node_drop(batch->node);
+  free(batch);
+}
+
+static void batch_run(struct job *job, struct worker *worker);
+
+static struct batch *batch_new(struct node *node) {
+  struct batch *batch = malloc(sizeof *batch);
+  if (!batch) return nullptr;
+  batch->job = (struct job){.run = batch_run};
+  batch->node = node;
+  batch->count = 0;
+  node_hold(node);
+  return batch;
+}
+
+static void out_of_memory(struct run *run) {
+  struct fault fault = {};
+  fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+  task_fail(run->task, &fault, (span){}, (span){});
+}
+
+// The node's directories are held by the caller.
+static void batch_work(struct batch *batch, struct spot *spot) {
+  struct run *run = spot->run;
+  uint64_t split_at = SPLIT_BYTES;
+  for (size_t i = 0; i < batch->count; i++) {
+    if (run_over(run)) return;
+    struct step *step = &batch->steps[i];
+    struct fault fault = {};
+    if (run->verb->work(spot, step, &fault) < 0)
+      spot_error(spot, &fault, (step->pair.left ? step->pair.left : step->pair.right)->name);
+    size_t left = batch->count - i - 1;
+    if (spot->bytes < split_at || left < 2 || !pool_is_idle(run->task->runtime->pool)) continue;
+    struct batch *half = batch_new(batch->node);
+    if (!half) continue;
+    half->count = left / 2;
+    batch->count -= half->count;
+    memcpy(half->steps, &batch->steps[batch->count], half->count * sizeof *half->steps);
+    run_add(run, run->batch_place, &half->job);
+    split_at = spot->bytes + SPLIT_BYTES;
+  }
+}
+
+static void batch_run(struct job *job, struct worker *worker) {
+  struct batch *batch = (struct batch *)job;
+  struct run *run = batch->node->walk->owner;
+  if (!run_over(run)) {
+    struct arena arena;
+    struct spot spot = spot_begin(run, batch->node, worker, &arena);
+    struct fault fault = {};
+    if (node_use(batch->node, &spot.side, &fault) < 0) {
+      spot_error(&spot, &fault, (span){});
+    } else {
+      batch_work(batch, &spot);
+      node_let_go(batch->node);
+    }
+    spot_end(&spot);
+  }
+  batch_free(batch);
+}
+
+// ── Visits of directories ──
+
+static bool add_step(struct run *run, struct node *node, struct batch **batch,
+                     const struct step *step) {
+  if (!*batch && !(*batch = batch_new(node))) {
+    out_of_memory(run);
+    return false;
+  }
+  (*batch)->steps[(*batch)->count++] = *step;
+  if ((*batch)->count == BATCH_STEPS) {
+    run_add(run, run->batch_place, &(*batch)->job);
+    *batch = nullptr;
+  }
+  return true;
+}
+
+// Whether what is below the pair is to be visited, and says why not when a limit forbids it.
+static bool within_limits(struct run *run, struct node *node, struct spot *spot, span name) {
+  struct fault fault = {};
+  if (node->depth + 1 > run->walk.depth_max)
+    fault_set(&fault, COPSE_E_LIMIT, "deeper than limits.depth (%llu)",
+              (unsigned long long)run->walk.depth_max);
+  else if (run->walk.path_max != UINT64_MAX && spot_path(spot).size + 1 + name.size > run->walk.path_max)
+    fault_set(&fault, COPSE_E_LIMIT, "the path is longer than limits.pathLength (%llu)",
+              (unsigned long long)run->walk.path_max);
+  if (fault.code) spot_error(spot, &fault, name);
+  return fault.code == 0;
+}
+
+static void visit(struct walk *walk, struct node *node, struct worker *worker) {
+  struct run *run = walk->owner;
+  struct arena arena;
+  struct spot spot = spot_begin(run, node, worker, &arena);
+  struct batch *batch = nullptr;
+  struct pair pair;
+  bool again = false, first = node->at[0] == 0 && node->at[1] == 0;
+  bool go_on = !first || !run->verb->enter || run->verb->enter(&spot);
+  span directory = run->filter && filter_wants_path(run->filter) ? spot_path(&spot) : (span){};
+  for (size_t seen = 0; go_on && node_next(node, &pair.left, &pair.right);) {
+    struct entry *either = pair.left ? pair.left : pair.right;
+    struct verdict verdict = {true, true, node->inside};
+    if (run->filter) {
+      bool is_directory = (pair.left && pair.left->type == ENTRY_DIRECTORY) ||
+                          (pair.right && pair.right->type == ENTRY_DIRECTORY);
+      verdict = filter_entry(run->filter, directory, either->name, is_directory, node->inside);
+    }
+    if (verdict.seen || verdict.descend) {
+      struct step step = run->verb->plan(run, &pair);
+      // First the visit, then the step: once a batch is given away, its entries belong to another worker.
+      if (step.descend && verdict.descend && within_limits(run, node, &spot, either->name)) {
+        bool left = pair.left && pair.left->type == ENTRY_DIRECTORY;
+        bool right = pair.right && pair.right->type == ENTRY_DIRECTORY;
+        go_on = walk_descend(node, left ? pair.left : nullptr, right ? pair.right : nullptr,
+                             verdict.inside);
+        if (!go_on) out_of_memory(run);
+      }
+      if (go_on && verdict.seen && step.kind != STEP_NONE) go_on = add_step(run, node, &batch, &step);
+    }
+    if ((++seen & 255) != 0) continue;
+    if (run_over(run)) break;
+    again = task_parked(run->task);
+    if (again) break;
+  }
+  if (batch && (again || batch->count > BATCH_STEPS / 2)) {
+    run_add(run, run->batch_place, &batch->job);
+  } else if (batch && run->batch_place == JOB_LEAF) {
+    batch_work(batch, &spot);  // a few steps are done at once, while the directories are at hand
+    batch_free(batch);
+  } else if (batch) {
+    run_add(run, run->batch_place, &batch->job);
+  }
+  spot_end(&spot);
+  if (again) node_again(node);
+  else node_drop(node);
+}
+
+static void visit_failed(struct walk *walk, struct node *node, struct worker *worker, uint8_t side,
+                         const struct fault *fault) {
+  struct run *run = walk->owner;
+  if (run_over(run)) return;
+  if (!node->parent) {  // the root itself: the task has nothing to say
+    task_fail(run->task, fault, run->store[side].shown, run->path);
+    return;
+  }
+  struct arena arena;
+  struct spot spot = spot_begin(run, node, worker, &arena);
+  spot.side = side;
+  spot_error(&spot, fault, (span){});
+  spot_end(&spot);
+}
+
+static bool walk_over(struct walk *walk) { return run_over(walk->owner); }
+
+// ── The roots ──
+
+// One pair that is no directory, or is looked at only itself: a node whose single row has the path "".
+static int32_t start_single(struct run *run, struct directory *directory[2], struct entry entry[2],
+                            struct fault *fault) {
+  struct pair pair = {&entry[LEFT], run->sides == 2 ? &entry[RIGHT] : nullptr};
+  struct node *node = walk_root(&run->walk, (span){}, directory[LEFT], pair.left, directory[RIGHT], pair.right);
+  if (!node) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  node->nameless = true;
+  directory[LEFT] = directory[RIGHT] = nullptr;
+  // The node's own copies: they live as long as the batch.
+  pair.left = &node->entry[LEFT];
+  if (pair.right) pair.right = &node->entry[RIGHT];
+  struct step step = run->verb->plan(run, &pair);
+  struct batch *batch = step.kind == STEP_NONE ? nullptr : batch_new(node);
+  if (batch) {
+    batch->steps[batch->count++] = step;
+    node_let_go(node);
+    run_add(run, run->batch_place, &batch->job);
+  }
+  node_drop(node);
+  return step.kind == STEP_NONE || batch ? 0 : fault_set(fault, COPSE_E_MEMORY, "out of memory");
+}
+
+static int32_t open_side(struct run *run, uint8_t side, struct entry *entry,
+                         struct directory **directory, struct fault *fault) {
+  struct store *store = &run->store[side];
+  const struct store_ops *ops = store->ops;
+  int32_t code;
+  if (side == RIGHT || run->path.size == 0) {
+    code = ops->root(store, &run->arena, entry, directory, fault);
+  } else {
+    struct directory *parent;
+    code = ops->find(store, run->path, &run->arena, entry, &parent, fault);
+    if (code < 0) return code;
+    bool self = record_number((span){run->task->request, run->task->request_len}, COPSE_KEY_SELF, 0);
+    if (entry->type != ENTRY_DIRECTORY || self) {
+      *directory = parent;
+    } else {
+      code = ops->enter(parent, entry, directory, fault);
+      ops->leave(parent);
+    }
+  }
+  if (code < 0) return code;
+  if (entry->type == ENTRY_OTHER && run->path.size == 0)
+    code = fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "a pipe, socket or device cannot be read as a tree or file; name a file or directory");
+  return code;
+}
+
+static int32_t open_roots(struct run *run, uint8_t *side, struct fault *fault) {
+  struct entry entry[2] = {};
+  struct directory *directory[2] = {};
+  int32_t code = 0;
+  for (*side = 0; *side < run->sides && code == 0;) {
+    code = open_side(run, *side, &entry[*side], &directory[*side], fault);
+    if (code == 0) ++*side;
+  }
+  span request = {run->task->request, run->task->request_len};
+  bool both_directories = entry[LEFT].type == ENTRY_DIRECTORY &&
+                          (run->sides == 1 || entry[RIGHT].type == ENTRY_DIRECTORY);
+  if (code == 0 && both_directories && !record_number(request, COPSE_KEY_SELF, 0)) {
+    const struct entry *right = run->sides == 2 ? &entry[RIGHT] : nullptr;
+    run->same_root = right && run->store[LEFT].ops == run->store[RIGHT].ops &&
+                     (entry[LEFT].inode || entry[LEFT].device) &&
+                     entry[LEFT].inode == right->inode && entry[LEFT].device == right->device;
+    struct node *root = walk_root(&run->walk, run->path, directory[LEFT], &entry[LEFT], directory[RIGHT], right);
+    if (!root) {
+      code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
+    } else {
+      directory[LEFT] = directory[RIGHT] = nullptr;
+      for (uint8_t i = 0; i < 2; i++) root->entry[i].name = SPAN("");
+      // The roots' own step, where a verb has one for a pair of directories (their metadata).
+      struct pair pair = {&root->entry[LEFT], right ? &root->entry[RIGHT] : nullptr};
+      struct step step = right ? run->verb->plan(run, &pair) : (struct step){};
+      struct batch *batch = nullptr;
+      if (step.kind != STEP_NONE && add_step(run, root, &batch, &step))
+        run_add(run, run->batch_place, &batch->job);
+      walk_visit(root);
+    }
+  } else if (code == 0) {
+    code = start_single(run, directory, entry, fault);
+  }
+  for (uint8_t i = 0; i < 2; i++)
+    if (directory[i]) directory[i]->store->ops->leave(directory[i]);
+  return code;
+}
+
+static uint64_t limit(span request, uint16_t key) {
+  return record_number(request, key, UINT64_MAX);
+}
+
+static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
+                        struct fault *fault) {
+  span request = {run->task->request, run->task->request_len};
+  static const uint16_t keys[2] = {COPSE_KEY_LEFT, COPSE_KEY_RIGHT};
+  int32_t code = 0;
+  for (*side = 0; *side < run->sides; ++*side) {
+    code = store_open(&run->store[*side], record_record(request, keys[*side]), run->task, fault);
+    if (code < 0) return code;
+  }
+  *side = LEFT;
+  run->path = record_text(request, COPSE_KEY_PATH);
+  code = path_safe(run->path, fault);
+  if (code == 0) code = filter_compile(request, &run->arena, &run->filter, fault);
+  if (code == 0 && run->verb->begin) code = run->verb->begin(run, fault);
+  if (code < 0) return code;
+  if (run->verb->once) return run->verb->once(run, worker, fault);
+  run->walk = (struct walk){.group = &run->task->group,
+                            .links = (uint32_t)record_number(request, COPSE_KEY_LINKS, COPSE_LINKS_KEEP),
+                            .depth_max = limit(request, COPSE_KEY_LIMIT_DEPTH),
+                            .path_max = limit(request, COPSE_KEY_LIMIT_PATH),
+                            .entries_max = limit(request, COPSE_KEY_LIMIT_ENTRIES),
+                            .owner = run,
+                            .visit = visit,
+                            .failed = visit_failed,
+                            .over = walk_over};
+  return open_roots(run, side, fault);
+}
+
+static void open_job(struct job *job, struct worker *worker) {
+  struct run *run = (struct run *)((uint8_t *)job - offsetof(struct run, open));
+  if (run_over(run)) return;
+  struct fault fault = {};
+  uint8_t side = LEFT;
+  if (open_run(run, worker, &side, &fault) < 0)
+    task_fail(run->task, &fault, run->store[side].shown, side == LEFT ? run->path : (span){});
+}
+
+// ── Beginning and end ──
+
+static bool finish(struct task *task, struct worker *worker) {
+  struct run *run = task->run;
+  if (task_cancelled(task)) return false;
+  if (run->verb->end && run->verb->end(run, worker)) return true;
+  for (uint8_t side = 0; side < run->sides; side++) {
+    struct store *store = &run->store[side];
+    struct fault fault = {};
+    if (store->ops && store->ops->finish && store->ops->finish(store, &fault) < 0)
+      task_fail(task, &fault, store->shown, (span){});
+  }
+  return false;
+}
+
+static void destroy(struct task *task) {
+  struct run *run = task->run;
+  if (run->verb->close) run->verb->close(run);
+  for (uint8_t side = 0; side < run->sides; side++) store_close(&run->store[side]);
+  arena_free(&run->arena);
+  free(run);
+  task->run = nullptr;
+}
+
+static int32_t pushed(struct task *task, span bytes, struct fault *fault) {
+  struct run *run = task->run;
+  if (!run->verb->pushed)
+    return fault_set(fault, COPSE_E_ARGUMENT, "only a write task takes bytes");
+  return run->verb->pushed(run, bytes, fault);
+}
+
+int32_t run_start(struct task *task, const struct verb *verb, struct fault *fault) {
+  constexpr size_t ALIGN = alignof(max_align_t);
+  size_t size = (sizeof(struct run) + ALIGN - 1) / ALIGN * ALIGN;
+  struct run *run = calloc(1, size + verb->state_size);
+  if (!run) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  run->task = task;
+  run->verb = verb;
+  run->sides = verb->sides;
+  run->state = (uint8_t *)run + size;
+  run->batch_place = JOB_LEAF;
+  run->open.run = open_job;
+  arena_begin(&run->arena);
+  task->run = run;
+  task->finish = finish;
+  task->destroy = destroy;
+  task->pushed = pushed;
+  task_start(task, JOB_LEAF, &run->open);
+  return 0;
+}

@@ -82,13 +82,14 @@ once("formatters and compilers agree", () => {
 
 once("what is committed", () => {
   test("names no registry and no path of the machine it was made on", () => {
-    // Put together here, so that this file does not hold what it looks for.
-    const paths = ["work", "root", "tmp/bash"].map((name) => `/${name}/`);
-    const hosts = ["registry.npm" + "js", "npm" + "js.org", "pypi." + "org", "crates." + "io"];
-    const mirrors = ["deb." + "debian", "archive." + "ubuntu", "proxy." + "golang"];
+    // Spelt with spaces, so that this file does not hold what it looks for.
+    const needles =
+      "/work /,/root /,/tmp /bash,registry. npmjs,npmjs. org,pypi. org,crates. io,proxy. golang,deb. debian,archive. ubuntu"
+        .replaceAll(" ", "")
+        .split(",");
     const wrong = files.flatMap((path) => {
       const text = readFileSync(join(root, path), "latin1");
-      return [...paths, ...hosts, ...mirrors]
+      return needles
         .filter((needle) => text.includes(needle))
         .map((needle) => `${path}: ${needle}`);
     });

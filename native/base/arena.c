@@ -31,7 +31,7 @@ static uint8_t *take_from_new_block(struct arena *arena, size_t size) {
                   : arena->taken > BLOCK_MAX ? BLOCK_MAX
                                              : arena->taken;
   size_t needed;
-  if (ckd_add(&needed, size, sizeof(struct arena_block))) return nullptr;
+  if (ckd_add(&needed, size, sizeof(struct arena_block)) || needed > PTRDIFF_MAX) return nullptr;
   // What would fill most of a block gets one of its own, and the newest one goes on being filled.
   bool is_alone = needed > wanted / 2 && arena->block;
   size_t total = needed > wanted || is_alone ? needed : wanted;

@@ -16,3 +16,5 @@ void hash_add(struct hash *hash, const uint8_t *bytes, size_t size) {
 void hash_end(const struct hash *hash, uint8_t out[HASH_BYTES]) {
   blake3_hasher_finalize((const blake3_hasher *)(const void *)hash->state, out, HASH_BYTES);
 }
+
+const char *hash_version(void) { return blake3_version(); }

@@ -12,3 +12,4 @@ struct hash {
 void hash_begin(struct hash *hash);
 void hash_add(struct hash *hash, const uint8_t *bytes, size_t size);
 void hash_end(const struct hash *hash, uint8_t out[HASH_BYTES]);
+const char *hash_version(void);  // of the library behind it, "1.3.1"

@@ -60,7 +60,9 @@ struct group {
   uint8_t priority;               // 0 high, 1 normal, 2 low
   uint32_t running, running_max;  // of both kinds; max 0: no cap
   uint64_t pending;               // jobs submitted and not ended, plus holds
-  void (*then)(struct group *group, struct worker *worker);
+  // True: jobs were added (perhaps they ended already), call again when none is left. False: the group is over, and
+  // perhaps freed.
+  bool (*then)(struct group *group, struct worker *worker);
 };
 
 struct pool_options {
@@ -69,15 +71,21 @@ struct pool_options {
 };
 
 struct buffers;
-int32_t pool_begin(struct pool **out, const struct pool_options *options, struct buffers *buffers);
+struct timers;
+int32_t pool_begin(struct pool **out, const struct pool_options *options, struct buffers *buffers,
+                   struct timers *timers);
 // Waits until every worker is gone. No group may have jobs left.
 void pool_end(struct pool *pool);
+// The width for the next tick: how many I/O workers may be busy at once. Workers that wait for disks show as processors
+// nobody uses (`cpu_ns` of the process in `wall_ns`): the width doubles. Processors that are all busy: it shrinks
+// towards one a core, where warm work is fastest. Pure, for the tests.
+uint32_t pool_width_next(uint32_t width, uint32_t cores, uint32_t most, uint64_t cpu_ns, uint64_t wall_ns);
 void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers, uint64_t *steps);
 bool pool_is_idle(struct pool *pool);  // a hint: some I/O worker has nothing to do, or could be started
 
 // `then` runs when pending falls to zero, which cannot happen before the first group_run.
 void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,
-                 void (*then)(struct group *, struct worker *));
+                 bool (*then)(struct group *, struct worker *));
 void group_run(struct group *group, enum job_place place, struct job *job);
 void group_park(struct group *group);
 void group_unpark(struct group *group);

@@ -30,7 +30,7 @@ struct runtime {
   struct task *all;        // every task that is not freed
   struct task *ready, *ready_last;
   bool raised;             // the wake fd was written and the list has not been emptied since
-  uint32_t tasks;
+  _Atomic uint32_t tasks;
   condition tasks_gone;
   struct attachment *attachments;
 };

@@ -37,11 +37,13 @@ struct task {
   size_t request_len;
 
   // The verb. `finish` is called once on a worker when all jobs ended and may return true to say that it added
-  // jobs and wants to be called again. `destroy` frees what the verb holds; called once, after DONE was queued.
+  // jobs and wants to be called again. `destroy` frees what the verb holds; called once, before DONE can be seen, so that
+  // whoever sees it finds every descriptor closed.
   bool (*finish)(struct task *task, struct worker *worker);
   void (*destroy)(struct task *task);
   // A WRITE task gets its pushed bytes through this, on the caller's thread; the bytes must be copied.
   int32_t (*pushed)(struct task *task, span bytes, struct fault *fault);
+  mutex push_lock;                  // a push and the end of the run exclude each other
   void *run;
 
   // Below: task.c's own, guarded by `lock`.
@@ -72,6 +74,7 @@ void task_refuse(struct task *task, const struct fault *fault);
 static inline bool task_cancelled(const struct task *task) {
   return atomic_load_explicit(&task->cancelled, memory_order_relaxed) != 0;
 }
+void task_began(struct task *task);  // by the first job: QUEUED becomes RUNNING
 void task_cancel(struct task *task, int32_t code);  // COPSE_E_CANCELLED or COPSE_E_TIMEOUT; first one wins
 // The whole task failed: keeps the first fault with the location and path it is about, cancels the rest.
 void task_fail(struct task *task, const struct fault *fault, span location, span path);
@@ -98,6 +101,7 @@ static inline void task_count(struct task *task, uint64_t files, uint64_t bytes)
 int32_t task_take_events(struct task *task, copse_event *events, uint32_t capacity);
 int32_t task_wait(struct task *task, copse_event *events, uint32_t capacity, uint32_t timeout_ms);
 int32_t task_release(struct task *task, uint64_t page);
+int32_t task_push(struct task *task, span bytes, struct fault *fault);
 int32_t task_error(struct task *task, uint8_t *into, size_t capacity);
 void task_close(struct task *task);       // cancels, drops the table's reference
 void task_hold(struct task *task);

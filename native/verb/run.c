@@ -386,6 +386,7 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
 
 static void open_job(struct job *job, struct worker *worker) {
   struct run *run = (struct run *)((uint8_t *)job - offsetof(struct run, open));
+  task_began(run->task);
   if (run_over(run)) return;
   struct fault fault = {};
   uint8_t side = LEFT;

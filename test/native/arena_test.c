@@ -6,7 +6,7 @@
 #define CHECK(condition)                                               \
   do {                                                                 \
     if (!(condition)) {                                                \
-      fprintf(stderr, "%s:%d: %s\\n", __FILE__, __LINE__, #condition); \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
       exit(1);                                                         \
     }                                                                  \
   } while (0)

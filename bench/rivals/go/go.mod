@@ -1,0 +1,3 @@
+module cmpgo
+
+go 1.24

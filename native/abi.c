@@ -1,0 +1,374 @@
+// abi: ids and argument checks, nothing else. JavaScript holds ids, never pointers: index and generation in 52 bits, so
+// that a stale, forged or doubly closed one is CLOSED.
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/hash.h"
+#include "base/record.h"
+#include "engine/runtime.h"
+#include "store/store.h"
+#include "verb/run.h"
+
+constexpr uint32_t INDEX_BITS = 20;                 // a million things at once
+constexpr uint64_t INDEX_MASK = (1ull << INDEX_BITS) - 1;
+constexpr uint32_t TASKS_MAX = 65536;               // of one runtime
+constexpr uint32_t REQUEST_MAX = 16u << 20;         // bytes of one request; far above any real one
+
+enum slot_kind : uint8_t { SLOT_FREE, SLOT_RUNTIME, SLOT_TASK };
+
+struct slot {
+  void *thing;
+  uint32_t generation;
+  uint32_t users;   // calls that are using a runtime now
+  uint32_t next_free;
+  enum slot_kind kind;
+  bool closing;
+};
+
+static struct {
+  mutex lock;
+  condition unused;
+  struct slot *slots;
+  uint32_t count, capacity, first_free;  // index + 1, zero: none
+} table = {.lock = PTHREAD_MUTEX_INITIALIZER, .unused = PTHREAD_COND_INITIALIZER};
+
+// ── Ids ──
+
+static copse_id id_put(void *thing, enum slot_kind kind) {
+  mutex_lock(&table.lock);
+  uint32_t index = 0;
+  if (table.first_free) {
+    index = table.first_free;
+    table.first_free = table.slots[index - 1].next_free;
+  } else {
+    if (table.count == table.capacity && table.count < INDEX_MASK) {
+      uint32_t capacity = table.capacity ? table.capacity * 2 : 256;
+      if (capacity > INDEX_MASK) capacity = (uint32_t)INDEX_MASK;
+      struct slot *slots = realloc(table.slots, capacity * sizeof *slots);
+      if (slots) {
+        table.slots = slots;
+        table.capacity = capacity;
+      }
+    }
+    if (table.count < table.capacity) {
+      table.slots[table.count] = (struct slot){};
+      index = ++table.count;
+    }
+  }
+  copse_id id = 0;
+  if (index) {
+    struct slot *slot = &table.slots[index - 1];
+    uint32_t generation = slot->generation + 1;
+    *slot = (struct slot){.thing = thing, .generation = generation, .kind = kind};
+    id = (uint64_t)generation << INDEX_BITS | index;
+  }
+  mutex_unlock(&table.lock);
+  return id;
+}
+
+// The lock is held.
+static struct slot *slot_of(copse_id id, enum slot_kind kind) {
+  uint64_t index = id & INDEX_MASK;
+  if (index == 0 || index > table.count) return nullptr;
+  struct slot *slot = &table.slots[index - 1];
+  return slot->kind == kind && slot->generation == id >> INDEX_BITS && !slot->closing ? slot : nullptr;
+}
+
+static void slot_free(copse_id id) {
+  uint32_t index = (uint32_t)(id & INDEX_MASK);
+  struct slot *slot = &table.slots[index - 1];
+  *slot = (struct slot){.generation = slot->generation, .next_free = table.first_free};
+  table.first_free = index;
+}
+
+static struct task *task_take(copse_id id) {
+  mutex_lock(&table.lock);
+  struct slot *slot = slot_of(id, SLOT_TASK);
+  struct task *task = slot ? slot->thing : nullptr;
+  if (task) task_hold(task);
+  mutex_unlock(&table.lock);
+  return task;
+}
+
+static struct runtime *runtime_take(copse_id id) {
+  mutex_lock(&table.lock);
+  struct slot *slot = slot_of(id, SLOT_RUNTIME);
+  struct runtime *runtime = slot ? slot->thing : nullptr;
+  if (slot) slot->users++;
+  mutex_unlock(&table.lock);
+  return runtime;
+}
+
+static void runtime_give(copse_id id) {
+  mutex_lock(&table.lock);
+  struct slot *slot = &table.slots[(id & INDEX_MASK) - 1];
+  if (--slot->users == 0 && slot->closing) condition_all(&table.unused);
+  mutex_unlock(&table.lock);
+}
+
+// ── What this is ──
+
+#define OFFSET(type, field) (uint32_t) offsetof(type, field)
+
+uint32_t copse_abi(uint32_t *layout, uint32_t capacity) {
+  static const uint32_t all[] = {
+      sizeof(copse_row), OFFSET(copse_row, path_at), OFFSET(copse_row, path_len), OFFSET(copse_row, kind),
+      OFFSET(copse_row, type), OFFSET(copse_row, reason), OFFSET(copse_row, code), OFFSET(copse_row, left_size),
+      OFFSET(copse_row, right_size), OFFSET(copse_row, left_mtime_ns), OFFSET(copse_row, right_mtime_ns),
+      OFFSET(copse_row, text_at), OFFSET(copse_row, text_len), OFFSET(copse_row, extra),
+      sizeof(copse_event), OFFSET(copse_event, kind), OFFSET(copse_event, code), OFFSET(copse_event, task),
+      OFFSET(copse_event, page), OFFSET(copse_event, page_size), OFFSET(copse_event, rows),
+      OFFSET(copse_event, heap_at), OFFSET(copse_event, files), OFFSET(copse_event, bytes),
+      OFFSET(copse_event, total_bytes),
+      sizeof(copse_stats), OFFSET(copse_stats, started), OFFSET(copse_stats, done), OFFSET(copse_stats, failed),
+      OFFSET(copse_stats, cancelled), OFFSET(copse_stats, running), OFFSET(copse_stats, queued),
+      OFFSET(copse_stats, steps), OFFSET(copse_stats, wakes), OFFSET(copse_stats, bytes_read),
+      OFFSET(copse_stats, bytes_written), OFFSET(copse_stats, buffer_bytes), OFFSET(copse_stats, buffer_limit),
+      OFFSET(copse_stats, io_workers), OFFSET(copse_stats, cpu_workers), OFFSET(copse_stats, connections),
+      OFFSET(copse_stats, backend),
+  };
+  for (uint32_t i = 0; layout && i < capacity && i < sizeof all / sizeof *all; i++) layout[i] = all[i];
+  return COPSE_ABI;
+}
+
+const char *copse_error_name(int32_t code) { return fault_name(code); }
+
+static bool ring_available(void) {
+#ifdef SYS_io_uring_setup
+  uint64_t parameters[15] = {};  // struct io_uring_params
+  long fd = syscall(SYS_io_uring_setup, 1, parameters);
+  if (fd >= 0) close((int)fd);
+  return fd >= 0;
+#else
+  return false;
+#endif
+}
+
+int32_t copse_about(uint8_t *into, size_t capacity) {
+  char schemes[256] = "";
+  size_t at = 0;
+  for (size_t i = 0; store_all[i] && at < sizeof schemes - 32; i++)
+    at += (size_t)snprintf(schemes + at, sizeof schemes - at, "%s\"%s\"", i ? "," : "", store_all[i]->scheme);
+  struct utsname system;
+  if (uname(&system) < 0) system = (struct utsname){};
+  char text[1024];
+#ifdef __OPTIMIZE__
+  const char *mode = "release";
+#else
+  const char *mode = "debug";
+#endif
+  int size = snprintf(text, sizeof text,
+                      "{\"version\":\"0.1.0\",\"abi\":%u,\"mode\":\"%s\",\"wake\":\"%s\",\"backends\":[\"threads\",\"blocking\"],"
+                      "\"schemes\":[%s],\"libraries\":{\"blake3\":\"%s\"},\"system\":\"%.64s\",\"kernel\":\"%.64s\","
+                      "\"arch\":\"%.64s\",\"cores\":%u,\"pageSize\":%ld,\"uring\":%s,\"reflink\":false}",
+                      COPSE_ABI, mode, wake_name, schemes, hash_version(), system.sysname, system.release,
+                      system.machine, system_cores(), sysconf(_SC_PAGESIZE), ring_available() ? "true" : "false");
+  if (size < 0 || (size_t)size >= sizeof text) return COPSE_E_INTERNAL;
+  if (into && capacity) memcpy(into, text, (size_t)size < capacity ? (size_t)size : capacity);
+  return size;
+}
+
+// ── Runtimes ──
+
+int32_t copse_runtime_open(const uint8_t *options, size_t options_len, copse_id *out) {
+  if (!out || (!options && options_len) || options_len > REQUEST_MAX) return COPSE_E_ARGUMENT;
+  *out = 0;
+  struct fault fault = {};
+  struct runtime *runtime;
+  span record = {options, options_len};
+  int32_t code = record_check(record, &fault);
+  if (code == 0) code = runtime_open(&runtime, record, &fault);
+  if (code < 0) return code;
+  copse_id id = id_put(runtime, SLOT_RUNTIME);
+  if (!id) {
+    runtime_close(runtime);
+    return COPSE_E_MEMORY;
+  }
+  runtime->id = id;
+  *out = id;
+  return 0;
+}
+
+int32_t copse_runtime_close(copse_id id) {
+  mutex_lock(&table.lock);
+  struct slot *slot = slot_of(id, SLOT_RUNTIME);
+  if (!slot) {
+    mutex_unlock(&table.lock);
+    return COPSE_E_CLOSED;
+  }
+  struct runtime *runtime = slot->thing;
+  slot->closing = true;
+  // The slots may move while we wait.
+  while (table.slots[(id & INDEX_MASK) - 1].users > 0) condition_wait(&table.unused, &table.lock);
+  slot_free(id);
+  for (;;) {  // its tasks' ids die with it
+    struct task *task = nullptr;
+    for (uint32_t i = 0; i < table.count && !task; i++) {
+      struct task *other = table.slots[i].kind == SLOT_TASK ? table.slots[i].thing : nullptr;
+      if (other && other->runtime == runtime) task = other;
+    }
+    if (!task) break;
+    slot_free(task->id);
+    mutex_unlock(&table.lock);
+    task_close(task);
+    mutex_lock(&table.lock);
+  }
+  mutex_unlock(&table.lock);
+  runtime_close(runtime);
+  return 0;
+}
+
+int32_t copse_runtime_fd(copse_id id) {
+  struct runtime *runtime = runtime_take(id);
+  if (!runtime) return COPSE_E_CLOSED;
+  int32_t fd = runtime->wake.read_fd;
+  runtime_give(id);
+  return fd;
+}
+
+int32_t copse_runtime_stats(copse_id id, copse_stats *out) {
+  if (!out) return COPSE_E_ARGUMENT;
+  struct runtime *runtime = runtime_take(id);
+  if (!runtime) return COPSE_E_CLOSED;
+  runtime_stats(runtime, out);
+  runtime_give(id);
+  return 0;
+}
+
+int32_t copse_runtime_drain(copse_id id, copse_event *events, uint32_t capacity) {
+  if (!events || capacity == 0) return COPSE_E_ARGUMENT;
+  struct runtime *runtime = runtime_take(id);
+  if (!runtime) return COPSE_E_CLOSED;
+  int32_t taken = runtime_drain(runtime, events, capacity);
+  runtime_give(id);
+  return taken;
+}
+
+int32_t copse_runtime_cancel(copse_id id, uint32_t token) {
+  struct runtime *runtime = runtime_take(id);
+  if (!runtime) return COPSE_E_CLOSED;
+  int32_t count = runtime_cancel(runtime, token);
+  runtime_give(id);
+  return count;
+}
+
+// ── Tasks ──
+
+static const struct verb *verb_of(uint64_t number) {
+  switch (number) {
+    case COPSE_VERB_LIST: return &list_verb;
+    case COPSE_VERB_COMPARE: return &compare_verb;
+    case COPSE_VERB_READ: return &read_verb;
+    case COPSE_VERB_WRITE: return &write_verb;
+    case COPSE_VERB_REMOVE: return &remove_verb;
+    default: return nullptr;
+  }
+}
+
+static int32_t start_one(struct runtime *runtime, span request, copse_id *out) {
+  if (runtime->tasks >= TASKS_MAX) return COPSE_E_BUSY;
+  struct task *task = task_new(runtime, request);
+  if (!task) return COPSE_E_MEMORY;
+  runtime_add(runtime, task);
+  task->id = id_put(task, SLOT_TASK);
+  if (!task->id) {
+    task_drop(task);
+    task_drop(task);
+    return COPSE_E_MEMORY;
+  }
+  *out = task->id;
+  struct fault fault = {};
+  span own = {task->request, task->request_len};
+  int32_t code = record_check(own, &fault);
+  if (code == 0) {
+    uint64_t number = record_number(own, COPSE_KEY_VERB, 0);
+    const struct verb *verb = verb_of(number);
+    code = verb ? run_start(task, verb, &fault)
+                : fault_set(&fault, COPSE_E_UNSUPPORTED, "verb %llu is not built into this library",
+                            (unsigned long long)number);
+  }
+  if (code < 0) task_refuse(task, &fault);
+  return 0;
+}
+
+int32_t copse_task_start(copse_id id, const uint8_t *requests, size_t requests_len, copse_id *out, uint32_t capacity) {
+  if (!requests || !out || capacity == 0) return COPSE_E_ARGUMENT;
+  struct runtime *runtime = runtime_take(id);
+  if (!runtime) return COPSE_E_CLOSED;
+  int32_t started = 0, code = 0;
+  for (size_t at = 0; at < requests_len && (uint32_t)started < capacity;) {
+    uint32_t size;
+    code = COPSE_E_ARGUMENT;
+    if (requests_len - at < sizeof size) break;
+    memcpy(&size, requests + at, sizeof size);
+    at += sizeof size;
+    if (size > REQUEST_MAX || size > requests_len - at) break;
+    code = start_one(runtime, (span){requests + at, size}, &out[started]);
+    if (code < 0) break;
+    at += size;
+    started++;
+  }
+  runtime_give(id);
+  return started > 0 || code == 0 ? started : code;
+}
+
+int32_t copse_task_wait(copse_id id, copse_event *events, uint32_t capacity, uint32_t timeout_ms) {
+  if (!events || capacity == 0) return COPSE_E_ARGUMENT;
+  struct task *task = task_take(id);
+  if (!task) return COPSE_E_CLOSED;
+  int32_t taken = task_wait(task, events, capacity, timeout_ms);
+  task_drop(task);
+  return taken;
+}
+
+int32_t copse_task_push(copse_id id, const uint8_t *bytes, size_t len) {
+  if (!bytes && len) return COPSE_E_ARGUMENT;
+  struct task *task = task_take(id);
+  if (!task) return COPSE_E_CLOSED;
+  struct fault fault = {};
+  int32_t code = task_push(task, (span){bytes, len}, &fault);
+  task_drop(task);
+  return code;
+}
+
+int32_t copse_task_cancel(copse_id id) {
+  struct task *task = task_take(id);
+  if (!task) return COPSE_E_CLOSED;
+  task_cancel(task, COPSE_E_CANCELLED);
+  task_drop(task);
+  return 0;
+}
+
+int32_t copse_task_error(copse_id id, uint8_t *into, size_t capacity) {
+  if (!into && capacity) return COPSE_E_ARGUMENT;
+  struct task *task = task_take(id);
+  if (!task) return COPSE_E_CLOSED;
+  int32_t size = task_error(task, into, capacity);
+  task_drop(task);
+  return size;
+}
+
+int32_t copse_task_close(copse_id id) {
+  mutex_lock(&table.lock);
+  struct slot *slot = slot_of(id, SLOT_TASK);
+  struct task *task = slot ? slot->thing : nullptr;
+  if (task) slot_free(id);
+  mutex_unlock(&table.lock);
+  if (!task) return COPSE_E_CLOSED;
+  task_close(task);
+  return 0;
+}
+
+int32_t copse_page_release(copse_id id, uint64_t page) {
+  struct task *task = task_take(id);
+  if (!task) return COPSE_E_CLOSED;
+  int32_t code = task_release(task, page);
+  task_drop(task);
+  return code;
+}

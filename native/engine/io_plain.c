@@ -1,0 +1,200 @@
+#include "engine/io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static_assert(IO_HERE == AT_FDCWD);
+
+#define RETRY(call)                         \
+  __extension__({                           \
+    typeof(call) result_;                   \
+    do result_ = (call);                    \
+    while (result_ < 0 && errno == EINTR);  \
+    result_ < 0 ? (typeof(call))-errno : result_; \
+  })
+
+// openat2 has no wrapper; its struct is stable.
+struct how {
+  uint64_t flags, mode, resolve;
+};
+constexpr uint64_t RESOLVE_BENEATH_ = 0x08, RESOLVE_NO_MAGICLINKS_ = 0x02;
+
+static int plain_open(int directory, const char *name, uint32_t flags) {
+  int how = O_CLOEXEC;
+  if (flags & IO_CREATE) how |= O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  else how |= O_RDONLY | O_NONBLOCK | O_NOCTTY | (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
+  if (flags & IO_DIRECTORY) how |= O_DIRECTORY;
+  if (!(flags & IO_BENEATH)) return RETRY(openat(directory, name, how, 0600));
+#ifdef SYS_openat2
+  struct how beneath = {.flags = (uint64_t)how,
+                        .mode = flags & IO_CREATE ? 0600 : 0,
+                        .resolve = RESOLVE_BENEATH_ | RESOLVE_NO_MAGICLINKS_};
+  return (int)RETRY(syscall(SYS_openat2, directory, name, &beneath, sizeof beneath));
+#else
+  return -ENOSYS;
+#endif
+}
+
+// Not retried: Linux has closed the descriptor when close is interrupted.
+static int plain_close(int fd) { return close(fd) < 0 && errno != EINTR ? -errno : 0; }
+
+static int64_t plain_read(int fd, void *into, size_t size, uint64_t at) {
+  if (at > INT64_MAX) return -EINVAL;
+  return RETRY(pread(fd, into, size, (off_t)at));
+}
+
+static int64_t plain_write(int fd, const void *from, size_t size, uint64_t at) {
+  if (at > INT64_MAX) return -EINVAL;
+  return RETRY(pwrite(fd, from, size, (off_t)at));
+}
+
+static int64_t nanoseconds(struct timespec time) {
+  int64_t result;
+  if (__builtin_mul_overflow((int64_t)time.tv_sec, 1'000'000'000, &result)) return time.tv_sec < 0 ? INT64_MIN + 1 : INT64_MAX;
+  if (__builtin_add_overflow(result, (int64_t)time.tv_nsec, &result)) return INT64_MAX;
+  return result;
+}
+
+static int plain_stat(int directory, const char *name, bool follow, struct io_stat *out) {
+  struct stat stat;
+  int code = *name ? RETRY(fstatat(directory, name, &stat, follow ? 0 : AT_SYMLINK_NOFOLLOW))
+                   : RETRY(fstat(directory, &stat));
+  if (code < 0) return code;
+  *out = (struct io_stat){.size = (uint64_t)stat.st_size,
+                          .inode = stat.st_ino,
+                          .device = stat.st_dev,
+                          .special_device = S_ISBLK(stat.st_mode) || S_ISCHR(stat.st_mode) ? stat.st_rdev : 0,
+                          .blocks_512 = (uint64_t)stat.st_blocks,
+                          .links = stat.st_nlink,
+                          .mtime_ns = nanoseconds(stat.st_mtim),
+                          .ctime_ns = nanoseconds(stat.st_ctim),
+                          .mode = stat.st_mode,
+                          .uid = stat.st_uid,
+                          .gid = stat.st_gid};
+  return 0;
+}
+
+static int64_t plain_read_link(int directory, const char *name, char *into, size_t size) {
+  return RETRY(readlinkat(directory, name, into, size));
+}
+
+static int64_t plain_read_directory(int fd, void *buffer, size_t size) { return RETRY(getdents64(fd, buffer, size)); }
+
+static int64_t plain_seek_data(int fd, uint64_t at) {
+  return at > INT64_MAX ? -ENXIO : RETRY(lseek(fd, (off_t)at, SEEK_DATA));
+}
+
+static int64_t plain_seek_hole(int fd, uint64_t at) {
+  return at > INT64_MAX ? -ENXIO : RETRY(lseek(fd, (off_t)at, SEEK_HOLE));
+}
+
+static int plain_make_directory(int directory, const char *name, uint32_t mode) {
+  return RETRY(mkdirat(directory, name, (mode_t)mode));
+}
+
+static int plain_make_link(int directory, const char *name, const char *target) {
+  return RETRY(symlinkat(target, directory, name));
+}
+
+static int plain_rename(int from_directory, const char *from, int to_directory, const char *to) {
+  return RETRY(renameat(from_directory, from, to_directory, to));
+}
+
+static int plain_remove(int directory, const char *name, bool is_directory) {
+  return RETRY(unlinkat(directory, name, is_directory ? AT_REMOVEDIR : 0));
+}
+
+static int plain_set_mode(int fd, uint32_t mode) { return RETRY(fchmod(fd, (mode_t)mode)); }
+
+static int plain_set_mtime(int fd, int64_t mtime_ns) {
+  int64_t seconds = mtime_ns / 1'000'000'000, rest = mtime_ns % 1'000'000'000;
+  if (rest < 0) {
+    seconds--;
+    rest += 1'000'000'000;
+  }
+  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = (long)rest}};
+  return RETRY(futimens(fd, times));
+}
+
+// A failed flush is final: the kernel may have dropped the data, and a second call would say that all is well.
+static int plain_sync(int fd) { return fsync(fd) < 0 ? -errno : 0; }
+
+static int plain_file_system(int fd, uint64_t *magic) {
+  struct statfs stat;
+  int code = RETRY(fstatfs(fd, &stat));
+  if (code >= 0) *magic = (uint64_t)stat.f_type;
+  return code;
+}
+
+static int plain_advise_sequential(int fd) { return -posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); }
+
+// The l* calls take a path, so a name in a directory is named through the directory's descriptor.
+static bool path_of(char *into, size_t size, int directory, const char *name) {
+  int length = directory == IO_HERE ? snprintf(into, size, "%s", name)
+                                    : snprintf(into, size, "/proc/self/fd/%d/%s", directory, name);
+  return length >= 0 && (size_t)length < size;
+}
+
+static int64_t plain_list_xattr(int directory, const char *name, char *into, size_t size) {
+  char path[4096];
+  if (!*name) return RETRY(flistxattr(directory, into, size));
+  if (!path_of(path, sizeof path, directory, name)) return -ENAMETOOLONG;
+  return RETRY(llistxattr(path, into, size));
+}
+
+static int64_t plain_get_xattr(int directory, const char *name, const char *key, void *into, size_t size) {
+  char path[4096];
+  if (!*name) return RETRY(fgetxattr(directory, key, into, size));
+  if (!path_of(path, sizeof path, directory, name)) return -ENAMETOOLONG;
+  return RETRY(lgetxattr(path, key, into, size));
+}
+
+bool io_each_name(const void *buffer, size_t filled, size_t *at, struct io_name *out) {
+  constexpr size_t HEAD = offsetof(struct dirent64, d_name);
+  while (*at < filled && filled - *at > HEAD) {
+    const uint8_t *from = (const uint8_t *)buffer + *at;
+    struct dirent64 head;
+    memcpy(&head, from, HEAD);
+    if (head.d_reclen <= HEAD || head.d_reclen > filled - *at) return false;
+    const char *name = (const char *)from + HEAD;
+    size_t length = strnlen(name, head.d_reclen - HEAD);
+    *at += head.d_reclen;
+    bool self = length == 1 && name[0] == '.', above = length == 2 && name[0] == '.' && name[1] == '.';
+    if (self || above || length == 0) continue;
+    *out = (struct io_name){.name = name, .name_len = length, .inode = head.d_ino, .type = head.d_type};
+    return true;
+  }
+  return false;
+}
+
+const struct io_ops io_plain = {
+    .name = "plain",
+    .open = plain_open,
+    .close = plain_close,
+    .read = plain_read,
+    .write = plain_write,
+    .stat = plain_stat,
+    .read_link = plain_read_link,
+    .read_directory = plain_read_directory,
+    .seek_data = plain_seek_data,
+    .seek_hole = plain_seek_hole,
+    .make_directory = plain_make_directory,
+    .make_link = plain_make_link,
+    .rename = plain_rename,
+    .remove = plain_remove,
+    .set_mode = plain_set_mode,
+    .set_mtime = plain_set_mtime,
+    .sync = plain_sync,
+    .file_system = plain_file_system,
+    .advise_sequential = plain_advise_sequential,
+    .list_xattr = plain_list_xattr,
+    .get_xattr = plain_get_xattr,
+};

@@ -1,0 +1,380 @@
+#include "engine/pool.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/fault.h"
+#include "engine/buffer.h"
+#include "engine/timer.h"
+
+constexpr uint64_t IDLE_NS = 5'000'000'000;  // a thread without work ends after this long
+constexpr uint64_t TICK_NS = 2'000'000;      // how often the width is thought about while jobs wait
+constexpr uint32_t LOWER_EVERY = 8;          // each eighth job comes from a lower lane
+
+enum kind : uint8_t { KIND_IO, KIND_CPU, KINDS };
+constexpr size_t LANES = 3;
+
+struct workers {          // of one kind; guarded by the pool's lock
+  struct group *first[LANES], *last[LANES];
+  condition wanted;
+  uint32_t most, width;   // threads at most; how many may be busy at once
+  uint32_t threads, busy, idle;
+  uint32_t woken, starting;  // idle ones that were signalled, new ones that did not look yet
+  uint32_t taken;         // jobs, for LOWER_EVERY
+};
+
+struct pool {
+  mutex lock;
+  struct workers kinds[KINDS];
+  condition gone;         // a thread ended
+  uint32_t cores;
+  uint64_t steps;
+  bool closing;
+  bool inline_running;    // no thread could be started: a caller does the jobs
+  struct buffers *buffers;
+  struct timers *timers;
+  struct timer tick;
+  bool ticking;
+  uint64_t tick_cpu_ns, tick_wall_ns;
+};
+
+struct thread {
+  struct worker worker;
+  enum kind kind;
+};
+
+// ── What a worker has ──
+
+bool worker_slabs(struct worker *worker) {
+  for (int i = 0; i < 2; i++) {
+    if (worker->slab[i]) continue;
+    worker->slab[i] = buffer_take(worker->pool->buffers, WORKER_SLAB, false);
+    if (!worker->slab[i]) return false;
+  }
+  return true;
+}
+
+uint8_t *worker_scratch(struct worker *worker, size_t size) {
+  if (size <= worker->scratch_size) return worker->scratch;
+  size_t more = worker->scratch_size ? worker->scratch_size : 4096;
+  while (more < size) more *= 2;
+  uint8_t *scratch = realloc(worker->scratch, more);
+  if (!scratch) return nullptr;
+  worker->scratch = scratch;
+  worker->scratch_size = more;
+  return scratch;
+}
+
+static void worker_end(struct worker *worker) {
+  for (int i = 0; i < 2; i++) buffer_give(worker->pool->buffers, worker->slab[i], WORKER_SLAB);
+  free(worker->scratch);
+}
+
+// ── Lanes; the lock is held ──
+
+static enum kind kind_of(const struct pool *pool, enum job_place place) {
+  return place == JOB_COMPUTE && pool->kinds[KIND_CPU].most > 0 ? KIND_CPU : KIND_IO;
+}
+
+static struct job **next_job(struct pool *pool, struct group *group, enum kind kind) {
+  for (int place = 0; place < JOB_PLACES; place++)
+    if (group->jobs[place] && kind_of(pool, (enum job_place)place) == kind) return &group->jobs[place];
+  return nullptr;
+}
+
+static void lane_remove(struct workers *workers, struct group *group, enum kind kind) {
+  struct group *previous = group->previous_ready[kind], *next = group->next_ready[kind];
+  *(previous ? &previous->next_ready[kind] : &workers->first[group->priority]) = next;
+  *(next ? &next->previous_ready[kind] : &workers->last[group->priority]) = previous;
+  group->next_ready[kind] = group->previous_ready[kind] = nullptr;
+  group->ready[kind] = false;
+}
+
+static void lane_append(struct workers *workers, struct group *group, enum kind kind) {
+  struct group *last = workers->last[group->priority];
+  group->previous_ready[kind] = last;
+  group->next_ready[kind] = nullptr;
+  *(last ? &last->next_ready[kind] : &workers->first[group->priority]) = group;
+  workers->last[group->priority] = group;
+  group->ready[kind] = true;
+}
+
+// Puts the group into the lanes it belongs to now.
+static void lanes_refresh(struct pool *pool, struct group *group) {
+  bool may = !group->parked && (group->running_max == 0 || group->running < group->running_max);
+  for (int kind = 0; kind < KINDS; kind++) {
+    bool wanted = may && next_job(pool, group, (enum kind)kind);
+    if (wanted && !group->ready[kind]) lane_append(&pool->kinds[kind], group, (enum kind)kind);
+    else if (!wanted && group->ready[kind]) lane_remove(&pool->kinds[kind], group, (enum kind)kind);
+  }
+}
+
+static bool has_work(const struct workers *workers) {
+  return workers->first[0] || workers->first[1] || workers->first[2];
+}
+
+static struct group *pick(struct workers *workers) {
+  if (!has_work(workers)) return nullptr;
+  bool lower_first = ++workers->taken % LOWER_EVERY == 0;
+  for (size_t i = 0; i < LANES; i++) {
+    // Lower first: the next lane below the best one that has work, if any.
+    size_t lane = lower_first ? (i == LANES - 1 ? 0 : i + 1) : i;
+    if (workers->first[lane]) return workers->first[lane];
+  }
+  return nullptr;
+}
+
+// ── Threads ──
+
+static void work(struct pool *pool, struct thread *thread, bool until_empty);
+
+static void thread_run(void *argument) {
+  struct thread *thread = argument;
+  struct pool *pool = thread->worker.pool;
+  mutex_lock(&pool->lock);
+  work(pool, thread, false);
+  pool->kinds[thread->kind].threads--;
+  worker_end(&thread->worker);
+  free(thread);
+  condition_all(&pool->gone);
+  mutex_unlock(&pool->lock);
+}
+
+static bool start_thread(struct pool *pool, enum kind kind) {
+  struct workers *workers = &pool->kinds[kind];
+  struct thread *thread = malloc(sizeof *thread);
+  if (!thread) return false;
+  *thread = (struct thread){.kind = kind,
+                            .worker = {.pool = pool, .index = workers->threads, .cpu = kind == KIND_CPU}};
+  workers->threads++;
+  workers->starting++;
+  if (thread_start(kind == KIND_CPU ? "copse-cpu" : "copse-io", thread_run, thread)) return true;
+  workers->threads--;
+  workers->starting--;
+  free(thread);
+  return false;
+}
+
+static void tick_start(struct pool *pool);
+
+// Somebody should look: wakes or starts one worker if one more may be busy. False: there is nobody at all.
+static bool wake_one(struct pool *pool, enum kind kind) {
+  struct workers *workers = &pool->kinds[kind];
+  if (!has_work(workers)) return true;
+  if (workers->busy + workers->woken + workers->starting >= workers->width) {
+    if (kind == KIND_IO && workers->width < workers->most) tick_start(pool);
+    return true;
+  }
+  if (workers->idle > workers->woken) {
+    workers->woken++;
+    condition_one(&workers->wanted);
+    return true;
+  }
+  if (workers->threads < workers->most && start_thread(pool, kind)) return true;
+  return workers->threads > 0;
+}
+
+static void run_job(struct pool *pool, struct group *group, struct worker *worker, enum kind kind) {
+  struct workers *workers = &pool->kinds[kind];
+  struct job **from = next_job(pool, group, kind);
+  struct job *job = *from;
+  *from = job->next;
+  group->running++;
+  lane_remove(workers, group, kind);  // to the end of its lane, so that groups take turns
+  lanes_refresh(pool, group);
+  workers->busy++;
+  wake_one(pool, kind);
+  mutex_unlock(&pool->lock);
+  job->next = nullptr;
+  job->run(job, worker);
+  mutex_lock(&pool->lock);
+  pool->steps++;
+  group->running--;
+  if (--group->pending > 0) {
+    lanes_refresh(pool, group);
+  } else {
+    // A hold, so that jobs which `then` adds and which end at once do not call it again under its feet.
+    bool again;
+    do {
+      group->pending = 1;
+      mutex_unlock(&pool->lock);
+      again = group->then(group, worker);
+      mutex_lock(&pool->lock);
+    } while (again && --group->pending == 0);
+  }
+  workers->busy--;
+}
+
+static void work(struct pool *pool, struct thread *thread, bool until_empty) {
+  enum kind kind = thread->kind;
+  struct workers *workers = &pool->kinds[kind];
+  if (!until_empty) workers->starting--;
+  uint64_t idle_since = 0;
+  for (;;) {
+    struct group *group = workers->busy < workers->width || until_empty ? pick(workers) : nullptr;
+    if (group) {
+      idle_since = 0;
+      run_job(pool, group, &thread->worker, kind);
+      continue;
+    }
+    if (until_empty || pool->closing) return;
+    uint64_t now = clock_now();
+    if (idle_since == 0) idle_since = now;
+    if (now - idle_since >= IDLE_NS) return;
+    workers->idle++;
+    condition_wait_until(&workers->wanted, &pool->lock, idle_since + IDLE_NS);
+    workers->idle--;
+    if (workers->woken > 0) workers->woken--;
+  }
+}
+
+// No thread can be had: the caller does what is ready itself. A system without threads is slow, not stuck.
+static void work_inline(struct pool *pool) {
+  if (pool->inline_running) return;
+  pool->inline_running = true;
+  struct thread thread = {.worker.pool = pool};
+  for (bool more = true; more;) {
+    more = false;
+    for (int kind = 0; kind < KINDS; kind++) {
+      if (pool->kinds[kind].threads > 0 || !has_work(&pool->kinds[kind])) continue;
+      thread.kind = (enum kind)kind;
+      work(pool, &thread, true);
+      more = true;
+    }
+  }
+  worker_end(&thread.worker);
+  pool->inline_running = false;
+}
+
+static void look(struct pool *pool) {
+  bool somebody = true;
+  for (int kind = 0; kind < KINDS; kind++) somebody = wake_one(pool, (enum kind)kind) && somebody;
+  if (!somebody) work_inline(pool);
+}
+
+// ── Width ──
+
+uint32_t pool_width_next(uint32_t width, uint32_t cores, uint32_t most, uint64_t cpu_ns, uint64_t wall_ns) {
+  uint64_t all = wall_ns * cores;
+  if (all == 0) return width;
+  if (cpu_ns * 10 < all * 7) return width * 2 < most ? width * 2 : most;
+  if (cpu_ns * 100 > all * 95 && width > cores) return width - 1;
+  return width;
+}
+
+static uint64_t cpu_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return (uint64_t)now.tv_sec * 1'000'000'000 + (uint64_t)now.tv_nsec;
+}
+
+static void tick_start(struct pool *pool) {
+  if (pool->ticking || pool->closing) return;
+  pool->tick_cpu_ns = cpu_now();
+  pool->tick_wall_ns = clock_now();
+  pool->ticking = timer_set(pool->timers, &pool->tick, pool->tick_wall_ns + TICK_NS);
+}
+
+static void tick_fire(struct timer *timer) {
+  struct pool *pool = (struct pool *)((uint8_t *)timer - offsetof(struct pool, tick));
+  mutex_lock(&pool->lock);
+  struct workers *io = &pool->kinds[KIND_IO];
+  uint64_t cpu = cpu_now(), wall = clock_now();
+  uint32_t before = io->width;
+  if (has_work(io) && io->busy >= io->width)
+    io->width = pool_width_next(before, pool->cores, io->most, cpu - pool->tick_cpu_ns, wall - pool->tick_wall_ns);
+  pool->ticking = false;
+  if (has_work(io)) {
+    tick_start(pool);
+    for (uint32_t i = before; i < io->width; i++) wake_one(pool, KIND_IO);
+  } else {
+    io->width = pool->cores < io->most ? pool->cores : io->most;
+  }
+  mutex_unlock(&pool->lock);
+}
+
+// ── Beginning and end ──
+
+int32_t pool_begin(struct pool **out, const struct pool_options *options, struct buffers *buffers, struct timers *timers) {
+  struct pool *pool = calloc(1, sizeof *pool);
+  if (!pool) return COPSE_E_MEMORY;
+  mutex_begin(&pool->lock);
+  condition_begin(&pool->gone);
+  uint32_t most[KINDS] = {options->io_workers, options->cpu_workers};
+  for (int kind = 0; kind < KINDS; kind++) {
+    struct workers *workers = &pool->kinds[kind];
+    condition_begin(&workers->wanted);
+    workers->most = workers->width = most[kind];
+  }
+  pool->cores = options->cores;
+  struct workers *io = &pool->kinds[KIND_IO];
+  if (io->width > options->cores) io->width = options->cores;
+  pool->buffers = buffers;
+  pool->timers = timers;
+  pool->tick.fire = tick_fire;
+  *out = pool;
+  return 0;
+}
+
+void pool_end(struct pool *pool) {
+  if (!pool) return;
+  mutex_lock(&pool->lock);
+  pool->closing = true;
+  for (int kind = 0; kind < KINDS; kind++) condition_all(&pool->kinds[kind].wanted);
+  while (pool->kinds[KIND_IO].threads + pool->kinds[KIND_CPU].threads > 0) condition_wait(&pool->gone, &pool->lock);
+  mutex_unlock(&pool->lock);
+  timer_clear(pool->timers, &pool->tick);
+  for (int kind = 0; kind < KINDS; kind++) condition_end(&pool->kinds[kind].wanted);
+  condition_end(&pool->gone);
+  mutex_end(&pool->lock);
+  free(pool);
+}
+
+void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers, uint64_t *steps) {
+  mutex_lock(&pool->lock);
+  *io_workers = pool->kinds[KIND_IO].threads;
+  *cpu_workers = pool->kinds[KIND_CPU].threads;
+  *steps = pool->steps;
+  mutex_unlock(&pool->lock);
+}
+
+bool pool_is_idle(struct pool *pool) {
+  mutex_lock(&pool->lock);
+  struct workers *io = &pool->kinds[KIND_IO];
+  bool idle = !has_work(io) && io->busy + io->woken + io->starting < io->width;
+  mutex_unlock(&pool->lock);
+  return idle;
+}
+
+void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,
+                 bool (*then)(struct group *, struct worker *)) {
+  *group = (struct group){.pool = pool, .priority = priority, .running_max = running_max, .then = then};
+}
+
+void group_run(struct group *group, enum job_place place, struct job *job) {
+  struct pool *pool = group->pool;
+  mutex_lock(&pool->lock);
+  job->group = group;
+  job->next = group->jobs[place];
+  group->jobs[place] = job;
+  group->pending++;
+  lanes_refresh(pool, group);
+  if (!wake_one(pool, kind_of(pool, place))) work_inline(pool);
+  mutex_unlock(&pool->lock);
+}
+
+void group_park(struct group *group) {
+  mutex_lock(&group->pool->lock);
+  group->parked = true;
+  lanes_refresh(group->pool, group);
+  mutex_unlock(&group->pool->lock);
+}
+
+void group_unpark(struct group *group) {
+  struct pool *pool = group->pool;
+  mutex_lock(&pool->lock);
+  group->parked = false;
+  lanes_refresh(pool, group);
+  look(pool);
+  mutex_unlock(&pool->lock);
+}

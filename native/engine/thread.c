@@ -1,0 +1,77 @@
+#include "engine/thread.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+// Deep enough for a listing's 64 KiB buffer and a good deal of calls; small enough that 40 of them do not matter.
+constexpr size_t STACK_BYTES = 512 * 1024;
+
+static void must(int code) {
+  if (code != 0) abort();
+}
+
+void mutex_begin(mutex *lock) { must(pthread_mutex_init(lock, nullptr)); }
+void mutex_end(mutex *lock) { must(pthread_mutex_destroy(lock)); }
+
+void condition_begin(condition *condition) {
+  pthread_condattr_t attributes;
+  must(pthread_condattr_init(&attributes));
+#ifndef __APPLE__
+  must(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC));
+#endif
+  must(pthread_cond_init(condition, &attributes));
+  pthread_condattr_destroy(&attributes);
+}
+
+void condition_end(condition *condition) { must(pthread_cond_destroy(condition)); }
+
+bool condition_wait_until(condition *condition, mutex *lock, uint64_t deadline_ns) {
+  struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1'000'000'000),
+                           .tv_nsec = (long)(deadline_ns % 1'000'000'000)};
+  return pthread_cond_timedwait(condition, lock, &until) == 0;
+}
+
+uint64_t clock_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1'000'000'000 + (uint64_t)now.tv_nsec;
+}
+
+struct start {
+  void (*run)(void *);
+  void *argument;
+  char name[16];
+};
+
+static void *begin(void *argument) {
+  struct start start = *(struct start *)argument;
+  free(argument);
+  pthread_setname_np(pthread_self(), start.name);
+  start.run(start.argument);
+  return nullptr;
+}
+
+bool thread_start(const char *name, void (*run)(void *), void *argument) {
+  struct start *start = malloc(sizeof *start);
+  if (!start) return false;
+  *start = (struct start){.run = run, .argument = argument};
+  for (size_t i = 0; i < sizeof start->name - 1 && name[i]; i++) start->name[i] = name[i];
+  pthread_attr_t attributes;
+  pthread_t thread;
+  if (pthread_attr_init(&attributes) != 0) {
+    free(start);
+    return false;
+  }
+  // Signals are the program's affair: a worker must not be interrupted by its handlers.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+                 pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
+                 pthread_create(&thread, &attributes, begin, start) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_attr_destroy(&attributes);
+  if (!started) free(start);
+  return started;
+}

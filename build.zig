@@ -56,6 +56,8 @@ pub fn build(b: *std.Build) !void {
     var defines: std.ArrayList([]const u8) = .empty;
     if (wake == .pipe) try defines.append(b.allocator, "-DCOPSE_WAKE_PIPE=1");
     if (fault_store) try defines.append(b.allocator, "-DCOPSE_FAULT_STORE=1");
+    // An assertion that names its file does not name the machine it was built on.
+    try defines.append(b.allocator, b.fmt("-fmacro-prefix-map={s}/=", .{b.pathFromRoot(".")}));
     const flags = try std.mem.concat(b.allocator, []const u8, &.{ &language, &warnings, defines.items });
 
     const sources = try collect(b, "native", ".c", if (fault_store) &.{"third_party"} else &.{ "third_party", "store/fault" });

@@ -4,7 +4,7 @@
 // file it was made from is newer.
 
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { installPrograms, nativeSources, systemFlags } from "./packages.mjs";
@@ -27,54 +27,62 @@ const shared = [
   "-D_GNU_SOURCE",
   "-DCOPSE_FAULT_STORE=1",
 ];
-const ours = [
-  "-std=c23",
-  "-fvisibility=hidden",
-  "-fno-strict-aliasing",
-  "-Wall",
-  "-Wextra",
-  "-Werror",
-];
+// Warnings are zig's job: another clang has other ones.
+const ours = ["-std=c23", "-fvisibility=hidden", "-fno-strict-aliasing", "-w"];
 const includes = ["-Inative", "-Inative/include", "-Itest/native", "-isystem", blake3];
 
-export async function buildWithClang(kind) {
-  if (!kinds[kind]) throw new Trouble(`no such build: ${kind} (${Object.keys(kinds).join(", ")})`);
-  installPrograms(["clang", "symbolizer"]);
-  const sources = nativeSources().filter((path) => path.endsWith(".c"));
-  const system = systemFlags(sources);
-  const flags = [...shared, ...kinds[kind]];
-  const cFlags = [...flags, ...ours, ...includes, ...system.compile];
-
-  const objects = [
-    ...blake3Sources().map((path) =>
-      object(kind, path, path.endsWith(".S") ? ["-c"] : [...flags, "-w", "-std=c11"]),
-    ),
-    ...sources.map((path) => object(kind, `native/${path}`, cFlags)),
-  ];
-  const tests = existsSync(join(root, "test/native"))
-    ? readdirSync(join(root, "test/native"))
-        .filter((name) => name.endsWith("_test.c"))
-        .toSorted()
-    : [];
-  const testObjects = tests.map((name) => object(kind, `test/native/${name}`, cFlags));
-  await inParallel([...objects, ...testObjects].filter(isStale).map(({ command }) => command));
-
+/** build/<kind>/libcopse.so */
+export async function buildLibrary(kind) {
+  const { objects, flags, system } = await compileCore(kind);
   const library = join(root, "build", kind, "libcopse.so");
-  const inputs = objects.map(({ path }) => path);
-  await link(library, inputs, [
+  await link(library, objects, [
     ...flags,
     "-shared",
     "-shared-libsan",
     "-Wl,--version-script=native/exports.map",
     ...system.link,
   ]);
+  return library;
+}
+
+/** One program per native test, in build/<kind>/. */
+export async function buildPrograms(kind) {
+  const { objects, flags, cFlags, system } = await compileCore(kind);
+  const folder = join(root, "test", "native");
+  const tests = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => name.endsWith("_test.c"))
+        .toSorted()
+        .map((name) => object(kind, `test/native/${name}`, cFlags))
+    : [];
+  await compile(tests);
+  // From an archive a program takes what it uses: a test of one module needs no other to be ready.
+  const archive = join(root, "build", kind, "core.a");
+  rmSync(archive, { force: true });
+  if (run("ar", ["rcs", archive, ...objects]) !== 0) throw new Trouble("ar failed");
   const programs = [];
-  for (const { path, source } of testObjects) {
+  for (const { path, source } of tests) {
     const program = join(root, "build", kind, basename(source, ".c"));
-    await link(program, [path, ...inputs], [...flags, "-pthread", ...system.link]);
+    await link(program, [path, archive], [...flags, "-pthread", ...system.link]);
     programs.push(program);
   }
-  return { library, programs };
+  return programs;
+}
+
+async function compileCore(kind) {
+  if (!kinds[kind]) throw new Trouble(`no such build: ${kind} (${Object.keys(kinds).join(", ")})`);
+  installPrograms(["clang", "symbolizer"]);
+  const sources = nativeSources().filter((path) => path.endsWith(".c"));
+  const system = systemFlags(sources);
+  const flags = [...shared, ...kinds[kind]];
+  const cFlags = [...flags, ...ours, ...includes, ...system.compile];
+  const theirFlags = (path) => (path.endsWith(".S") ? [] : [...flags, "-w", "-std=c11"]);
+  const objects = [
+    ...blake3Sources().map((path) => object(kind, path, theirFlags(path))),
+    ...sources.toSorted().map((path) => object(kind, `native/${path}`, cFlags)),
+  ];
+  await compile(objects);
+  return { objects: objects.map(({ path }) => path), flags, cFlags, system };
 }
 
 /** The sanitizer's runtime, to be loaded before the library is. */
@@ -135,18 +143,19 @@ async function link(target, inputs, flags) {
     throw new Trouble(`${target.replace(`${root}/`, "")} does not link`);
 }
 
-async function inParallel(commands) {
-  const queue = [...commands];
+/** Compiles what is stale, as many at once as there are cores. */
+async function compile(objects) {
+  const queue = objects.filter(isStale);
   const worker = async () => {
-    for (let command; (command = queue.shift());) {
-      mkdirSync(dirname(command.at(-1)), { recursive: true });
-      const [program, ...args] = command;
+    for (let next; (next = queue.shift());) {
+      mkdirSync(dirname(next.path), { recursive: true });
+      const [program, ...args] = next.command;
       const code = await new Promise((resolve, reject) =>
         spawn(program, args, { cwd: root, stdio: ["ignore", 2, 2] })
           .on("error", reject)
           .on("close", resolve),
       );
-      if (code !== 0) throw new Trouble(`${args.at(-3)} does not compile with ${compiler}`);
+      if (code !== 0) throw new Trouble(`${next.source} does not compile with ${compiler}`);
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, worker));

@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { buildWithClang, sanitizerEnvironment } from "./clang.mjs";
+import { buildPrograms, sanitizerEnvironment } from "./clang.mjs";
 import { installPrograms } from "./packages.mjs";
 import { build, setup } from "./setup.mjs";
 import { main, root } from "./tools.mjs";
@@ -23,7 +23,7 @@ main(async () => {
   const [kind = "plain", ...names] = process.argv.slice(2);
   setup();
   if (kind === "valgrind") installPrograms(["valgrind"]);
-  const all = kind === "plain" ? programsOfZig() : (await buildWithClang(kind)).programs;
+  const all = kind === "plain" ? programsOfZig() : await buildPrograms(kind);
   const programs = all.filter((path) => names.length === 0 || names.includes(basename(path)));
   let passed = 0;
   let failed = 0;

@@ -131,9 +131,10 @@ export function installLibraries() {
   const needed = missing.filter((row) => sources.some((path) => path.startsWith(row.neededBy)));
   install(
     missing.map((row) => row.library),
-    (distribution) => [
-      ...new Set([...missing.map((row) => row[distribution]), pkgConfig[distribution]]),
-    ],
+    (distribution) =>
+      (isProgram("pkg-config") ? [] : [pkgConfig[distribution]]).concat(
+        missing.map((row) => row[distribution]),
+      ),
     {
       required: needed.length > 0,
     },

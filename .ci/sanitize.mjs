@@ -6,7 +6,7 @@
 
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { buildWithClang, runtimeLibrary, sanitizerEnvironment } from "./clang.mjs";
+import { buildLibrary, runtimeLibrary, sanitizerEnvironment } from "./clang.mjs";
 import { setup } from "./setup.mjs";
 import { bun, jobEnvironment, main, root, run, Trouble } from "./tools.mjs";
 
@@ -14,7 +14,7 @@ main(async () => {
   const [kind, ...args] = process.argv.slice(2);
   if (kind !== "asan" && kind !== "tsan") throw new Trouble("say asan or tsan");
   setup();
-  const { library } = await buildWithClang(kind);
+  const library = await buildLibrary(kind);
   const reports = join(root, "build", kind, "reports");
   rmSync(reports, { recursive: true, force: true });
   mkdirSync(reports, { recursive: true });

@@ -8,7 +8,7 @@ import { join } from "node:path";
 const dontNeed = 4;
 const chunk = new Uint8Array(128 << 10);
 
-let advise: ((fd: number, from: number, bytes: number, advice: number) => number) | undefined;
+let advise: ((...fdFromBytesAdvice: number[]) => number) | undefined;
 
 /** Can this system forget a file's pages? */
 export const canEvict = process.platform === "linux";
@@ -17,8 +17,8 @@ export const canEvict = process.platform === "linux";
 export function evict(paths: readonly string[]): void {
   if (!canEvict) return;
   advise ??= dlopen("libc.so.6", {
-    posix_fadvise: { args: ["int", "i64_fast", "i64_fast", "int"], returns: "int" },
-  }).symbols.posix_fadvise as typeof advise;
+    posix_fadvise: { args: ["int", "i64", "i64", "int"], returns: "int" },
+  }).symbols.posix_fadvise;
   eachFile(paths, (fd) => {
     // A page that is not on the disk yet cannot be forgotten.
     fdatasyncSync(fd);

@@ -11,8 +11,7 @@ export interface Run {
 
 export interface Contestant {
   readonly name: string;
-  /** How its time is shown and what it is divided by: in process, less its start-up, or as it is. */
-  readonly kind: "copse" | "rival" | "command";
+  readonly isOurs: boolean;
   run(): Run | Promise<Run>;
   /** The same program with nothing to do; its time is taken off. */
   startUp?(): Run | Promise<Run>;
@@ -22,7 +21,7 @@ export interface Contestant {
 
 export interface Measured {
   readonly name: string;
-  readonly kind: Contestant["kind"];
+  readonly isOurs: boolean;
   /** What the fastest round and the middle round took, start-up taken off. */
   readonly min: number;
   readonly median: number;
@@ -64,53 +63,66 @@ function summary(contestant: Contestant, runs: readonly Run[], idle: readonly Ru
   const startUps = idle.map((run) => run.milliseconds);
   const cpu = median(runs.map((run) => run.cpuMilliseconds));
   const startUpCpu = idle.length > 0 ? median(idle.map((run) => run.cpuMilliseconds)) : 0;
+  const hasStartUp = startUps.length > 0;
   return {
     name: contestant.name,
-    kind: contestant.kind,
-    // A run that is all start-up comes out near zero on either side of it: never below 10 µs.
-    min: Math.max(0.01, Math.min(...times) - (idle.length > 0 ? Math.min(...startUps) : 0)),
-    median: Math.max(0.01, median(times) - (idle.length > 0 ? median(startUps) : 0)),
-    max: Math.max(0.01, Math.max(...times) - (idle.length > 0 ? median(startUps) : 0)),
-    startUp: idle.length > 0 ? median(startUps) : 0,
+    isOurs: contestant.isOurs,
+    min: positive(Math.min(...times) - (hasStartUp ? Math.min(...startUps) : 0)),
+    median: positive(median(times) - (hasStartUp ? median(startUps) : 0)),
+    max: positive(Math.max(...times) - (hasStartUp ? median(startUps) : 0)),
+    startUp: hasStartUp ? median(startUps) : 0,
     cpu: Math.max(0, cpu - startUpCpu),
     diskBytes: median(runs.map((run) => run.diskBytes)),
     rounds: runs.length,
   };
 }
 
+/** A run that is all start-up may come out below zero: then nobody knows what it took. */
+function positive(milliseconds: number): number {
+  return milliseconds > 0 ? milliseconds : NaN;
+}
+
 export function median(numbers: readonly number[]): number {
   const sorted = numbers.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1
-    ? sorted[middle]!
-    : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+  if (sorted.length % 2 === 1) return sorted[middle]!;
+  return ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2;
 }
 
-/** What the target of a workload says: ours divided by `against` is at most `atMost`. */
+/** The issue's goal: each of these forms of ours takes at most this part of the rival's time. */
 export interface Target {
+  readonly ours: readonly string[];
   readonly against: string;
   readonly atMost: number;
 }
 
-export type Verdict = "met" | "missed" | "met by minimum only" | "met by median only";
+export type Verdict =
+  | "met"
+  | "missed"
+  | "met by fastest only"
+  | "met by median only"
+  | "not measured";
 
-/** Strict: every form of ours, by the fastest round and by the middle one. */
-export function judge(
-  ours: readonly Measured[],
-  rival: Measured,
-  atMost: number,
-): { readonly min: number; readonly median: number; readonly verdict: Verdict } {
+export interface Judgement extends Target {
+  /** The worst of our forms, by the fastest round and by the middle one. */
+  readonly min: number;
+  readonly median: number;
+  readonly verdict: Verdict;
+}
+
+export function judge(target: Target, rows: readonly Measured[]): Judgement {
+  const rival = rows.find((row) => row.name === target.against);
+  const ours = rows.filter((row) => target.ours.includes(row.name));
+  const isMeasured = rival && !Number.isNaN(rival.min + rival.median);
+  if (!isMeasured || ours.length !== target.ours.length)
+    return { ...target, min: NaN, median: NaN, verdict: "not measured" };
   const min = Math.max(...ours.map((row) => row.min / rival.min));
   const middle = Math.max(...ours.map((row) => row.median / rival.median));
-  const byMin = min <= atMost;
-  const byMedian = middle <= atMost;
-  const verdict =
-    byMin && byMedian
-      ? "met"
-      : byMin
-        ? "met by minimum only"
-        : byMedian
-          ? "met by median only"
-          : "missed";
-  return { min, median: middle, verdict };
+  return { ...target, min, median: middle, verdict: verdict(min, middle, target.atMost) };
+}
+
+function verdict(min: number, middle: number, atMost: number): Verdict {
+  if (min <= atMost && middle <= atMost) return "met";
+  if (min <= atMost) return "met by fastest only";
+  return middle <= atMost ? "met by median only" : "missed";
 }

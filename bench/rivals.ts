@@ -52,23 +52,32 @@ export function findRivals(): Found {
   const rivals: Rival[] = [];
   const missing: string[] = [];
   for (const candidate of candidates) {
-    const found = candidate.find();
+    const found = unlessBroken(candidate.find);
     if (typeof found === "string") missing.push(`${candidate.name}: ${found}`);
     else rivals.push(...found);
   }
   return { rivals, missing };
 }
 
+/** A compiler that fails, for want of a network perhaps, leaves out its rival and no other. */
+function unlessBroken(find: Candidate["find"]): readonly Rival[] | string {
+  try {
+    return find();
+  } catch (error) {
+    if (error instanceof BuildError) return error.message;
+    throw error;
+  }
+}
+
 /** Runs a rival as a whole process and times it from outside. */
-export function runRival(
-  rival: Rival,
-  left: string,
-  right: string,
-  kind: Workload["kind"],
-): Run {
-  const { code, output, run } = timed(rival.command(left, right, kind), rival.isEqual !== undefined);
+export function runRival(rival: Rival, left: string, right: string, kind: Workload["kind"]): Run {
+  const { code, output, run } = timed(
+    rival.command(left, right, kind),
+    rival.isEqual !== undefined,
+  );
   const equal = rival.isEqual ? rival.isEqual(code, output) : yesOrNo(code);
-  if (equal === undefined) throw new Error(`${rival.name} failed with exit code ${code}: ${output}`);
+  if (equal === undefined)
+    throw new Error(`${rival.name} failed with exit code ${code}: ${output}`);
   return { ...run, equal };
 }
 
@@ -263,7 +272,10 @@ function pythons(): readonly string[] {
   const given = process.env["COPSE_BENCH_PYTHON"];
   if (given) return [given];
   // pyenv's shims answer only for the version that is chosen, so its versions are looked at directly.
-  const versions = join(process.env["PYENV_ROOT"] ?? join(process.env["HOME"] ?? "", ".pyenv"), "versions");
+  const versions = join(
+    process.env["PYENV_ROOT"] ?? join(process.env["HOME"] ?? "", ".pyenv"),
+    "versions",
+  );
   const installed = existsSync(versions)
     ? readdirSync(versions).map((name) => join(versions, name, "bin", "python3"))
     : [];
@@ -271,6 +283,8 @@ function pythons(): readonly string[] {
 }
 
 // ── Building ────────────────────────────────────────────────────────────────────────────────────
+
+class BuildError extends Error {}
 
 /** Copies the sources to build/rivals; a change of any of them throws away what was built. */
 function stage(): void {
@@ -297,7 +311,9 @@ function build(command: readonly string[], folder: string): void {
     // Go would fetch another compiler otherwise, when one is asked for.
     env: { ...process.env, GOTOOLCHAIN: "local" },
   });
-  if (exitCode !== 0) throw new Error(`${command.join(" ")} failed:\n${stdout}${stderr}`);
+  if (exitCode === 0) return;
+  process.stderr.write(`${stdout}${stderr}`);
+  throw new BuildError(`${command.slice(0, 2).join(" ")} failed`);
 }
 
 function firstLine(command: readonly string[]): string | undefined {

@@ -131,12 +131,7 @@ export function workloads(isQuick: boolean): Workloads {
     mixed: tree(root, "mixed", "0 to 1.5 MiB", sizes.mixedDirectories, 3, mixedSize),
     identical: file("identical", "identical", "same.bin"),
     lastByte: file("last-byte", "last byte differs", "last.bin", sizes.largeBytes - 1),
-    within: file(
-      "within",
-      "a byte at 37 % differs",
-      "within.bin",
-      withinOffset(sizes.largeBytes),
-    ),
+    within: file("within", "a byte at 37 % differs", "within.bin", withinOffset(sizes.largeBytes)),
     sparse: {
       id: "sparse",
       title: `${size(sizes.sparseBytes)} sparse, ${sizes.sparseExtents} MiB of data`,

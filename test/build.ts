@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 const root = join(import.meta.dir, "..");
 
-if (!process.env["COPSE_LIB"]) {
+if (!process.env.COPSE_LIB) {
   const wasEmpty = !existsSync(join(root, "node_modules"));
   const { status } = spawnSync(process.execPath, [join(root, ".ci", "build.mjs")], {
     stdio: ["ignore", 2, 2],
@@ -21,7 +21,7 @@ if (!process.env["COPSE_LIB"]) {
 }
 
 // bunfig.toml has no key for this. A sanitizer makes everything some ten times slower.
-setDefaultTimeout(process.env["COPSE_SANITIZER"] ? 300_000 : 30_000);
+setDefaultTimeout(process.env.COPSE_SANITIZER ? 300_000 : 30_000);
 
 // This process has seen that there is no node_modules and remembers it, so the tests could not
 // import their packages: a new one can. process.argv does not hold the arguments of `bun test`.

@@ -9,7 +9,7 @@ import { join } from "node:path";
 const root = join(import.meta.dir, "..");
 const modules = join(root, "node_modules");
 // The sanitizer jobs run every test file again; the sources are the same ones.
-const once = process.env["COPSE_SANITIZER"] ? describe.skip : describe;
+const once = process.env.COPSE_SANITIZER ? describe.skip : describe;
 
 /** Everything that is committed or would be, by paths relative to the root. */
 function ownFiles(): string[] {
@@ -49,10 +49,10 @@ once("formatters and compilers agree", () => {
     / version 19\./.test(ask(name, ["--version"]).said),
   );
   const c = files.filter((path) => /^(native|test\/native)\/.*\.[ch]$/.test(path));
-  if (!clangFormat && !process.env["CI"]) {
+  if (!clangFormat && !process.env.CI) {
     console.log("skipped: the format of C, because clang-format 19 is not installed");
   }
-  test.skipIf(!clangFormat && !process.env["CI"])("C is formatted", () => {
+  test.skipIf(!clangFormat && !process.env.CI)("C is formatted", () => {
     expect(clangFormat).toBeString();
     expectClean(clangFormat!, ["--dry-run", "-Werror", ...c], "`npm run format` does it");
   });

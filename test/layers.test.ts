@@ -106,7 +106,7 @@ async function wrongImports(root: string): Promise<string[]> {
     if (libRank(file) < 0) wrong.push(`${file}: it is in no layer`);
     const text = await Bun.file(join(root, file)).text();
     const own: string[] = [];
-    for (const { path } of transpiler.scanImports(text)) {
+    for (const { path } of transpiler.scanImports(text.replace(/^#!.*/, ""))) {
       const inCli = file.startsWith("cli/");
       if (path === "bun:ffi" && !file.startsWith("native/"))
         wrong.push(`${file}: bun:ffi belongs to native/`);
@@ -223,7 +223,7 @@ test("each lib rule catches a planted fault", async () => {
       "list.ts": 'import { y } from "./store.ts"; y();',
       "store.ts": 'import { z } from "./list.ts"; z();',
       "cli/main.ts":
-        'import { red } from "picocolors"; import { x } from "../task.ts"; import { y } from "../index.ts"; red(x, y);',
+        '#!/usr/bin/env bun\nimport { red } from "picocolors"; import { x } from "../task.ts"; import { y } from "../index.ts"; red(x, y);',
       "index.ts":
         '/** Contents. */\nexport { list } from "./list.ts";\nexport type * from "./types.ts";\nconsole.log(1);',
       "extra.ts": 'import { x } from "../native/x.ts"; x();',

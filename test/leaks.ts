@@ -4,9 +4,9 @@
 import { dlopen } from "bun:ffi";
 import { afterAll } from "bun:test";
 
-const runtime = process.env["COPSE_SANITIZER_RUNTIME"];
+const runtime = process.env.COPSE_SANITIZER_RUNTIME;
 
-if (process.env["COPSE_SANITIZER"] === "asan" && runtime) {
+if (process.env.COPSE_SANITIZER === "asan" && runtime) {
   afterAll(() => {
     // What JavaScript still holds would be found through it; what it has let go is freed by now.
     Bun.gc(true);

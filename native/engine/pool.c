@@ -1,49 +1,49 @@
 #include "engine/pool.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/fault.h"
 #include "engine/buffer.h"
+#include "engine/pool_width.h"
 #include "engine/timer.h"
 
 constexpr uint64_t IDLE_NS = 5'000'000'000;  // a thread without work ends after this long
-constexpr uint64_t TICK_NS = 2'000'000;      // how often the width is thought about while jobs wait
 constexpr uint32_t LOWER_EVERY = 8;          // each eighth job comes from a lower lane
 
 enum kind : uint8_t { KIND_IO, KIND_CPU, KINDS };
 constexpr size_t LANES = 3;
 
-struct workers {          // of one kind; guarded by the pool's lock
+struct workers {  // of one kind; guarded by the pool's lock
   struct group *first[LANES], *last[LANES];
   condition wanted;
-  uint32_t most, width;   // threads at most; how many may be busy at once
+  uint32_t most, width;  // threads at most; how many may be busy at once
   uint32_t threads, busy, idle;
   uint32_t woken, starting;  // idle ones that were signalled, new ones that did not look yet
-  uint32_t taken;         // jobs, for LOWER_EVERY
+  uint32_t taken;            // jobs, for LOWER_EVERY
 };
 
 struct pool {
-  mutex lock;
+  mutex lock;  // guards all below
   struct workers kinds[KINDS];
-  condition gone;         // a thread ended
-  uint32_t cores;
+  condition gone;       // a worker ended
+  struct thread ended;  // the one that ended last; it joined the one before
+  uint32_t cores, starts;
   uint64_t steps;
   bool closing;
-  bool inline_running;    // no thread could be started: a caller does the jobs
+  bool inline_running;  // no thread could be started: a caller does the jobs
   struct buffers *buffers;
   struct timers *timers;
   struct timer tick;
   bool ticking;
-  uint64_t tick_cpu_ns, tick_wall_ns;
+  uint64_t tick_ns, tick_cpu_ns, tick_wall_ns;
 };
 
-struct thread {
+struct pool_thread {
   struct worker worker;
   enum kind kind;
 };
 
-// ── What a worker has ──
+// What a worker has
 
 bool worker_slabs(struct worker *worker) {
   for (int i = 0; i < 2; i++) {
@@ -56,6 +56,7 @@ bool worker_slabs(struct worker *worker) {
 
 uint8_t *worker_scratch(struct worker *worker, size_t size) {
   if (size <= worker->scratch_size) return worker->scratch;
+  if (size > PTRDIFF_MAX / 2) return nullptr;
   size_t more = worker->scratch_size ? worker->scratch_size : 4096;
   while (more < size) more *= 2;
   uint8_t *scratch = realloc(worker->scratch, more);
@@ -70,7 +71,7 @@ static void worker_end(struct worker *worker) {
   free(worker->scratch);
 }
 
-// ── Lanes; the lock is held ──
+// Lanes; the lock is held
 
 static enum kind kind_of(const struct pool *pool, enum job_place place) {
   return place == JOB_COMPUTE && pool->kinds[KIND_CPU].most > 0 ? KIND_CPU : KIND_IO;
@@ -113,41 +114,48 @@ static bool has_work(const struct workers *workers) {
   return workers->first[0] || workers->first[1] || workers->first[2];
 }
 
+// The first group of the best lane, every eighth time of a lane below it; where both have work they take turns.
 static struct group *pick(struct workers *workers) {
-  if (!has_work(workers)) return nullptr;
-  bool lower_first = ++workers->taken % LOWER_EVERY == 0;
-  for (size_t i = 0; i < LANES; i++) {
-    // Lower first: the next lane below the best one that has work, if any.
-    size_t lane = lower_first ? (i == LANES - 1 ? 0 : i + 1) : i;
-    if (workers->first[lane]) return workers->first[lane];
+  size_t best = 0;
+  while (best < LANES && !workers->first[best]) best++;
+  if (best == LANES) return nullptr;
+  if (++workers->taken % LOWER_EVERY == 0) {
+    size_t turn = workers->taken / LOWER_EVERY % 2, below[2] = {best + 1 + turn, best + 2 - turn};
+    for (size_t i = 0; i < 2; i++)
+      if (below[i] < LANES && workers->first[below[i]]) return workers->first[below[i]];
   }
-  return nullptr;
+  return workers->first[best];
 }
 
-// ── Threads ──
+// Threads
 
-static void work(struct pool *pool, struct thread *thread, bool until_empty);
+static void work(struct pool *pool, struct pool_thread *thread, bool until_empty);
 
 static void thread_run(void *argument) {
-  struct thread *thread = argument;
+  struct pool_thread *thread = argument;
   struct pool *pool = thread->worker.pool;
   mutex_lock(&pool->lock);
   work(pool, thread, false);
   pool->kinds[thread->kind].threads--;
   worker_end(&thread->worker);
   free(thread);
+  // Each joins the one that ended before it, so that whoever joins the last one waited for all.
+  struct thread before = pool->ended;
+  pool->ended = thread_self();
   condition_all(&pool->gone);
   mutex_unlock(&pool->lock);
+  thread_join(&before);
 }
 
 static bool start_thread(struct pool *pool, enum kind kind) {
   struct workers *workers = &pool->kinds[kind];
-  struct thread *thread = malloc(sizeof *thread);
+  struct pool_thread *thread = malloc(sizeof *thread);
   if (!thread) return false;
-  *thread = (struct thread){.kind = kind,
-                            .worker = {.pool = pool, .index = workers->threads, .cpu = kind == KIND_CPU}};
+  *thread = (struct pool_thread){
+      .kind = kind, .worker = {.pool = pool, .index = pool->starts, .cpu = kind == KIND_CPU}};
   workers->threads++;
   workers->starting++;
+  pool->starts++;
   if (thread_start(kind == KIND_CPU ? "copse-cpu" : "copse-io", thread_run, thread)) return true;
   workers->threads--;
   workers->starting--;
@@ -171,8 +179,21 @@ static bool wake_one(struct pool *pool, enum kind kind) {
     return true;
   }
   if (workers->threads < workers->most && start_thread(pool, kind)) return true;
-  return workers->threads > 0;
+  if (workers->threads > 0) return true;
+  if (kind == KIND_IO) return false;
+  // Not one CPU worker can be had: from now on the I/O workers compute.
+  workers->most = 0;
+  for (size_t lane = 0; lane < LANES; lane++)
+    while (workers->first[lane]) lanes_refresh(pool, workers->first[lane]);
+  return wake_one(pool, KIND_IO);
 }
+
+static bool wake_somebody(struct pool *pool) {
+  bool io = wake_one(pool, KIND_IO), cpu = wake_one(pool, KIND_CPU);
+  return io && cpu;
+}
+
+static void work_inline(struct pool *pool);
 
 static void run_job(struct pool *pool, struct group *group, struct worker *worker, enum kind kind) {
   struct workers *workers = &pool->kinds[kind];
@@ -203,9 +224,11 @@ static void run_job(struct pool *pool, struct group *group, struct worker *worke
     } while (again && --group->pending == 0);
   }
   workers->busy--;
+  // The group is below running_max again, perhaps with jobs only for the other kind.
+  if (!wake_one(pool, kind == KIND_IO ? KIND_CPU : KIND_IO)) work_inline(pool);
 }
 
-static void work(struct pool *pool, struct thread *thread, bool until_empty) {
+static void work(struct pool *pool, struct pool_thread *thread, bool until_empty) {
   enum kind kind = thread->kind;
   struct workers *workers = &pool->kinds[kind];
   if (!until_empty) workers->starting--;
@@ -232,86 +255,62 @@ static void work(struct pool *pool, struct thread *thread, bool until_empty) {
 static void work_inline(struct pool *pool) {
   if (pool->inline_running) return;
   pool->inline_running = true;
-  struct thread thread = {.worker.pool = pool};
-  for (bool more = true; more;) {
-    more = false;
-    for (int kind = 0; kind < KINDS; kind++) {
-      if (pool->kinds[kind].threads > 0 || !has_work(&pool->kinds[kind])) continue;
-      thread.kind = (enum kind)kind;
-      work(pool, &thread, true);
-      more = true;
-    }
-  }
+  struct pool_thread thread = {.worker.pool = pool, .kind = KIND_IO};
+  while (pool->kinds[KIND_IO].threads == 0 && has_work(&pool->kinds[KIND_IO])) work(pool, &thread, true);
   worker_end(&thread.worker);
   pool->inline_running = false;
 }
 
-static void look(struct pool *pool) {
-  bool somebody = true;
-  for (int kind = 0; kind < KINDS; kind++) somebody = wake_one(pool, (enum kind)kind) && somebody;
-  if (!somebody) work_inline(pool);
-}
-
-// ── Width ──
-
-uint32_t pool_width_next(uint32_t width, uint32_t cores, uint32_t most, uint64_t cpu_ns, uint64_t wall_ns) {
-  uint64_t all = wall_ns * cores;
-  if (all == 0) return width;
-  if (cpu_ns * 10 < all * 7) return width * 2 < most ? width * 2 : most;
-  if (cpu_ns * 100 > all * 95 && width > cores) return width - 1;
-  return width;
-}
-
-static uint64_t cpu_now(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return (uint64_t)now.tv_sec * 1'000'000'000 + (uint64_t)now.tv_nsec;
-}
+// Width
 
 static void tick_start(struct pool *pool) {
   if (pool->ticking || pool->closing) return;
-  pool->tick_cpu_ns = cpu_now();
+  pool->tick_cpu_ns = pool_width_cpu_now();
   pool->tick_wall_ns = clock_now();
-  pool->ticking = timer_set(pool->timers, &pool->tick, pool->tick_wall_ns + TICK_NS);
+  pool->ticking = timer_set(pool->timers, &pool->tick, pool->tick_wall_ns + pool->tick_ns);
+}
+
+static uint32_t width_least(const struct pool *pool) {
+  uint32_t most = pool->kinds[KIND_IO].most;
+  return pool->cores < most ? pool->cores : most;
 }
 
 static void tick_fire(struct timer *timer) {
-  struct pool *pool = (struct pool *)((uint8_t *)timer - offsetof(struct pool, tick));
+  struct pool *pool = (struct pool *)(void *)((uint8_t *)timer - offsetof(struct pool, tick));
   mutex_lock(&pool->lock);
   struct workers *io = &pool->kinds[KIND_IO];
-  uint64_t cpu = cpu_now(), wall = clock_now();
+  uint64_t cpu_ns = pool_width_cpu_now() - pool->tick_cpu_ns, wall_ns = clock_now() - pool->tick_wall_ns;
   uint32_t before = io->width;
-  if (has_work(io) && io->busy >= io->width)
-    io->width = pool_width_next(before, pool->cores, io->most, cpu - pool->tick_cpu_ns, wall - pool->tick_wall_ns);
   pool->ticking = false;
-  if (has_work(io)) {
+  if (!has_work(io)) {
+    io->width = width_least(pool);  // and no tick until workers are wanting again
+  } else {
+    if (io->busy >= io->width) io->width = pool_width_next(before, pool->cores, io->most, cpu_ns, wall_ns);
     tick_start(pool);
     for (uint32_t i = before; i < io->width; i++) wake_one(pool, KIND_IO);
-  } else {
-    io->width = pool->cores < io->most ? pool->cores : io->most;
   }
   mutex_unlock(&pool->lock);
 }
 
-// ── Beginning and end ──
+// Beginning and end
 
-int32_t pool_begin(struct pool **out, const struct pool_options *options, struct buffers *buffers, struct timers *timers) {
+int32_t pool_begin(struct pool **out, const struct pool_options *options, struct buffers *buffers,
+                   struct timers *timers) {
   struct pool *pool = calloc(1, sizeof *pool);
   if (!pool) return COPSE_E_MEMORY;
   mutex_begin(&pool->lock);
   condition_begin(&pool->gone);
   uint32_t most[KINDS] = {options->io_workers, options->cpu_workers};
   for (int kind = 0; kind < KINDS; kind++) {
-    struct workers *workers = &pool->kinds[kind];
-    condition_begin(&workers->wanted);
-    workers->most = workers->width = most[kind];
+    condition_begin(&pool->kinds[kind].wanted);
+    pool->kinds[kind].most = pool->kinds[kind].width = most[kind];
   }
   pool->cores = options->cores;
-  struct workers *io = &pool->kinds[KIND_IO];
-  if (io->width > options->cores) io->width = options->cores;
+  pool->kinds[KIND_IO].width = width_least(pool);
   pool->buffers = buffers;
   pool->timers = timers;
   pool->tick.fire = tick_fire;
+  pool->tick_ns = pool_width_while_ns();
   *out = pool;
   return 0;
 }
@@ -321,8 +320,10 @@ void pool_end(struct pool *pool) {
   mutex_lock(&pool->lock);
   pool->closing = true;
   for (int kind = 0; kind < KINDS; kind++) condition_all(&pool->kinds[kind].wanted);
-  while (pool->kinds[KIND_IO].threads + pool->kinds[KIND_CPU].threads > 0) condition_wait(&pool->gone, &pool->lock);
+  while (pool->kinds[KIND_IO].threads + pool->kinds[KIND_CPU].threads > 0)
+    condition_wait(&pool->gone, &pool->lock);
   mutex_unlock(&pool->lock);
+  thread_join(&pool->ended);
   timer_clear(pool->timers, &pool->tick);
   for (int kind = 0; kind < KINDS; kind++) condition_end(&pool->kinds[kind].wanted);
   condition_end(&pool->gone);
@@ -346,20 +347,46 @@ bool pool_is_idle(struct pool *pool) {
   return idle;
 }
 
+// Groups
+
+static void rest_run(struct job *job, struct worker *worker) {
+  (void)job;
+  (void)worker;
+}
+
 void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,
                  bool (*then)(struct group *, struct worker *)) {
-  *group = (struct group){.pool = pool, .priority = priority, .running_max = running_max, .then = then};
+  *group = (struct group){
+      .pool = pool, .priority = priority, .running_max = running_max, .then = then, .rest.run = rest_run};
+}
+
+// The lock is held.
+static void add(struct group *group, enum job_place place, struct job *job) {
+  job->group = group;
+  job->next = group->jobs[place];
+  group->jobs[place] = job;
+  group->pending++;
+  lanes_refresh(group->pool, group);
+  if (!wake_one(group->pool, kind_of(group->pool, place))) work_inline(group->pool);
 }
 
 void group_run(struct group *group, enum job_place place, struct job *job) {
   struct pool *pool = group->pool;
   mutex_lock(&pool->lock);
-  job->group = group;
-  job->next = group->jobs[place];
-  group->jobs[place] = job;
+  add(group, place, job);
+  mutex_unlock(&pool->lock);
+}
+
+void group_hold(struct group *group) {
+  mutex_lock(&group->pool->lock);
   group->pending++;
-  lanes_refresh(pool, group);
-  if (!wake_one(pool, kind_of(pool, place))) work_inline(pool);
+  mutex_unlock(&group->pool->lock);
+}
+
+void group_let_go(struct group *group) {
+  struct pool *pool = group->pool;
+  mutex_lock(&pool->lock);
+  if (--group->pending == 0) add(group, JOB_LEAF, &group->rest);
   mutex_unlock(&pool->lock);
 }
 
@@ -375,6 +402,6 @@ void group_unpark(struct group *group) {
   mutex_lock(&pool->lock);
   group->parked = false;
   lanes_refresh(pool, group);
-  look(pool);
+  if (!wake_somebody(pool)) work_inline(pool);
   mutex_unlock(&pool->lock);
 }

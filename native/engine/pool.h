@@ -60,13 +60,14 @@ struct group {
   uint8_t priority;               // 0 high, 1 normal, 2 low
   uint32_t running, running_max;  // of both kinds; max 0: no cap
   uint64_t pending;               // jobs submitted and not ended, plus holds
+  struct job rest;                // leads to `then` when the last hold goes and no job is left
   // True: jobs were added (perhaps they ended already), call again when none is left. False: the group is over, and
   // perhaps freed.
   bool (*then)(struct group *group, struct worker *worker);
 };
 
 struct pool_options {
-  uint32_t io_workers, cpu_workers;
+  uint32_t io_workers, cpu_workers;  // at most; without CPU workers the I/O workers compute
   uint32_t cores;
 };
 
@@ -74,18 +75,20 @@ struct buffers;
 struct timers;
 int32_t pool_begin(struct pool **out, const struct pool_options *options, struct buffers *buffers,
                    struct timers *timers);
-// Waits until every worker is gone. No group may have jobs left.
+// Waits until every worker is gone. No group may have jobs left. Null is fine.
 void pool_end(struct pool *pool);
-// The width for the next tick: how many I/O workers may be busy at once. Workers that wait for disks show as processors
-// nobody uses (`cpu_ns` of the process in `wall_ns`): the width doubles. Processors that are all busy: it shrinks
-// towards one a core, where warm work is fastest. Pure, for the tests.
-uint32_t pool_width_next(uint32_t width, uint32_t cores, uint32_t most, uint64_t cpu_ns, uint64_t wall_ns);
 void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers, uint64_t *steps);
 bool pool_is_idle(struct pool *pool);  // a hint: some I/O worker has nothing to do, or could be started
 
 // `then` runs when pending falls to zero, which cannot happen before the first group_run.
 void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,
                  bool (*then)(struct group *, struct worker *));
+// Where no thread can be started the caller does the jobs itself before it returns, so it holds no lock that a job
+// or `then` takes. The same goes for the next three.
 void group_run(struct group *group, enum job_place place, struct job *job);
-void group_park(struct group *group);
 void group_unpark(struct group *group);
+// A group with a hold is not over when it has no jobs: something outside will add one, or let go. Any thread may do
+// both; taking one needs a job or another hold that is still there, or certainty that `then` did not return false.
+void group_let_go(struct group *group);
+void group_hold(struct group *group);
+void group_park(struct group *group);

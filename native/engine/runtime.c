@@ -1,36 +1,17 @@
 #include "engine/runtime.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/record.h"
 
 constexpr uint64_t MEMORY_DEFAULT = 1ull << 30;
-constexpr uint32_t DESCRIPTORS_A_WORKER = 6;   // two directories, two files, and room
+constexpr uint32_t CONNECTIONS_DEFAULT = 64;
+constexpr uint32_t DESCRIPTORS_A_WORKER = 6;  // two directories, two files, and room
+constexpr uint32_t DESCRIPTORS_OTHERS = 46;   // what Bun itself and the program have open
+constexpr uint32_t BATCH_TASKS = 32;          // taken off the ready list under one lock
 
-// ── How much of the machine there is ──
-
-// cgroup v2: "max 100000" or "200000 100000". Containers see it at the root of the mount.
-static uint32_t quota_cores(void) {
-  FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-  if (!file) return UINT32_MAX;
-  unsigned long long quota = 0, period = 0;
-  int fields = fscanf(file, "%llu %llu", &quota, &period);
-  fclose(file);
-  if (fields != 2 || period == 0 || quota == 0) return UINT32_MAX;
-  unsigned long long cores = (quota + period - 1) / period;
-  return cores > 4096 ? UINT32_MAX : (uint32_t)cores;
-}
-
-uint32_t system_cores(void) {
-  long online = sysconf(_SC_NPROCESSORS_ONLN);
-  uint32_t cores = online > 0 ? (uint32_t)online : 1, quota = quota_cores();
-  return quota < cores ? quota : cores;
-}
-
-// ── Options ──
+// Options
 
 struct range {
   uint16_t key;
@@ -67,69 +48,80 @@ static int32_t check_options(span options, struct fault *fault) {
 
 static uint32_t least(uint64_t left, uint64_t right) { return (uint32_t)(left < right ? left : right); }
 
-int32_t runtime_open(struct runtime **out, span options, struct fault *fault) {
-  int32_t code = check_options(options, fault);
-  if (code < 0) return code;
-  struct runtime *runtime = calloc(1, sizeof *runtime);
-  if (!runtime) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
-  runtime->cores = system_cores();
-  uint32_t usual = runtime->cores * 4 < 8 ? 8 : runtime->cores * 4 > 32 ? 32 : runtime->cores * 4;
-  uint64_t memory = record_number(options, COPSE_OPTION_MEMORY, MEMORY_DEFAULT);
-  uint64_t io = record_number(options, COPSE_OPTION_IO, COPSE_IO_AUTO);
-  runtime->cpu_workers = (uint32_t)record_number(options, COPSE_OPTION_WORKERS, runtime->cores);
+// What was asked for, as far as the machine goes along: workers that could not open their files, or have no memory to
+// read into, would only fail.
+static void fit(struct runtime *runtime, span options, uint64_t memory) {
+  uint32_t cores = system_cores();
+  uint32_t usual = cores * 4 < 8 ? 8 : cores * 4 > 32 ? 32 : cores * 4;
+  runtime->cores = cores;
+  runtime->cpu_workers = (uint32_t)record_number(options, COPSE_OPTION_WORKERS, cores);
   runtime->io_workers = (uint32_t)record_number(options, COPSE_OPTION_IO_WORKERS, usual);
-  runtime->connections = (uint32_t)record_number(options, COPSE_OPTION_CONNECTIONS, 64);
-  // Workers that could not open their files, or have no memory to read into, would only fail.
+  runtime->connections = (uint32_t)record_number(options, COPSE_OPTION_CONNECTIONS, CONNECTIONS_DEFAULT);
   struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 1024) {
-    uint64_t room = limit.rlim_cur > 46 ? (limit.rlim_cur - 46) / DESCRIPTORS_A_WORKER : 1;
-    runtime->io_workers = least(runtime->io_workers, room ? room : 1);
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    uint64_t room = limit.rlim_cur > DESCRIPTORS_OTHERS ? limit.rlim_cur - DESCRIPTORS_OTHERS : 0;
+    uint64_t workers = room / DESCRIPTORS_A_WORKER;
+    runtime->io_workers = least(runtime->io_workers, workers ? workers : 1);
   }
-  uint64_t slabs = memory / 2 / (2 * WORKER_SLAB);
+  uint64_t slabs = memory / 2 / (2 * WORKER_SLAB);  // at least 16, as memory's least value goes
   runtime->io_workers = least(runtime->io_workers, slabs);
   runtime->cpu_workers = least(runtime->cpu_workers, slabs);
+  // A ring is not built yet; who asks for one gets threads, and the backend says so.
   runtime->backend = COPSE_IO_THREADS;
-  if (io == COPSE_IO_BLOCKING) {
+  if (record_number(options, COPSE_OPTION_IO, COPSE_IO_AUTO) == COPSE_IO_BLOCKING) {
     runtime->backend = COPSE_IO_BLOCKING;
     runtime->io_workers = 1;
     runtime->cpu_workers = 0;
   }
   runtime->io = &io_plain;
+}
+
+int32_t runtime_open(struct runtime **out, span options, struct fault *fault) {
+  int32_t code = check_options(options, fault);
+  if (code < 0) return code;
+  struct runtime *runtime = calloc(1, sizeof *runtime);
+  if (!runtime) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  uint64_t memory = record_number(options, COPSE_OPTION_MEMORY, MEMORY_DEFAULT);
+  fit(runtime, options, memory);
+  int32_t wake = wake_begin(&runtime->wake);
+  if (wake < 0) {
+    free(runtime);
+    return fault_from_errno(fault, -wake, wake_name);
+  }
   buffers_begin(&runtime->buffers, memory);
   mutex_begin(&runtime->lock);
   condition_begin(&runtime->tasks_gone);
-  int32_t wake = wake_begin(&runtime->wake);
-  if (wake < 0) code = fault_from_errno(fault, -wake, "eventfd");
-  bool woken = wake >= 0;
-  if (code == 0) code = timers_begin(&runtime->timers);
-  if (code == 0) {
-    struct pool_options pool = {runtime->io_workers, runtime->cpu_workers, runtime->cores};
-    code = pool_begin(&runtime->pool, &pool, &runtime->buffers, runtime->timers);
-  }
+  struct pool_options pool = {runtime->io_workers, runtime->cpu_workers, runtime->cores};
+  code = timers_begin(&runtime->timers);
+  if (code == 0) code = pool_begin(&runtime->pool, &pool, &runtime->buffers, runtime->timers);
   if (code == 0) {
     *out = runtime;
     return 0;
   }
-  if (fault->code == 0) fault_set(fault, code, "out of memory");
-  timers_end(runtime->timers);
-  if (woken) wake_end(&runtime->wake);
-  condition_end(&runtime->tasks_gone);
-  mutex_end(&runtime->lock);
-  free(runtime);
-  return code;
+  runtime_close(runtime);
+  return fault_set(fault, code, "out of memory");
+}
+
+// Calls for each task that carries the token, or for all. Without the lock, because cancelling may end the task; a task
+// that is held stays on the list, so its neighbour can be found from it. Tasks that come meanwhile are not seen.
+static int32_t cancel_each(struct runtime *runtime, bool all, uint32_t token) {
+  int32_t count = 0;
+  struct task *held = nullptr;
+  for (;;) {
+    mutex_lock(&runtime->lock);
+    struct task *task = held ? held->next_all : runtime->all;
+    while (task && ((!all && task->token != token) || !task_hold_alive(task))) task = task->next_all;
+    mutex_unlock(&runtime->lock);
+    task_drop(held);
+    if (!task) return count;
+    task_cancel(task, COPSE_E_CANCELLED);
+    held = task;
+    count++;
+  }
 }
 
 void runtime_close(struct runtime *runtime) {
-  for (;;) {  // one at a time: cancelling may end the task, which takes the lock
-    mutex_lock(&runtime->lock);
-    struct task *task = runtime->all;
-    while (task && task_cancelled(task)) task = task->next_all;
-    if (task) task_hold(task);
-    mutex_unlock(&runtime->lock);
-    if (!task) break;
-    task_cancel(task, COPSE_E_CANCELLED);
-    task_drop(task);
-  }
+  cancel_each(runtime, true, 0);
   mutex_lock(&runtime->lock);
   while (runtime->all) condition_wait(&runtime->tasks_gone, &runtime->lock);
   mutex_unlock(&runtime->lock);
@@ -140,13 +132,14 @@ void runtime_close(struct runtime *runtime) {
     runtime->attachments = attachment->next;
     attachment->free(attachment);
   }
+  buffers_end(&runtime->buffers);
   wake_end(&runtime->wake);
   condition_end(&runtime->tasks_gone);
   mutex_end(&runtime->lock);
   free(runtime);
 }
 
-// ── Tasks ──
+// Tasks
 
 void runtime_add(struct runtime *runtime, struct task *task) {
   mutex_lock(&runtime->lock);
@@ -154,40 +147,73 @@ void runtime_add(struct runtime *runtime, struct task *task) {
   if (runtime->all) runtime->all->previous_all = task;
   runtime->all = task;
   runtime->tasks++;
+  runtime->started++;
+  runtime->queued++;
   mutex_unlock(&runtime->lock);
 }
 
-// The lock is held.
-static void ready_remove(struct runtime *runtime, struct task *task) {
-  struct task *before = nullptr;
-  for (struct task *at = runtime->ready; at && at != task; at = at->next_ready) before = at;
-  *(before ? &before->next_ready : &runtime->ready) = task->next_ready;
-  if (runtime->ready_last == task) runtime->ready_last = before;
+void runtime_count_begin(struct runtime *runtime, struct task *task) {
+  mutex_lock(&runtime->lock);
+  runtime->queued--;
+  runtime->running++;
+  atomic_store_explicit(&task->state, TASK_RUNNING, memory_order_relaxed);
+  mutex_unlock(&runtime->lock);
+}
+
+void runtime_count_end(struct runtime *runtime, struct task *task) {
+  enum task_state state = task->code == 0                   ? TASK_DONE
+                          : task->code == COPSE_E_CANCELLED ? TASK_CANCELLED
+                                                            : TASK_FAILED;
+  mutex_lock(&runtime->lock);
+  bool ran = atomic_exchange_explicit(&task->state, state, memory_order_relaxed) == TASK_RUNNING;
+  (*(ran ? &runtime->running : &runtime->queued))--;
+  (*(state == TASK_DONE ? &runtime->done : state == TASK_FAILED ? &runtime->failed : &runtime->cancelled))++;
+  mutex_unlock(&runtime->lock);
+}
+
+// The lists; the lock is held
+
+static void ready_append(struct runtime *runtime, struct task *task) {
+  task->previous_ready = runtime->ready_last;
   task->next_ready = nullptr;
+  *(runtime->ready_last ? &runtime->ready_last->next_ready : &runtime->ready) = task;
+  runtime->ready_last = task;
+  task->is_ready = true;
+}
+
+static void ready_remove(struct runtime *runtime, struct task *task) {
+  *(task->previous_ready ? &task->previous_ready->next_ready : &runtime->ready) = task->next_ready;
+  *(task->next_ready ? &task->next_ready->previous_ready : &runtime->ready_last) = task->previous_ready;
+  task->previous_ready = task->next_ready = nullptr;
   task->is_ready = false;
+}
+
+static void ready_prepend(struct runtime *runtime, struct task *task) {
+  if (task->is_ready) ready_remove(runtime, task);
+  task->next_ready = runtime->ready;
+  *(runtime->ready ? &runtime->ready->previous_ready : &runtime->ready_last) = task;
+  runtime->ready = task;
+  task->is_ready = true;
 }
 
 void runtime_forget(struct runtime *runtime, struct task *task) {
   mutex_lock(&runtime->lock);
   if (task->is_ready) ready_remove(runtime, task);
-  if (task->previous_all) task->previous_all->next_all = task->next_all;
-  else if (runtime->all == task) runtime->all = task->next_all;
+  *(task->previous_all ? &task->previous_all->next_all : &runtime->all) = task->next_all;
   if (task->next_all) task->next_all->previous_all = task->previous_all;
   runtime->tasks--;
+  if (atomic_load_explicit(&task->state, memory_order_relaxed) == TASK_QUEUED) {  // got no id: it never was
+    runtime->started--;
+    runtime->queued--;
+  }
   if (!runtime->all) condition_all(&runtime->tasks_gone);
   mutex_unlock(&runtime->lock);
 }
 
 void runtime_ready(struct runtime *runtime, struct task *task) {
   mutex_lock(&runtime->lock);
-  if (!task->is_ready) {
-    task->is_ready = true;
-    task->next_ready = nullptr;
-    *(runtime->ready ? &runtime->ready_last->next_ready : &runtime->ready) = task;
-    runtime->ready_last = task;
-  }
-  bool raise = !runtime->raised;
-  if (raise) {
+  if (!task->is_ready) ready_append(runtime, task);
+  if (!runtime->raised) {
     runtime->raised = true;
     runtime->wakes++;
     wake_raise(&runtime->wake);
@@ -197,19 +223,25 @@ void runtime_ready(struct runtime *runtime, struct task *task) {
 
 int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity) {
   uint32_t taken = 0;
+  struct task *batch[BATCH_TASKS];
   mutex_lock(&runtime->lock);
   while (taken < capacity && runtime->ready) {
-    struct task *task = runtime->ready;
-    runtime->ready = task->next_ready;
-    if (!runtime->ready) runtime->ready_last = nullptr;
-    task->next_ready = nullptr;
-    task->is_ready = false;
-    task_hold(task);
+    uint32_t count = 0, at = 0;
+    while (count < BATCH_TASKS && count < capacity - taken && runtime->ready) {
+      struct task *task = runtime->ready;
+      ready_remove(runtime, task);
+      if (task_hold_alive(task)) batch[count++] = task;
+    }
     mutex_unlock(&runtime->lock);
-    taken += (uint32_t)task_take_events(task, events + taken, capacity - taken);
-    // Full: this task may have more to say, and comes again.
-    if (taken == capacity) runtime_ready(runtime, task);
-    task_drop(task);
+    for (; at < count && taken < capacity; at++)
+      taken += (uint32_t)task_take_events(batch[at], events + taken, capacity - taken);
+    mutex_lock(&runtime->lock);
+    // Full: the last one may have more to say, and those behind it were not asked.
+    if (taken == capacity)
+      for (uint32_t i = count; i >= at && i > 0; i--) ready_prepend(runtime, batch[i - 1]);
+    if (count == 0) continue;
+    mutex_unlock(&runtime->lock);
+    for (uint32_t i = 0; i < count; i++) task_drop(batch[i]);
     mutex_lock(&runtime->lock);
   }
   // Only under the lock that adding takes: nothing can be added between the look and the flag.
@@ -219,19 +251,7 @@ int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t cap
 }
 
 int32_t runtime_cancel(struct runtime *runtime, uint32_t token) {
-  if (token == 0) return 0;
-  int32_t count = 0;
-  for (;;) {
-    mutex_lock(&runtime->lock);
-    struct task *task = runtime->all;
-    while (task && (task->token != token || task_cancelled(task))) task = task->next_all;
-    if (task) task_hold(task);
-    mutex_unlock(&runtime->lock);
-    if (!task) return count;
-    task_cancel(task, COPSE_E_CANCELLED);
-    task_drop(task);
-    count++;
-  }
+  return token == 0 ? 0 : cancel_each(runtime, false, token);
 }
 
 void runtime_stats(struct runtime *runtime, copse_stats *out) {

@@ -24,18 +24,20 @@ struct runtime {
   struct wake wake;
   const struct io_ops *io;
   uint32_t cores, io_workers, cpu_workers, connections, backend;  // backend: enum copse_io, never AUTO
-  _Atomic uint64_t started, done, failed, cancelled, running, queued, wakes, bytes_read, bytes_written;
+  _Atomic uint64_t bytes_read, bytes_written;
 
-  mutex lock;              // guards the lists below; never taken while holding a task's lock
-  struct task *all;        // every task that is not freed
-  struct task *ready, *ready_last;
-  bool raised;             // the wake fd was written and the list has not been emptied since
+  mutex lock;  // guards all below; never taken while holding a task's lock
+  uint64_t started, done, failed, cancelled, running, queued, wakes;
+  struct task *all;                 // every task that is not freed
+  struct task *ready, *ready_last;  // those with events, oldest first
+  bool raised;      // the wake fd was written and the ready list has not been empty since
   _Atomic uint32_t tasks;
   condition tasks_gone;
   struct attachment *attachments;
 };
 
-// `options` is a record of enum copse_option that record_check passed. Bad values: ARGUMENT naming the option.
+// `options` is a record of enum copse_option that record_check passed. Bad values: ARGUMENT naming the option. A
+// process that forks uses a runtime only in the parent: its threads and locks are not copied.
 int32_t runtime_open(struct runtime **out, span options, struct fault *fault);
 void runtime_close(struct runtime *runtime);  // cancels all, waits until every task is gone, frees
 
@@ -43,13 +45,18 @@ void runtime_close(struct runtime *runtime);  // cancels all, waits until every 
 // Waited tasks wake their own waiter instead and never come here.
 void runtime_ready(struct runtime *runtime, struct task *task);
 int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity);
-int32_t runtime_cancel(struct runtime *runtime, uint32_t token);
+int32_t runtime_cancel(struct runtime *runtime, uint32_t token);  // how many tasks carried it
 void runtime_stats(struct runtime *runtime, copse_stats *out);
-void runtime_add(struct runtime *runtime, struct task *task);     // onto `all`
+
+// A task's life as the counters see it: QUEUED from `add`, RUNNING from `begin`, over from `end` by its code.
+void runtime_add(struct runtime *runtime, struct task *task);
+void runtime_count_begin(struct runtime *runtime, struct task *task);
+void runtime_count_end(struct runtime *runtime, struct task *task);
 void runtime_forget(struct runtime *runtime, struct task *task);  // off every list, when freed
 
 // The attachment of that key, made by `make` when there is none yet (nullptr: out of memory).
 struct attachment *runtime_attachment(struct runtime *runtime, const void *key,
                                       struct attachment *(*make)(struct runtime *runtime));
 
-uint32_t system_cores(void);  // the smaller of online cores and the cgroup's quota, at least 1
+// The smaller of the cores this process may run on and its cgroups' quotas, at least 1.
+uint32_t system_cores(void);

@@ -41,9 +41,10 @@ struct task {
   // whoever sees it finds every descriptor closed.
   bool (*finish)(struct task *task, struct worker *worker);
   void (*destroy)(struct task *task);
-  // A WRITE task gets its pushed bytes through this, on the caller's thread; the bytes must be copied.
+  // A WRITE task gets its pushed bytes through this, on the caller's thread; the bytes must be copied. `finish` is not
+  // called while one of them runs, and none is called after it. Between task_expect and task_expect_no_more the task is
+  // not over though it has no jobs.
   int32_t (*pushed)(struct task *task, span bytes, struct fault *fault);
-  mutex push_lock;                  // a push and the end of the run exclude each other
   void *run;
 
   // Below: task.c's own, guarded by `lock`.
@@ -52,18 +53,23 @@ struct task {
   struct page *filling, *sealed, *sealed_last, *lent;
   uint32_t unread;                  // sealed and lent pages
   bool parked, page_timer_set, progress_pending, room_pending, done_pending, done_taken, closed;
+  bool ending;                      // how it ends is decided: `code`
+  bool timed;                       // a timer was set once, so that they have to be cleared
+  bool expecting;                   // the group has a hold that goes with the last push or a cancel
+  uint32_t pushing;                 // calls of `pushed` that run now
   uint32_t room;
-  struct fault fault;               // first failure of the whole task
+  int32_t code;                     // what DONE says
+  struct fault fault;               // first failure of the whole task, unless it was cancelled before
   char *fault_location, *fault_path;
   size_t fault_location_len, fault_path_len;
   struct timer page_timer, deadline_timer, progress_timer;
   uint64_t progress_every_ns;
-  struct task *next_ready, *previous_all, *next_all;  // runtime.c's lists, under the runtime's lock
+  struct task *previous_ready, *next_ready, *previous_all, *next_all;  // runtime.c's, under the runtime's lock
   bool is_ready;
 };
 
 // Makes a task with one reference for the id table and one for its group. `request` is copied. Reads the common keys
-// (token, deadline, priority, waited, concurrency, progress). nullptr: out of memory. It is on no list yet.
+// (token, deadline, priority, waited, concurrency, progress). nullptr: out of memory. Hand it to runtime_add at once.
 struct task *task_new(struct runtime *runtime, span request);
 // Puts the first job in; from here on the group's reference is its own to drop. State QUEUED until a job begins.
 void task_start(struct task *task, enum job_place place, struct job *first);
@@ -76,7 +82,8 @@ static inline bool task_cancelled(const struct task *task) {
 }
 void task_began(struct task *task);  // by the first job: QUEUED becomes RUNNING
 void task_cancel(struct task *task, int32_t code);  // COPSE_E_CANCELLED or COPSE_E_TIMEOUT; first one wins
-// The whole task failed: keeps the first fault with the location and path it is about, cancels the rest.
+// The whole task failed: keeps the fault with the location and path it is about, cancels the rest. What comes after
+// the first failure or a cancel is its consequence and not kept.
 void task_fail(struct task *task, const struct fault *fault, span location, span path);
 // A hint for long jobs that emit: when true, save the position, submit yourself again and return.
 static inline bool task_parked(const struct task *task) {
@@ -92,12 +99,15 @@ void task_emit_error(struct task *task, const struct fault *fault, span director
 [[nodiscard]] struct page *task_page_of_bytes(struct task *task, uint8_t **bytes);
 void task_send_bytes(struct task *task, struct page *page, size_t filled);
 void task_room(struct task *task, uint32_t bytes);  // ROOM event
+// From a job: bytes will be pushed, the task is not over before task_expect_no_more (any thread) or a cancel.
+void task_expect(struct task *task);
+void task_expect_no_more(struct task *task);
 static inline void task_count(struct task *task, uint64_t files, uint64_t bytes) {
   if (files) atomic_fetch_add_explicit(&task->files, files, memory_order_relaxed);
   if (bytes) atomic_fetch_add_explicit(&task->bytes, bytes, memory_order_relaxed);
 }
 
-// For abi.c and runtime.c.
+// For abi.c and runtime.c. `push` is CLOSED when the task is over.
 int32_t task_take_events(struct task *task, copse_event *events, uint32_t capacity);
 int32_t task_wait(struct task *task, copse_event *events, uint32_t capacity, uint32_t timeout_ms);
 int32_t task_release(struct task *task, uint64_t page);
@@ -105,4 +115,5 @@ int32_t task_push(struct task *task, span bytes, struct fault *fault);
 int32_t task_error(struct task *task, uint8_t *into, size_t capacity);
 void task_close(struct task *task);       // cancels, drops the table's reference
 void task_hold(struct task *task);
-void task_drop(struct task *task);        // frees with the last reference
+bool task_hold_alive(struct task *task);  // for who found it on a list: false when it is being freed
+void task_drop(struct task *task);        // frees with the last reference, nullptr is fine

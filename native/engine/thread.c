@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-// Deep enough for a listing's 64 KiB buffer and a good deal of calls; small enough that 40 of them do not matter.
+// Deep enough for a listing's 64 KiB buffer and a good deal of calls; small enough that 40 of them do not
+// matter.
 constexpr size_t STACK_BYTES = 512 * 1024;
 
 static void must(int code) {
@@ -67,11 +68,17 @@ bool thread_start(const char *name, void (*run)(void *), void *argument) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-                 pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
+  bool started = pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
                  pthread_create(&thread, &attributes, begin, start) == 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_attr_destroy(&attributes);
   if (!started) free(start);
   return started;
+}
+
+struct thread thread_self(void) { return (struct thread){.id = pthread_self(), .is_set = true}; }
+
+void thread_join(struct thread *thread) {
+  if (thread->is_set) must(pthread_join(thread->id, nullptr));
+  *thread = (struct thread){};
 }

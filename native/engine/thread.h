@@ -24,6 +24,15 @@ static inline void condition_all(condition *condition) { pthread_cond_broadcast(
 
 uint64_t clock_now(void);  // CLOCK_MONOTONIC, nanoseconds
 
-// A detached thread named `name` (15 characters) with all signals blocked and a small stack (512 KiB).
-// False when the system refuses.
-bool thread_start(const char *name, void (*run)(void *), void *argument);
+// Names a thread that somebody has to join; zeroed it names none.
+struct thread {
+  pthread_t id;
+  bool is_set;
+};
+
+// A thread named `name` (15 characters) with all signals blocked and a small stack (512 KiB). It is to be
+// joined once, by whoever it told its thread_self(). False when the system refuses.
+[[nodiscard]] bool thread_start(const char *name, void (*run)(void *), void *argument);
+struct thread thread_self(void);
+// Waits until the thread is gone, its entry in /proc too; none is fine. After it none is named.
+void thread_join(struct thread *thread);

@@ -9,14 +9,15 @@
 constexpr uint64_t IDLE_NS = 5'000'000'000;
 
 struct timers {
-  mutex lock;
-  condition changed;  // an earlier timer, or the end
-  condition ended;    // the thread is gone, or a callback returned
-  struct timer **heap;  // heap[0] is the earliest; all below guarded by lock
+  mutex lock;           // guards all below
+  condition changed;    // an earlier timer, or the end
+  condition returned;   // a callback returned, or the thread is on its way out
+  struct timer **heap;  // heap[0] is the earliest
   size_t count, capacity;
   struct timer *firing;
+  uint64_t asleep_until;  // the thread looks by itself then; zero: it is looking
   bool running, closing;
-  pthread_t thread;   // while running
+  struct thread thread;   // the running one, or the one that ended last and is not joined
 };
 
 int32_t timers_begin(struct timers **out) {
@@ -24,7 +25,7 @@ int32_t timers_begin(struct timers **out) {
   if (!timers) return COPSE_E_MEMORY;
   mutex_begin(&timers->lock);
   condition_begin(&timers->changed);
-  condition_begin(&timers->ended);
+  condition_begin(&timers->returned);
   *out = timers;
   return 0;
 }
@@ -63,21 +64,27 @@ static void take_out(struct timers *timers, struct timer *timer) {
   else sink(timers, at, last);
 }
 
+static void sleep_until(struct timers *timers, uint64_t at_ns) {
+  timers->asleep_until = at_ns;
+  condition_wait_until(&timers->changed, &timers->lock, at_ns);
+  timers->asleep_until = 0;
+}
+
 static void run(void *argument) {
   struct timers *timers = argument;
   mutex_lock(&timers->lock);
-  timers->thread = pthread_self();
+  timers->thread = thread_self();
   uint64_t idle_since = clock_now();
   while (!timers->closing) {
     uint64_t now = clock_now();
     if (timers->count == 0) {
       if (now - idle_since >= IDLE_NS) break;
-      condition_wait_until(&timers->changed, &timers->lock, idle_since + IDLE_NS);
+      sleep_until(timers, idle_since + IDLE_NS);
       continue;
     }
     struct timer *first = timers->heap[0];
     if (first->at_ns > now) {
-      condition_wait_until(&timers->changed, &timers->lock, first->at_ns);
+      sleep_until(timers, first->at_ns);
       idle_since = clock_now();
       continue;
     }
@@ -88,11 +95,11 @@ static void run(void *argument) {
     fire(first);
     mutex_lock(&timers->lock);
     timers->firing = nullptr;
-    condition_all(&timers->ended);
+    condition_all(&timers->returned);
     idle_since = clock_now();
   }
   timers->running = false;
-  condition_all(&timers->ended);
+  condition_all(&timers->returned);
   mutex_unlock(&timers->lock);
 }
 
@@ -101,37 +108,46 @@ void timers_end(struct timers *timers) {
   mutex_lock(&timers->lock);
   timers->closing = true;
   condition_all(&timers->changed);
-  while (timers->running) condition_wait(&timers->ended, &timers->lock);
+  while (timers->running) condition_wait(&timers->returned, &timers->lock);
   mutex_unlock(&timers->lock);
-  condition_end(&timers->ended);
+  thread_join(&timers->thread);
+  condition_end(&timers->returned);
   condition_end(&timers->changed);
   mutex_end(&timers->lock);
   free(timers->heap);
   free(timers);
 }
 
+static bool make_room(struct timers *timers) {
+  if (timers->count < timers->capacity) return true;
+  size_t capacity = timers->capacity ? timers->capacity * 2 : 64;
+  struct timer **heap = realloc(timers->heap, capacity * sizeof(struct timer *));
+  if (!heap) return false;
+  timers->heap = heap;
+  timers->capacity = capacity;
+  return true;
+}
+
+static bool make_thread(struct timers *timers) {
+  if (timers->running) return true;
+  thread_join(&timers->thread);  // it gave up the lock as the last thing it did
+  timers->running = thread_start("copse-timer", run, timers);
+  return timers->running;
+}
+
 bool timer_set(struct timers *timers, struct timer *timer, uint64_t at_ns) {
-  bool set = true;
   mutex_lock(&timers->lock);
   if (timer->place) take_out(timers, timer);
-  if (timers->count == timers->capacity) {
-    size_t capacity = timers->capacity ? timers->capacity * 2 : 64;
-    struct timer **heap = realloc(timers->heap, capacity * sizeof(struct timer *));
-    if (heap) {
-      timers->heap = heap;
-      timers->capacity = capacity;
-    }
-    set = heap != nullptr;
-  }
-  if (set && !timers->running) {
-    timers->running = true;
-    set = thread_start("copse-timer", run, timers);
-    timers->running = set;
-  }
+  bool set = make_room(timers) && make_thread(timers);
   if (set) {
     timer->at_ns = at_ns;
     rise(timers, timers->count++, timer);
-    if (timer->place == 1) condition_one(&timers->changed);
+    // Most timers are cleared before their time. The thread stays asleep for them: at the worst it looks once
+    // for nothing.
+    if (at_ns < timers->asleep_until) {
+      timers->asleep_until = at_ns;  // told; who sets a later one need not tell again
+      condition_one(&timers->changed);
+    }
   }
   mutex_unlock(&timers->lock);
   return set;
@@ -142,8 +158,8 @@ void timer_clear(struct timers *timers, struct timer *timer) {
   for (;;) {
     if (timer->place) take_out(timers, timer);  // a callback may have set it again
     // Cleared from its own callback: who runs it is on the way out.
-    if (timers->firing != timer || pthread_equal(timers->thread, pthread_self())) break;
-    condition_wait(&timers->ended, &timers->lock);
+    if (timers->firing != timer || pthread_equal(timers->thread.id, pthread_self())) break;
+    condition_wait(&timers->returned, &timers->lock);
   }
   mutex_unlock(&timers->lock);
 }

@@ -12,8 +12,8 @@ struct timer {
 };
 
 int32_t timers_begin(struct timers **out);
-void timers_end(struct timers *timers);   // waits for the thread and a running callback
-// Sets or moves. False: out of memory.
+void timers_end(struct timers *timers);   // waits for the thread and a running callback; null is fine
+// Sets or moves. False: out of memory, or no thread could be started; then it is not set.
 [[nodiscard]] bool timer_set(struct timers *timers, struct timer *timer, uint64_t at_ns);
 // After this returns, the callback is not running and will not run. Never call it from a callback of the same
 // timer, nor holding a lock a callback takes.

@@ -1,0 +1,110 @@
+// The command line, parsed. commander does the work; flags.ts says what there is.
+
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { commands, type CommandShape, type Flag } from "./flags.ts";
+import { escapeText } from "./escape.ts";
+import type { Paint } from "./terminal.ts";
+
+/** What the person asked for: a command, a text to read, or something that cannot be. */
+export type Asked =
+  | { kind: "run"; name: CommandShape["name"]; places: readonly string[]; flags: Flags }
+  | { kind: "help"; text: string }
+  | { kind: "version" }
+  | { kind: "wrong"; message: string; command: string | undefined };
+
+/** The given flags by their option names; one that was not given is not there. */
+export type Flags = Readonly<Record<string, unknown>>;
+
+const helpColumns = 80;
+
+export function parseArguments(args: readonly string[], paint: Paint): Asked {
+  let asked: Asked | undefined;
+  let text = "";
+  // Found here rather than by commander, which would have to print the versions at once.
+  if (args[0] === "--version" || args[0] === "-V") return { kind: "version" };
+  const program = new Command("copse")
+    .description("Compare and list file trees: right, fast, and it says why.")
+    .usage("<command> [flags]")
+    .helpOption("-h, --help", "this, or the flags of a command")
+    .helpCommand(false)
+    .option("-V, --version", "versions of copse and of what it is built with")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (piece) => (text += piece),
+      // The message comes with the exception.
+      writeErr: () => {},
+      getOutHelpWidth: () => helpColumns,
+      getOutHasColors: () => true,
+    })
+    .configureHelp({ styleTitle: paint.bold, styleCommandText: paint.bold, styleOptionTerm: paint.cyan })
+    .addHelpText("after", () => overview(paint));
+  for (const shape of commands) {
+    const { name } = shape;
+    const command = addCommand(program, shape, paint);
+    command.action(() => {
+      asked = { kind: "run", name, places: command.args, flags: command.opts() };
+    });
+  }
+  try {
+    program.parse(args, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { kind: "help", text };
+    const command = commands.find(({ name }) => name === args[0])?.name;
+    return { kind: "wrong", message: reword(error), command };
+  }
+  return asked ?? { kind: "wrong", message: "say what to do", command: undefined };
+}
+
+function addCommand(program: Command, shape: CommandShape, paint: Paint): Command {
+  const command = program
+    .command(shape.name)
+    .description(shape.about)
+    .helpOption("-h, --help", "this")
+    .addHelpText("after", () => ending(shape.examples, shape.status, paint));
+  for (const { name, about } of shape.places) command.argument(`<${name}>`, about);
+  for (const [heading, flags] of Object.entries(shape.groups)) {
+    for (const flag of flags) command.addOption(toOption(flag).helpGroup(heading));
+  }
+  return command;
+}
+
+function toOption({ flags, about, values, parse }: Flag): Option {
+  const option = new Option(flags, about);
+  if (values) option.choices([...values]);
+  if (parse) {
+    option.argParser((text, before) => {
+      try {
+        return parse(text, before);
+      } catch (error) {
+        throw new InvalidArgumentError((error as Error).message);
+      }
+    });
+  }
+  // Two ways to print exclude each other.
+  const name = option.attributeName();
+  const ways = ["quiet", "json", "jsonl", "null"];
+  if (ways.includes(name)) option.conflicts(ways.filter((way) => way !== name));
+  return option;
+}
+
+function overview(paint: Paint): string {
+  const examples = commands.flatMap(({ examples }) => examples.slice(0, 1));
+  const status = "0 equal or done, 1 different, 2 trouble, 130 interrupted";
+  return ending(examples, status, paint);
+}
+
+function ending(examples: CommandShape["examples"], status: string, paint: Paint): string {
+  const lines = examples.map(([command, about]) => `  ${command}\n      ${paint.dim(about)}`);
+  return `\n${paint.bold("Examples:")}\n${lines.join("\n")}\n\n${paint.bold("Exit status:")} ${status}`;
+}
+
+/** One sentence of commander's, which can have a second line with what was probably meant. */
+function reword({ message }: CommanderError): string {
+  return escapeText(
+    message
+      .replace(/^error: /, "")
+      .replace(/\n\((.*)\)$/, ". $1")
+      .replaceAll("\n", " "),
+  );
+}

@@ -1,0 +1,144 @@
+// copse completion: the script a shell reads, made from flags.ts.
+
+import { commands, type CommandShape, type Flag } from "./flags.ts";
+import { print } from "./print.ts";
+import { status } from "./status.ts";
+
+const shells: Readonly<Record<string, () => string>> = { bash, zsh, fish };
+
+export async function runCompletion(shell: string): Promise<number> {
+  const make = shells[shell];
+  // args.ts lets only known shells through.
+  if (!make) return status.trouble;
+  await print([make()]);
+  return status.equal;
+}
+
+/** `-q, --quiet` → short `-q`, long `--quiet`; `takes` says whether a value follows. */
+interface Named {
+  readonly short: string | undefined;
+  readonly long: string;
+  readonly takes: boolean;
+  readonly flag: Flag;
+}
+
+function flagsOf({ groups }: CommandShape): Named[] {
+  const help: Flag = { flags: "-h, --help", about: "help" };
+  return [...Object.values(groups).flat(), help].map((flag) => {
+    const words = flag.flags.split(/[ ,]+/);
+    return {
+      short: words.find((word) => /^-[^-]/.test(word)),
+      long: words.find((word) => word.startsWith("--"))!,
+      takes: flag.flags.includes("<"),
+      flag,
+    };
+  });
+}
+
+const names = commands.map(({ name }) => name).join(" ");
+
+function bash(): string {
+  const cases = commands.map((shape) => {
+    const all = flagsOf(shape).flatMap(({ short, long }) => (short ? [short, long] : [long]));
+    const places = shape.places.flatMap(({ values }) => values ?? []);
+    const words = [...all, ...places].join(" ");
+    return `    ${shape.name}) words=${quoted(words)} ;;`;
+  });
+  const values = new Map<string, string>();
+  for (const { long, takes, flag } of commands.flatMap(flagsOf)) {
+    if (takes) values.set(long, (flag.values ?? []).join(" "));
+  }
+  const answers = [...values].map(([long, list]) =>
+    list === ""
+      ? `    ${long}) return ;;`
+      : `    ${long}) COMPREPLY=($(compgen -W ${quoted(list)} -- "$current")); return ;;`,
+  );
+  return `# bash completion for copse: eval "$(copse completion bash)"
+_copse() {
+  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} words=""
+  COMPREPLY=()
+  if (( COMP_CWORD == 1 )); then
+    COMPREPLY=($(compgen -W ${quoted(`${names} --help --version`)} -- "$current"))
+    return
+  fi
+  case $previous in
+${answers.join("\n")}
+  esac
+  case \${COMP_WORDS[1]} in
+${cases.join("\n")}
+  esac
+  if [[ $current == -* || \${COMP_WORDS[1]} == completion ]]; then
+    COMPREPLY=($(compgen -W "$words" -- "$current"))
+  else
+    compopt -o filenames 2>/dev/null
+    local line
+    while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$current")
+  fi
+}
+complete -F _copse copse
+`;
+}
+
+function zsh(): string {
+  const cases = commands.map((shape) => {
+    const flags = flagsOf(shape).map(({ short, long, takes, flag }) => {
+      const value = takes ? `:${long.slice(2)}:${flag.values ? `(${flag.values.join(" ")})` : " "}` : "";
+      const repeats = /repeatable/.test(flag.about) || long === "--verbose";
+      const name = short ? `{${short},${long}}` : long;
+      return `      ${repeats ? "'*'" : ""}${name}${quoted(`[${zshText(flag.about)}]${value}`)} \\`;
+    });
+    const places = shape.places.map(
+      ({ name, values }) => `      ${quoted(`:${name}:${values ? `(${values.join(" ")})` : "_files"}`)} \\`,
+    );
+    const specs = [...flags, ...places].join("\n").replace(/ \\$/, "");
+    return `    ${shape.name})\n    _arguments -s \\\n${specs} ;;`;
+  });
+  const described = commands.map(({ name, about }) => `    ${quoted(`${name}:${zshText(about)}`)}`);
+  return `#compdef copse
+# zsh completion for copse: eval "$(copse completion zsh)"
+_copse() {
+  local -a commands=(
+${described.join("\n")}
+  )
+  if (( CURRENT == 2 )); then
+    _describe command commands
+    return
+  fi
+  local command=$words[2]
+  shift words
+  (( CURRENT-- ))
+  case $command in
+${cases.join("\n")}
+  esac
+}
+compdef _copse copse
+`;
+}
+
+function fish(): string {
+  const lines = ["# fish completion for copse: copse completion fish | source", "complete -c copse -f"];
+  for (const shape of commands) {
+    const { name, about, places } = shape;
+    lines.push(`complete -c copse -n __fish_use_subcommand -a ${name} -d ${quoted(about)}`);
+    const seen = `-n ${quoted(`__fish_seen_subcommand_from ${name}`)}`;
+    for (const { values } of places) {
+      lines.push(`complete -c copse ${seen} ${values ? `-a ${quoted(values.join(" "))}` : "-F"}`);
+    }
+    for (const { short, long, takes, flag } of flagsOf(shape)) {
+      const value = takes ? ` -x${flag.values ? ` -a ${quoted(flag.values.join(" "))}` : ""}` : "";
+      const letter = short ? ` -s ${short.slice(1)}` : "";
+      lines.push(`complete -c copse ${seen}${letter} -l ${long.slice(2)}${value} -d ${quoted(flag.about)}`);
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** In single quotes, which every shell here takes the same way. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** zsh gives brackets and colons a meaning inside a description. */
+function zshText(text: string): string {
+  return text.replace(/[[\]:]/g, "\\$&");
+}

@@ -1,0 +1,126 @@
+// copse doctor and copse --version: what was built, what it runs on, and whether it works here.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import own from "../../package.json";
+import { compare, Runtime, type RuntimeInfo } from "../index.ts";
+import type { Flags } from "./args.ts";
+import { escapeText } from "./escape.ts";
+import { toJson } from "./json.ts";
+import { print } from "./print.ts";
+import { status } from "./status.ts";
+import { isTerminal, paintFor } from "./terminal.ts";
+import { showBytes } from "./units.ts";
+
+/** One thing looked at; `wrong` says what to do when it is not as it should be. */
+interface Finding {
+  readonly name: string;
+  readonly value: string;
+  readonly wrong?: string;
+}
+
+export async function runVersion(): Promise<number> {
+  const lines = [`copse ${own.version}`, `bun ${Bun.version}`];
+  let code: number = status.equal;
+  try {
+    const { info } = Runtime.default;
+    lines.push(`core ${info.version} (${info.mode})`);
+    lines.push(...Object.entries(info.libraries).map(([name, version]) => `${name} ${version}`));
+  } catch (error) {
+    lines.push(`core not loaded: ${messageOf(error)}`);
+    code = status.trouble;
+  }
+  await print(lines.map((line) => `${escapeText(line)}\n`));
+  return code;
+}
+
+export async function runDoctor(flags: Flags): Promise<number> {
+  const findings = [...machine(), ...core(), await trial()];
+  const isWell = findings.every(({ wrong }) => wrong === undefined);
+  if (flags["json"]) {
+    await print([`${toJson({ ok: isWell, findings })}\n`]);
+  } else {
+    const paint = await paintFor(await isTerminal(1));
+    const width = Math.max(...findings.map(({ name }) => name.length));
+    for (const { name, value, wrong } of findings) {
+      const mark = wrong === undefined ? paint.green("✓") : paint.red("✗");
+      const lines = [`${mark} ${name.padEnd(width)}  ${escapeText(value)}`];
+      if (wrong !== undefined) lines.push(`  ${" ".repeat(width)}  ${paint.bold(escapeText(wrong))}`);
+      await print(lines.map((line) => `${line}\n`));
+    }
+  }
+  return isWell ? status.equal : status.trouble;
+}
+
+function machine(): Finding[] {
+  const oldest = "1.4.0";
+  const isOld = Bun.semver.order(Bun.version, oldest) < 0;
+  return [
+    { name: "copse", value: own.version },
+    {
+      name: "bun",
+      value: Bun.version,
+      ...(isOld ? { wrong: `copse needs Bun ${oldest} or newer: run bun upgrade` } : {}),
+    },
+  ];
+}
+
+function core(): Finding[] {
+  let info: RuntimeInfo;
+  let memoryLimit: number;
+  try {
+    ({ info } = Runtime.default);
+    ({ memoryLimit } = Runtime.default.stats);
+  } catch (error) {
+    return [{ name: "library", value: "not loaded", wrong: messageOf(error) }];
+  }
+  const isOther = info.version !== own.version;
+  return [
+    {
+      name: "library",
+      value: info.library,
+      ...(process.env["COPSE_LIB"] ? { value: `${info.library} (named by COPSE_LIB)` } : {}),
+    },
+    {
+      name: "core",
+      value: `${info.version}, ${info.mode} build, wakes by ${info.wake}`,
+      ...(isOther ? { wrong: `it belongs to another version of copse: build or install again` } : {}),
+    },
+    ...Object.entries(info.libraries).map(([name, value]) => ({ name, value })),
+    { name: "system", value: `${info.system} ${info.kernel}, ${info.arch}, ${info.cores} cores` },
+    {
+      name: "engine",
+      value: `${info.backend}, ${info.workers} workers to compute, up to ${info.ioWorkers} to read, up to ${showBytes(memoryLimit)} for buffers`,
+    },
+    { name: "can", value: abilities(info) },
+    { name: "places", value: info.schemes.join(", ") },
+  ];
+}
+
+function abilities({ uring, reflink }: RuntimeInfo): string {
+  return `io_uring ${uring ? "yes" : "no"}, reflink ${reflink ? "yes" : "no"}`;
+}
+
+/** Compares two small trees, one of which differs: whether it works tells more than what it has. */
+async function trial(): Promise<Finding> {
+  const name = "trial";
+  let folder: string | undefined;
+  try {
+    folder = mkdtempSync(join(tmpdir(), "copse-doctor-"));
+    writeFileSync(join(folder, "left"), "one");
+    writeFileSync(join(folder, "right"), "two");
+    const same = await compare(join(folder, "left"), join(folder, "left"));
+    const other = await compare(join(folder, "left"), join(folder, "right"));
+    if (same.equal && !other.equal) return { name, value: "compared two files, rightly" };
+    return { name, value: "a wrong answer", wrong: "please report this with the lines above" };
+  } catch (error) {
+    return { name, value: "failed", wrong: messageOf(error) };
+  } finally {
+    if (folder) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

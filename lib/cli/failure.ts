@@ -1,0 +1,48 @@
+// What is said when the command as a whole could not do its work: a sentence for the person, and for
+// a program that reads standard output a document that cannot be taken for an answer.
+
+import { escapeText } from "./escape.ts";
+import type { Flags } from "./args.ts";
+import type { Interruption } from "./interruption.ts";
+import { errorFields, toJson } from "./json.ts";
+import { complain, OutputClosed, OutputFailed, print, writeError } from "./print.ts";
+import { status } from "./status.ts";
+
+/** Returns the exit status. `known` is what the rows printed so far have shown. */
+export async function fail(
+  error: unknown,
+  flags: Flags,
+  interruption: Interruption,
+  known: number = status.equal,
+): Promise<number> {
+  if (error instanceof OutputClosed) return interruption.status ?? known;
+  const quiet = flags["quiet"] === true;
+  const stopped = interruption.status;
+  const isOurs = stopped !== undefined || isSentence(error);
+  const fields =
+    stopped === undefined
+      ? errorFields(error)
+      : { code: "CANCELLED", message: "interrupted", retryable: false };
+  if (!quiet) {
+    complain(escapeText(isOurs ? String(fields["message"]) : `internal error: ${String(error)}`));
+    if (flags["verbose"] && error instanceof Error) {
+      // Names inside the stack are as hostile as anywhere; its line breaks are wanted.
+      writeError(`${(error.stack ?? "").split("\n").map(escapeText).join("\n")}\n`);
+    }
+  }
+  if (error instanceof OutputFailed) return status.trouble;
+  try {
+    const document = { equal: false, complete: false, error: fields };
+    if (flags["json"]) await print([`${toJson(document)}\n`]);
+    if (flags["jsonl"]) await print([`${toJson({ kind: "summary", ...document })}\n`]);
+  } catch {
+    // The sentence is out; there is nobody left to read the document.
+  }
+  return stopped ?? status.trouble;
+}
+
+/** Errors of the library, and those it throws as plain Error before it is loaded, are written for
+ *  people; TypeError and the like are mistakes of ours. */
+function isSentence(error: unknown): boolean {
+  return error instanceof Error && (error.name === "Error" || error.name === "CopseError");
+}

@@ -1,0 +1,208 @@
+// What can be said on the command line, as data: args.ts parses by it, completion.ts offers it, and
+// test/cli.test.ts checks that docs/cli.md explains it. Flags are the API's option names in kebab case.
+
+import { parseBytes, parseDuration } from "./units.ts";
+
+export interface Flag {
+  /** As commander wants it: `-q, --quiet` or `--by <way>`. */
+  readonly flags: string;
+  readonly about: string;
+  readonly values?: readonly string[];
+  /** Throws the next move as a sentence; `before` is the value so far of a repeated flag. */
+  readonly parse?: (text: string, before: unknown) => unknown;
+}
+
+export interface CommandShape {
+  readonly name: "compare" | "list" | "doctor" | "completion";
+  readonly about: string;
+  /** Its arguments, and what completes each. */
+  readonly places: readonly { readonly name: string; readonly about: string; readonly values?: readonly string[] }[];
+  readonly groups: Readonly<Record<string, readonly Flag[]>>;
+  readonly examples: readonly (readonly [command: string, about: string])[];
+  readonly status: string;
+}
+
+const limitNames = ["entries", "bytes", "ratio", "depth", "pathLength", "nested"] as const;
+
+const what: readonly Flag[] = [
+  { flags: "--include <glob>", about: "look only at paths that match (repeatable)", parse: gather },
+  { flags: "--exclude <glob>", about: "leave out paths that match (repeatable)", parse: gather },
+  {
+    flags: "--links <way>",
+    about: "keep: a link is a link; follow: it is what it points to; skip: leave links out",
+    values: ["keep", "follow", "skip"],
+  },
+];
+
+const how: readonly Flag[] = [
+  { flags: "--concurrency <count>", about: "files in flight", parse: count },
+  {
+    flags: "--priority <level>",
+    about: "among tasks of one runtime",
+    values: ["high", "normal", "low"],
+  },
+  { flags: "--timeout <time>", about: "give up after 30s, 2m, 500ms", parse: duration },
+  {
+    flags: "--limits <name=value>",
+    about: `what an untrusted place may cost: ${limitNames.join(", ")} (repeatable)`,
+    parse: limits,
+  },
+  { flags: "--workers <count>", about: "threads that compute (default: cores)", parse: count },
+  { flags: "--io-workers <count>", about: "threads that read (default: 4 x cores, 8 to 32)", parse: count },
+  {
+    flags: "--io <backend>",
+    about: "how files are read",
+    values: ["auto", "blocking", "threads", "uring"],
+  },
+  {
+    flags: "--memory <bytes>",
+    about: "for buffers: 64M, or low-memory, default, high-memory, max-throughput",
+    parse: memory,
+  },
+];
+
+const verbose: Flag = {
+  flags: "-v, --verbose",
+  about: "say on standard error what is decided and how long it takes; -vv, -vvv: more",
+  parse: (_text, before) => (typeof before === "number" ? before : 0) + 1,
+};
+
+export const commands: readonly CommandShape[] = [
+  {
+    name: "compare",
+    about: "What differs between two trees or files",
+    places: [
+      { name: "left", about: "a directory or file" },
+      { name: "right", about: "what to compare it with" },
+    ],
+    groups: {
+      "What is compared:": [
+        {
+          flags: "--by <way>",
+          about: "content: every byte; hash: BLAKE3; stat: size and mtime only",
+          values: ["content", "hash", "stat"],
+        },
+        {
+          flags: "--metadata <names>",
+          about: "compare these too: mode, mtime, owner, xattr (with commas)",
+          parse: metadata,
+        },
+        { flags: "--moves", about: "pair an only-left with an only-right file of the same content" },
+        { flags: "--stop-at-first", about: "stop at the first difference" },
+        { flags: "--no-empty-directories", about: "leave out one-sided directories that hold nothing" },
+        ...what,
+      ],
+      "How:": [
+        { flags: "--no-size-check", about: "read files of unequal size too, to find the offset" },
+        { flags: "--no-sample", about: "with --stop-at-first: no quick look into large files" },
+        { flags: "--chunk-size <bytes>", about: "bytes per read, such as 128K", parse: bytes },
+        ...how,
+      ],
+      "What is printed:": [
+        { flags: "-q, --quiet", about: "nothing: the exit status is the answer (stops at the first)" },
+        { flags: "--json", about: "one JSON document" },
+        { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
+        verbose,
+      ],
+    },
+    examples: [
+      ["copse compare site backup/site", "what differs, where and why"],
+      ["copse compare a b --exclude '*.log' --exclude .git", "without some names"],
+      ["copse compare a b --by stat --moves", "by size and time; find what was renamed"],
+      ["copse compare a b -q && echo same", "only the answer"],
+      ["copse compare a b --json | jq '.differences[].path'", "for a program"],
+    ],
+    status: "0 equal, 1 different, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "list",
+    about: "What a tree holds",
+    places: [{ name: "location", about: "a directory or file" }],
+    groups: {
+      "What is listed:": what,
+      "How:": how,
+      "What is printed:": [
+        { flags: "-0, --null", about: "only the paths, as the bytes they are, a NUL after each" },
+        { flags: "--json", about: "one JSON document" },
+        { flags: "--jsonl", about: "one JSON entry per line as it is found, a summary last" },
+        verbose,
+      ],
+    },
+    examples: [
+      ["copse list src", "type, size, time and path of every entry"],
+      ["copse list src --include '*.ts' -0 | xargs -0 wc -l", "paths for another command"],
+    ],
+    status: "0 all was listed, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "doctor",
+    about: "What was built, and what this machine can do",
+    places: [],
+    groups: { "What is printed:": [{ flags: "--json", about: "one JSON document" }] },
+    examples: [["copse doctor", "for a bug report, or when something does not start"]],
+    status: "0 all is well, 2 trouble",
+  },
+  {
+    name: "completion",
+    about: "A completion script for a shell",
+    places: [{ name: "shell", about: "bash, zsh or fish", values: ["bash", "zsh", "fish"] }],
+    groups: {},
+    examples: [
+      ['eval "$(copse completion bash)"', "in ~/.bashrc; zsh the same way in ~/.zshrc"],
+      ["copse completion fish | source", "in ~/.config/fish/config.fish"],
+    ],
+    status: "0, or 2 for a shell it does not know",
+  },
+];
+
+function gather(text: string, before: unknown): string[] {
+  return [...(Array.isArray(before) ? before : []), text];
+}
+
+function bytes(text: string): number {
+  const parsed = parseBytes(text);
+  if (parsed === undefined) throw new Error("Give a number of bytes, such as 4096, 128K, 16M or 2G.");
+  return parsed;
+}
+
+function duration(text: string): number {
+  const parsed = parseDuration(text);
+  if (parsed === undefined) throw new Error("Give a time, such as 30s, 2m or 500ms.");
+  return parsed;
+}
+
+function count(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new Error("Give a whole number.");
+  return Number(text);
+}
+
+const profiles = ["low-memory", "default", "high-memory", "max-throughput"];
+
+function memory(text: string): number | string {
+  if (profiles.includes(text)) return text;
+  const parsed = parseBytes(text);
+  if (parsed === undefined) throw new Error(`Give a number of bytes, such as 64M, or one of ${profiles.join(", ")}.`);
+  return parsed;
+}
+
+const metadataNames = ["mode", "mtime", "owner", "xattr"];
+
+function metadata(text: string, before: unknown): string[] {
+  const names = text.split(",").map((name) => name.trim());
+  const wrong = names.find((name) => !metadataNames.includes(name));
+  if (wrong !== undefined) throw new Error(`Give one or more of ${metadataNames.join(", ")}.`);
+  return [...new Set([...(Array.isArray(before) ? before : []), ...names])];
+}
+
+function limits(text: string, before: unknown): Record<string, number> {
+  const found: Record<string, number> = { ...(before as Record<string, number> | undefined) };
+  for (const part of text.split(",")) {
+    const [name = "", value = ""] = part.split("=");
+    const known = limitNames.find((known) => known.toLowerCase() === name.replaceAll("-", "").toLowerCase());
+    if (known === undefined) throw new Error(`Give name=value, the name one of ${limitNames.join(", ")}.`);
+    const parsed = /^(none|infinity)$/i.test(value) ? Infinity : parseBytes(value);
+    if (parsed === undefined) throw new Error(`Give ${known} a number, such as 1000 or 1G, or none.`);
+    found[known] = parsed;
+  }
+  return found;
+}

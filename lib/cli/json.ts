@@ -1,0 +1,50 @@
+// Rows as JSON: the field names of the API, times as ISO 8601, bytes as hex digits.
+
+import type { CopseError, Difference, Entry, Failure } from "../index.ts";
+import { escapeJson } from "./escape.ts";
+
+type Row = Difference | Entry | Failure;
+
+/** One value as one line of JSON text. */
+export function toJson(value: unknown): string {
+  return escapeJson(JSON.stringify(value, readable));
+}
+
+/** One row as one line of JSON text. Nearly all rows need no replacer, which is far quicker. */
+export function rowToJson(row: Row): string {
+  return isPlain(row) ? escapeJson(JSON.stringify(row)) : toJson(row);
+}
+
+/** A document as pieces: the head's fields, then one array with a row per line. */
+export function* documentJson(
+  head: Record<string, unknown>,
+  arrayName: string,
+  rows: readonly Row[],
+): Generator<string> {
+  yield toJson(head).replace(/\}$/, head && Object.keys(head).length > 0 ? "," : "");
+  yield `"${arrayName}":[`;
+  for (let at = 0; at < rows.length; at += 1) {
+    yield `${at > 0 ? "," : ""}\n${rowToJson(rows[at]!)}`;
+  }
+  yield rows.length > 0 ? "\n]}\n" : "]}\n";
+}
+
+/** What a caller may switch on, and the sentence. */
+export function errorFields(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return { code: "INTERNAL", message: String(error) };
+  // Fields that are absent on other errors are left out by JSON.stringify.
+  const { code, message, location, path, status, errno, retryable } = error as Partial<CopseError>;
+  return { code: code ?? "INTERNAL", message, location, path, status, errno, retryable };
+}
+
+/** Whether it has neither bytes nor an error inside. */
+function isPlain(row: Row): boolean {
+  if ("kind" in row && row.kind === "error") return false;
+  if (row.pathBytes) return false;
+  return !("left" in row && row.left.pathBytes) && !("right" in row && row.right.pathBytes);
+}
+
+function readable(_key: string, value: unknown): unknown {
+  if (value instanceof Uint8Array) return value.toHex();
+  return value instanceof Error ? errorFields(value) : value;
+}

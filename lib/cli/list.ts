@@ -1,0 +1,148 @@
+// copse list: what a tree holds, as columns, as JSON, or as bare paths for another command.
+
+import { list, Runtime, type Entry, type Failure, type Found } from "../index.ts";
+import type { Flags } from "./args.ts";
+import { escapeLocation, escapeName, escapeText } from "./escape.ts";
+import { fail } from "./failure.ts";
+import type { Interruption } from "./interruption.ts";
+import { documentJson, errorFields, rowToJson, toJson } from "./json.ts";
+import { pairs, startLog } from "./log.ts";
+import { optionsFrom } from "./options.ts";
+import { complain, print, printBytes } from "./print.ts";
+import { startProgress } from "./progress.ts";
+import { status } from "./status.ts";
+import { columnsOf, isTerminal, paintFor, shorten, type Paint } from "./terminal.ts";
+import { showBytes, showCounted, showTime } from "./units.ts";
+
+export async function runList(
+  location: string,
+  flags: Flags,
+  interruption: Interruption,
+): Promise<number> {
+  const log = startLog(flags["verbose"]);
+  const isSilent = flags["jsonl"] === true && (await isTerminal(1));
+  const progress = isSilent ? undefined : await startProgress();
+  interruption.onHurry = progress?.end;
+  let seen: number = status.equal;
+  try {
+    const options = optionsFrom(flags, interruption, log);
+    if (progress) options.onProgress = progress.update;
+    log.say(1, `listing ${location}`);
+    const task = list(location, options);
+
+    let entries = 0;
+    let errors = 0;
+    if (flags["jsonl"]) {
+      for await (const rows of task.batches()) {
+        for (const row of rows) {
+          if (isFailure(row)) errors += 1;
+          else entries += 1;
+        }
+        if (errors > 0) seen = status.trouble;
+        await print(rows.map(lineOf));
+      }
+    }
+    const found = await task;
+    progress?.end();
+    entries += found.length;
+    errors = Math.max(errors, found.errors.length);
+    if (errors > 0 || !found.complete) seen = status.trouble;
+    log.say(1, pairs({ entries, errors, complete: found.complete }));
+    if (log.level >= 2) log.say(2, pairs((options.runtime ?? Runtime.default).info));
+    if (log.level >= 3) log.say(3, pairs((options.runtime ?? Runtime.default).stats));
+
+    if (flags["jsonl"]) {
+      await print([`${toJson({ kind: "summary", complete: found.complete, entries, errors })}\n`]);
+    } else if (flags["json"]) {
+      const failures = found.errors.map(({ error, ...rest }) => ({ ...rest, error: errorFields(error) }));
+      await print(documentJson({ complete: found.complete, errors: failures }, "entries", found));
+    } else {
+      if (flags["null"]) await printPaths(found);
+      else await printColumns(location, found);
+      for (const { error } of found.errors) complain(escapeText(error.message));
+    }
+    return seen;
+  } catch (error) {
+    progress?.end();
+    return fail(error, flags, interruption, seen);
+  }
+}
+
+/** An entry has no kind of its own in the API; among lines of several kinds it needs one. */
+function lineOf(row: Entry | Failure): string {
+  return `${rowToJson(isFailure(row) ? row : { kind: "entry", ...row })}\n`;
+}
+
+function isFailure(row: Entry | Failure): row is Failure {
+  return "kind" in row && row.kind === "error";
+}
+
+/** Raw bytes, for xargs -0 and its like: the one place where a name is not escaped. */
+async function printPaths(entries: readonly Entry[]): Promise<void> {
+  const encoder = new TextEncoder();
+  const end = new Uint8Array(1);
+  const gathered = new Bun.ArrayBufferSink();
+  let length = 0;
+  gathered.start({ asUint8Array: true });
+  for (const { path, pathBytes } of entries) {
+    const bytes = pathBytes ?? encoder.encode(path);
+    gathered.write(bytes);
+    gathered.write(end);
+    length += bytes.length + 1;
+  }
+  if (length > 0) await printBytes(gathered.end() as Uint8Array);
+}
+
+async function printColumns(location: string, found: Found<Entry>): Promise<void> {
+  const onTerminal = await isTerminal(1);
+  const paint = await paintFor(onTerminal);
+  const columns = onTerminal ? columnsOf(1) : Infinity;
+  await print(lines(location, found, paint, columns));
+  // A count is for people; `copse list x | wc -l` counts entries.
+  if (onTerminal) await print([`${paint.dim(count(found))}\n`]);
+}
+
+function* lines(
+  location: string,
+  entries: readonly Entry[],
+  paint: Paint,
+  columns: number,
+): Generator<string> {
+  for (const entry of entries) {
+    const size = entry.type === "file" ? showBytes(entry.size) : "-";
+    const time = entry.mtime ? showTime(entry.mtime) : "-";
+    const head = `${letters[entry.type]}  ${size.padStart(6)}  ${time.padEnd(16)}  `;
+    const name = nameOf(entry, location);
+    yield `${paint.dim(head)}${colour(entry, paint)(shorten(name, columns - head.length))}\n`;
+  }
+}
+
+const letters = { file: "file", directory: "dir ", link: "link", other: "spec" } as const;
+
+function nameOf(entry: Entry, location: string): string {
+  const name = entry.path === "" ? escapeLocation(location) : escapeName(entry.path, entry.pathBytes);
+  if (entry.type === "directory") return `${name}/`;
+  if (entry.type === "link" && entry.target !== undefined) return `${name} → ${escapeName(entry.target)}`;
+  return name;
+}
+
+function colour({ type, mode }: Entry, paint: Paint): (text: string) => string {
+  if (type === "directory") return paint.bold;
+  if (type === "link") return paint.cyan;
+  if (type === "other") return paint.yellow;
+  return mode !== undefined && mode & 0o111 ? paint.green : (text) => text;
+}
+
+/** `12 files, 3 directories, 1 link, 45 kB` */
+function count(entries: readonly Entry[]): string {
+  const of = (wanted: Entry["type"]): number => entries.filter(({ type }) => type === wanted).length;
+  const bytes = entries.reduce((sum, { type, size }) => sum + (type === "file" ? size : 0), 0);
+  const parts = [
+    [of("file"), "file"],
+    [of("directory"), "directory"],
+    [of("link"), "link"],
+    [of("other"), "special file"],
+  ] as const;
+  const named = parts.filter(([n]) => n > 0).map(([n, noun]) => showCounted(n, noun));
+  return named.length === 0 ? "empty" : `${named.join(", ")}, ${showBytes(bytes)}`;
+}

@@ -1,0 +1,54 @@
+#!/usr/bin/env bun
+// The command: finds out what is asked, loads only what that needs, and sets the exit status.
+
+import { parseArguments, type Asked } from "./args.ts";
+import { fail } from "./failure.ts";
+import { listenForSignals, type Interruption } from "./interruption.ts";
+import { complain, print } from "./print.ts";
+import { status } from "./status.ts";
+import { isTerminal, paintFor } from "./terminal.ts";
+
+async function main(args: readonly string[], interruption: Interruption): Promise<number> {
+  const wantsHelp = args.length === 0 || args.includes("--help") || args.includes("-h");
+  const paint = await paintFor(wantsHelp && (await isTerminal(1)));
+  const asked = parseArguments(args.length === 0 ? ["--help"] : args, paint);
+  switch (asked.kind) {
+    case "help":
+      await print([asked.text]);
+      // Nothing was asked, so nothing was done.
+      return args.length === 0 ? status.trouble : 0;
+    case "version":
+      return (await import("./doctor.ts")).runVersion();
+    case "wrong":
+      complain(asked.message);
+      complain(`try: copse ${asked.command ? `${asked.command} ` : ""}--help`);
+      return status.trouble;
+    case "run":
+      return run(asked, interruption);
+  }
+}
+
+async function run(
+  { name, places, flags }: Extract<Asked, { kind: "run" }>,
+  interruption: Interruption,
+): Promise<number> {
+  const [first = "", second = ""] = places;
+  switch (name) {
+    case "compare":
+      return (await import("./compare.ts")).runCompare(first, second, flags, interruption);
+    case "list":
+      return (await import("./list.ts")).runList(first, flags, interruption);
+    case "doctor":
+      return (await import("./doctor.ts")).runDoctor(flags);
+    case "completion":
+      return (await import("./completion.ts")).runCompletion(first);
+  }
+}
+
+const interruption = listenForSignals();
+// No top-level await: `bun build --compile --bytecode` refuses it. All that was printed has been
+// written when main ends, so leaving loses nothing, and waiting for the idle runtime to let go of the
+// process would take longer than many a comparison.
+main(process.argv.slice(2), interruption)
+  .catch((error: unknown) => fail(error, {}, interruption))
+  .then((code) => process.exit(code));

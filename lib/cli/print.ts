@@ -1,0 +1,68 @@
+// The way out: everything that is printed goes through here, so that nothing is lost at exit, a slow
+// reader slows us down instead of filling memory, and a reader that left or a full disk is noticed.
+
+import { write, writeSync } from "node:fs";
+
+/** The reader closed its end, as head does: no reason to say anything. */
+export class OutputClosed extends Error {}
+
+/** What was to be printed could not be: the answer is incomplete. */
+export class OutputFailed extends Error {}
+
+// Large enough that system calls do not count, small enough that a reader sees rows soon.
+const chunkLength = 64 * 1024;
+
+/** Prints the pieces, gathered into larger writes. Each write is done when the next one begins. */
+export async function print(pieces: Iterable<string>): Promise<void> {
+  let gathered = "";
+  for (const piece of pieces) {
+    gathered += piece;
+    if (gathered.length >= chunkLength) {
+      await printBytes(encode(gathered));
+      gathered = "";
+    }
+  }
+  if (gathered !== "") await printBytes(encode(gathered));
+}
+
+/** Writes on a thread of its own, so that a signal is heard while the reader is slow. process.stdout
+ *  is not used: its first touch costs as much as all the rest of the start-up. */
+export async function printBytes(bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { error, written } = await new Promise<Written>((resolve) =>
+      write(1, bytes, at, bytes.length - at, null, (error, written) => resolve({ error, written })),
+    );
+    if (!error) at += written;
+    else if (error.code === "EAGAIN") await Bun.sleep(2);
+    else if (error.code === "EPIPE") throw new OutputClosed();
+    else throw new OutputFailed(cannotWrite(error.code));
+  }
+}
+
+/** One line on standard error. There is nowhere to report a failure of this. */
+export function complain(line: string): void {
+  writeError(`copse: ${line}\n`);
+}
+
+export function writeError(text: string): void {
+  const bytes = encode(text);
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(2, bytes, at);
+  } catch {
+    // A closed or full standard error.
+  }
+}
+
+interface Written {
+  error: NodeJS.ErrnoException | null;
+  written: number;
+}
+
+function cannotWrite(code = "EIO"): string {
+  const why = code === "ENOSPC" ? "no space left on device" : "the write failed";
+  return `cannot write to standard output: ${why} (${code}). Free some space or print elsewhere; the answer printed so far is incomplete.`;
+}
+
+function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}

@@ -1,0 +1,212 @@
+// The report of a comparison for a person: grouped by kind, one line per difference, the summary
+// last, where the eye is when the prompt comes back.
+
+import type { Comparison, CopseError, Difference, Entry } from "../index.ts";
+import { describe, type Detail } from "./describe.ts";
+import { escapeLocation, escapeName, escapeText } from "./escape.ts";
+import { padEnd, shorten, wrap, type Paint } from "./terminal.ts";
+import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
+
+export interface ReportStyle {
+  readonly paint: Paint;
+  /** Columns of the terminal; undefined elsewhere: nothing is shortened for a file or a pipe. */
+  readonly columns: number | undefined;
+}
+
+interface Line {
+  readonly name: string;
+  readonly detail: Detail;
+}
+
+type OneSided = Extract<Difference, { kind: "only-left" | "only-right" }>;
+
+// Names are padded to the longest of their group, up to here where no terminal sets the width.
+const widestColumn = 48;
+
+export function* report(
+  left: string,
+  right: string,
+  comparison: Comparison,
+  style: ReportStyle,
+): Generator<string> {
+  const { paint } = style;
+  const rows = groupByKind(comparison.differences);
+  const root = `${escapeLocation(left)} → ${escapeLocation(right)}`;
+  const nameOf = (path: string, bytes?: Uint8Array): string =>
+    path === "" ? root : escapeName(path, bytes);
+
+  const changed = rows.differs.map((row) => ({
+    name: nameOf(row.path, row.pathBytes) + slashOf(row.left, row.right),
+    detail: describe(row),
+  }));
+  yield* group("~", paint.yellow, `${showCount(changed.length)} changed`, changed, style);
+
+  for (const [side, location, sign, colour] of [
+    ["only-left", left, "-", paint.red],
+    ["only-right", right, "+", paint.green],
+  ] as const) {
+    const lines = collapse(rows[side]);
+    const title = `${showCount(rows[side].length)} only in ${escapeLocation(location)}`;
+    yield* group(sign, colour, title, lines, style);
+  }
+
+  const moved = rows.moved.map((row) => ({
+    name: escapeName(row.from, row.left.pathBytes),
+    detail: { arrow: escapeName(row.path, row.pathBytes) },
+  }));
+  yield* group(">", paint.cyan, `${showCount(moved.length)} moved`, moved, style);
+
+  yield* errors(rows.error, nameOf, style);
+  yield summary(comparison, style);
+}
+
+/** `2 changed, 1 only left · 1,234 files, 56 MB compared in 0.12 s`, in two lines where one is too long. */
+function summary(comparison: Comparison, { paint, columns }: ReportStyle): string {
+  const { files, bytes, milliseconds, differences, errors, equal, complete } = comparison;
+  const rows = groupByKind(differences);
+  const counts = [
+    [rows.differs.length, "changed"],
+    [rows["only-left"].length, "only left"],
+    [rows["only-right"].length, "only right"],
+    [rows.moved.length, "moved"],
+  ] as const;
+  const parts = counts
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => paint.bold(`${showCount(count)} ${what}`));
+  if (errors > 0) parts.push(paint.bold(paint.red(showCounted(errors, "error"))));
+  if (equal) parts.push(paint.bold(paint.green("equal")));
+  else if (parts.length === 0) parts.push(paint.bold(paint.red("not everything was seen")));
+  else if (!complete && errors === 0) parts.push("stopped at the first");
+  const work = `${showCounted(files, "file")}, ${showBytes(bytes)} compared in ${showDuration(milliseconds)}`;
+  const found = parts.join(", ");
+  const isLong = Bun.stringWidth(`${found} · ${work}`) > (columns ?? Infinity);
+  return `${found}${isLong ? "\n" : " "}${paint.dim(isLong ? work : `· ${work}`)}\n`;
+}
+
+function groupByKind(
+  differences: readonly Difference[],
+): { [K in Difference["kind"]]: Extract<Difference, { kind: K }>[] } {
+  const rows: Record<string, Difference[]> = {
+    differs: [],
+    "only-left": [],
+    "only-right": [],
+    moved: [],
+    error: [],
+  };
+  for (const row of differences) rows[row.kind]?.push(row);
+  // Each array got the rows of the kind it is named after.
+  return rows as ReturnType<typeof groupByKind>;
+}
+
+/** The API has a row for every entry below a directory that one side lacks. A person wants to know
+ *  about the directory, once. Rows come sorted, so a directory stands before what is below it. */
+function collapse(rows: readonly OneSided[]): Line[] {
+  interface Whole {
+    readonly row: OneSided;
+    entries: number;
+    bytes: number;
+  }
+  const wholes: Whole[] = [];
+  const topOf = new Map<string, Whole>();
+  for (const row of rows) {
+    const entry = entryOf(row);
+    const above = topOf.get(row.path.slice(0, Math.max(0, row.path.lastIndexOf("/"))));
+    const whole = above ?? { row, entries: 0, bytes: 0 };
+    if (above) {
+      above.entries += 1;
+      above.bytes += entry.type === "file" ? entry.size : 0;
+    } else wholes.push(whole);
+    if (entry.type === "directory") topOf.set(row.path, whole);
+  }
+  return wholes.map(({ row, entries, bytes }) => {
+    const entry = entryOf(row);
+    const name = escapeName(row.path, row.pathBytes) + slashOf(entry);
+    if (entry.type !== "directory") return { name, detail: describe(row) };
+    if (entries === 0) return { name, detail: { text: "empty directory" } };
+    const size = bytes > 0 ? `, ${showBytes(bytes)}` : "";
+    return { name, detail: { text: `${showCounted(entries, "entry")}${size}` } };
+  });
+}
+
+function entryOf(row: OneSided): Entry {
+  return row.kind === "only-left" ? row.left : row.right;
+}
+
+function slashOf(...entries: Entry[]): string {
+  return entries.every(({ type }) => type === "directory") ? "/" : "";
+}
+
+function* group(
+  sign: string,
+  colour: (text: string) => string,
+  title: string,
+  lines: readonly Line[],
+  { paint, columns }: ReportStyle,
+): Generator<string> {
+  if (lines.length === 0) return;
+  yield `${paint.bold(columns ? shorten(title, columns) : title)}\n`;
+  const widths = lines.map(({ name }) => Bun.stringWidth(name));
+  const widest = Math.min(Math.max(...lastOf(widths)), widestColumn);
+  for (const { name, detail } of lines) {
+    yield `  ${colour(sign)} ${
+      columns ? fitted(name, detail, widest, columns - 4, paint) : joined(name, detail, widest, paint)
+    }\n`;
+  }
+  yield "\n";
+}
+
+/** The widths that count: a spread of a million arguments overflows the stack, and nobody compares
+ *  columns that far apart. */
+function lastOf(widths: number[]): number[] {
+  return widths.length > 10_000 ? [widestColumn] : widths;
+}
+
+function joined(name: string, detail: Detail, widest: number, paint: Paint): string {
+  if ("arrow" in detail) return `${name} ${paint.dim("→")} ${detail.arrow}`;
+  return detail.text === "" ? name : `${padEnd(name, widest)}  ${paint.dim(detail.text)}`;
+}
+
+/** The same in at most `room` columns. */
+function fitted(name: string, detail: Detail, widest: number, room: number, paint: Paint): string {
+  if ("arrow" in detail) {
+    const [from, to] = share(name, detail.arrow, room - 3);
+    return `${from} ${paint.dim("→")} ${to}`;
+  }
+  if (detail.text === "") return shorten(name, room);
+  // The name matters more than a long detail, such as two link targets.
+  const text = shorten(detail.text, Math.max(Math.floor(room / 2), room - 2 - Bun.stringWidth(name)));
+  const space = room - 2 - Bun.stringWidth(text);
+  return `${padEnd(shorten(name, space), Math.min(widest, space))}  ${paint.dim(text)}`;
+}
+
+/** Two texts side by side: the shorter one keeps its length if half the room is enough for it. */
+function share(one: string, other: string, room: number): [string, string] {
+  const half = Math.floor(room / 2);
+  const [oneWidth, otherWidth] = [Bun.stringWidth(one), Bun.stringWidth(other)];
+  if (oneWidth <= half) return [one, shorten(other, room - oneWidth)];
+  if (otherWidth <= half) return [shorten(one, room - otherWidth), other];
+  return [shorten(one, room - half), shorten(other, half)];
+}
+
+function* errors(
+  rows: readonly Extract<Difference, { kind: "error" }>[],
+  nameOf: (path: string, bytes?: Uint8Array) => string,
+  { paint, columns }: ReportStyle,
+): Generator<string> {
+  if (rows.length === 0) return;
+  yield `${paint.bold(`${showCount(rows.length)} could not be compared`)}\n`;
+  for (const { path, pathBytes, error } of rows) {
+    const name = nameOf(path, pathBytes);
+    const room = columns ? columns - 4 : undefined;
+    yield `  ${paint.magenta("!")} ${room ? fitted(name, { text: error.code }, 0, room, paint) : `${name}  ${error.code}`}\n`;
+    const sentence = escapeText(sentenceOf(error));
+    for (const line of room ? wrap(sentence, room) : [sentence]) yield `    ${paint.dim(line)}\n`;
+  }
+  yield "\n";
+}
+
+/** The message without the place it begins with, which stands in the line above. */
+function sentenceOf({ message, location, path }: CopseError): string {
+  const place = `${[location, path].filter((part) => part).join(" › ")}: `;
+  return message.startsWith(place) ? message.slice(place.length) : message;
+}

@@ -1,0 +1,61 @@
+import { parseLocation } from "./location.ts";
+import { Done } from "./native/abi.ts";
+import { byPath, decodeRows } from "./rows.ts";
+import { checkOptions, compareRequest } from "./request.ts";
+import { engineOf } from "./runtime.ts";
+import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
+import type { CompareOptions, Comparison, Difference, Location, Task } from "./types.ts";
+
+function comparison(differences: Difference[], ending: Ending, seen: number): Comparison {
+  const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
+  return {
+    equal: complete && seen === 0,
+    complete,
+    files: ending.files,
+    bytes: ending.bytes,
+    errors: ending.errors,
+    milliseconds: ending.milliseconds,
+    differences: differences.sort(byPath),
+  };
+}
+
+function verbOf(request: Uint8Array): Verb<Comparison, Difference> {
+  let seen = 0; // an iterated task's rows went to the reader, and still count
+  return {
+    request,
+    decode(buffer, rows, heapAt) {
+      seen += rows;
+      // A compare task has no ENTRY rows.
+      return decodeRows(buffer, rows, heapAt) as Difference[];
+    },
+    whole: (parts, ending) => comparison(parts, ending, seen),
+  };
+}
+
+/**
+ * What differs between two trees or files, where, and why.
+ *
+ * ```ts
+ * const { equal, differences } = await compare("left", "right", { exclude: ["node_modules"] });
+ * for await (const row of compare("left", "right")) console.log(row.kind, row.path);
+ * ```
+ *
+ * Rejects with `NOT_FOUND`, `DENIED` or `UNSUPPORTED` when a root cannot be opened, `ARGUMENT` before any work for a bad
+ * location or option, `TIMEOUT`, or the signal's reason. What concerns one entry is an `error` row.
+ */
+export function compare(left: Location, right: Location, options: CompareOptions = {}): Task<Comparison, Difference> {
+  checkOptions(options);
+  const places = [parseLocation(left), parseLocation(right)] as const;
+  compareRequest(...places, options, false, 0); // every option is checked before a runtime is made for it
+  const engine = engineOf(options.runtime);
+  engine.checkOpen();
+  const token = engine.tokenOf(options.signal);
+  return new NativeTask(engine, verbOf(compareRequest(...places, options, false, token)), options, token);
+}
+
+/** `compare`, on this thread until the answer is there. */
+export function compareSync(left: Location, right: Location, options: CompareOptions = {}): Comparison {
+  checkOptions(options);
+  const request = compareRequest(parseLocation(left), parseLocation(right), options, true, 0);
+  return runSync(engineOf(options.runtime), verbOf(request), options);
+}

@@ -1,0 +1,60 @@
+// The record format of copse.h: (key, kind, size, bytes)*, all little-endian.
+
+import { Field } from "./abi.ts";
+
+const encoder = new TextEncoder();
+let scratch = new Uint8Array(4096);
+let view = new DataView(scratch.buffer);
+
+/** Writes one record at a time into a buffer that is used again; `end` copies it out. */
+export class Record {
+  #at = 0;
+
+  #room(bytes: number): void {
+    if (this.#at + bytes <= scratch.length) return;
+    const larger = new Uint8Array(Math.max(scratch.length * 2, this.#at + bytes));
+    larger.set(scratch);
+    scratch = larger;
+    view = new DataView(scratch.buffer);
+  }
+
+  #head(key: number, kind: number, size: number): void {
+    view.setUint16(this.#at, key, true);
+    view.setUint16(this.#at + 2, kind, true);
+    view.setUint32(this.#at + 4, size, true);
+    this.#at += 8;
+  }
+
+  number(key: number, value: number): this {
+    this.#room(16);
+    this.#head(key, Field.NUMBER, 8);
+    view.setUint32(this.#at, value % 2 ** 32, true);
+    view.setUint32(this.#at + 4, Math.floor(value / 2 ** 32), true);
+    this.#at += 8;
+    return this;
+  }
+
+  text(key: number, value: string): this {
+    this.#room(8 + value.length * 3);
+    const { written } = encoder.encodeInto(value, scratch.subarray(this.#at + 8));
+    this.#head(key, Field.TEXT, written);
+    this.#at += written;
+    return this;
+  }
+
+  record(key: number, fill: (record: this) => void): this {
+    this.#room(8);
+    const begin = this.#at;
+    this.#at += 8;
+    fill(this);
+    const end = this.#at;
+    this.#at = begin;
+    this.#head(key, Field.RECORD, end - begin - 8);
+    this.#at = end;
+    return this;
+  }
+
+  end(): Uint8Array {
+    return scratch.slice(0, this.#at);
+  }
+}

@@ -1,0 +1,183 @@
+// Options → record bytes: the only encoder. Every option is checked here, before anything is started.
+
+import { argumentError, escapeForMessage } from "./errors.ts";
+import type { Place } from "./location.ts";
+import { By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
+import { Record } from "./native/record.ts";
+import type { CompareOptions, Limits, Options } from "./types.ts";
+
+function putPlace(record: Record, place: Place): void {
+  record.text(PlaceKey.SCHEME, place.scheme).text(PlaceKey.PATH, place.path).text(PlaceKey.SHOWN, place.shown);
+  if (place.spec !== undefined) record.text(PlaceKey.SPEC, place.spec);
+  const { inner } = place;
+  if (inner) record.record(PlaceKey.INNER, (record) => putPlace(record, inner));
+}
+
+// ── Checks ──
+
+function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === value);
+  if (found === undefined) throw argumentError(name, `must be one of ${choices.join(", ")}, not ${show(value)}`);
+  return found;
+}
+
+function whole(name: string, value: unknown, least: number, most: number): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most)
+    throw argumentError(name, `must be a whole number from ${least} to ${most}, not ${show(value)}`);
+  return value;
+}
+
+function flag(name: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw argumentError(name, `must be true or false, not ${show(value)}`);
+  return value;
+}
+
+function show(value: unknown): string {
+  return escapeForMessage(typeof value === "string" ? JSON.stringify(value) : String(value));
+}
+
+function globs(name: string, value: unknown): readonly string[] {
+  if (!Array.isArray(value)) throw argumentError(name, `must be an array of globs, not ${show(value)}`);
+  for (const glob of value)
+    if (typeof glob !== "string" || glob === "" || glob.includes("\0"))
+      throw argumentError(name, `must hold non-empty strings without NUL, not ${show(glob)}`);
+  return value;
+}
+
+const limitKeys: { readonly [name in keyof Limits]: number } = {
+  entries: Key.LIMIT_ENTRIES,
+  bytes: Key.LIMIT_BYTES,
+  ratio: Key.LIMIT_RATIO,
+  depth: Key.LIMIT_DEPTH,
+  pathLength: Key.LIMIT_PATH,
+  nested: Key.LIMIT_NESTED,
+};
+
+type Put = (record: Record, value: unknown) => void;
+type Table<T> = { readonly [name in keyof Required<T>]: Put };
+
+const keep: Put = () => {};
+
+const common: Table<Options> = {
+  // Checked here, used by the task itself.
+  signal: (_, value) => {
+    if (!(value instanceof AbortSignal)) throw argumentError("signal", `must be an AbortSignal, not ${show(value)}`);
+  },
+  runtime: keep,
+  onProgress: (record, value) => {
+    if (typeof value !== "function") throw argumentError("onProgress", `must be a function, not ${show(value)}`);
+    record.number(Key.PROGRESS, 100);
+  },
+  include: (record, value) => {
+    for (const glob of globs("include", value)) record.text(Key.INCLUDE, glob);
+  },
+  exclude: (record, value) => {
+    for (const glob of globs("exclude", value)) record.text(Key.EXCLUDE, glob);
+  },
+  links: (record, value) => {
+    const chosen = oneOf("links", value, ["keep", "follow", "skip"]);
+    record.number(Key.LINKS, { keep: Links.KEEP, follow: Links.FOLLOW, skip: Links.SKIP }[chosen]);
+  },
+  concurrency: (record, value) => {
+    record.number(Key.CONCURRENCY, whole("concurrency", value, 0, 256));
+  },
+  priority: (record, value) => {
+    record.number(Key.PRIORITY, ["high", "normal", "low"].indexOf(oneOf("priority", value, ["high", "normal", "low"])));
+  },
+  timeout: (record, value) => {
+    if (typeof value !== "number" || !(value > 0))
+      throw argumentError("timeout", `must be a number of milliseconds above 0, not ${show(value)}`);
+    if (value !== Infinity) record.number(Key.DEADLINE, Math.min(Math.ceil(value), 2 ** 43));
+  },
+  limits: (record, value) => {
+    if (typeof value !== "object" || value === null) throw argumentError("limits", `must be an object, not ${show(value)}`);
+    for (const [name, limit] of Object.entries(value)) {
+      if (limit === undefined) continue;
+      const key = Object.hasOwn(limitKeys, name) ? limitKeys[name as keyof Limits] : undefined; // hasOwn said so
+      if (key === undefined) throw argumentError("limits", `has no field ${show(name)}`);
+      if (limit === Infinity) continue;
+      if (typeof limit !== "number" || !(limit >= 1)) throw argumentError(`limits.${name}`, `must be at least 1, not ${show(limit)}`);
+      record.number(key, Math.min(Math.floor(limit), Number.MAX_SAFE_INTEGER));
+    }
+  },
+};
+
+const metadataBits = { mode: Metadata.MODE, mtime: Metadata.MTIME, owner: Metadata.OWNER, xattr: Metadata.XATTR };
+type MetadataName = keyof typeof metadataBits;
+
+const bool =
+  (name: string, key: number): Put =>
+  (record, value) => {
+    record.number(key, flag(name, value) ? 1 : 0);
+  };
+
+const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
+  by: (record, value) => {
+    const chosen = oneOf("by", value, ["content", "hash", "stat"]);
+    record.number(Key.BY, { content: By.CONTENT, hash: By.HASH, stat: By.STAT }[chosen]);
+  },
+  stopAtFirst: bool("stopAtFirst", Key.STOP_AT_FIRST),
+  moves: bool("moves", Key.MOVES),
+  sample: bool("sample", Key.SAMPLE),
+  sizeCheck: bool("sizeCheck", Key.SIZE_CHECK),
+  emptyDirectories: bool("emptyDirectories", Key.EMPTY_DIRECTORIES),
+  metadata: (record, value) => {
+    if (!Array.isArray(value)) throw argumentError("metadata", `must be an array, not ${show(value)}`);
+    const names: readonly MetadataName[] = ["mode", "mtime", "owner", "xattr"];
+    let bits = 0;
+    for (const name of value) bits |= metadataBits[oneOf("metadata", name, names)];
+    record.number(Key.METADATA, bits);
+  },
+  chunkSize: (record, value) => {
+    record.number(Key.CHUNK, whole("chunkSize", value, 1, 2 ** 30));
+  },
+};
+
+function putOptions(record: Record, options: object, tables: readonly { readonly [name: string]: Put }[]): void {
+  for (const [name, value] of Object.entries(options)) {
+    const put = tables.find((table) => Object.hasOwn(table, name))?.[name];
+    if (!put) throw argumentError("options", `has no field ${show(name)}`);
+    if (value !== undefined) put(record, value);
+  }
+}
+
+/** The one field every request has, and whether its events are waited for. */
+function begin(verb: number, waited: boolean): Record {
+  const record = new Record().number(Key.VERB, verb);
+  if (waited) record.number(Key.WAITED, 1);
+  return record;
+}
+
+export function compareRequest(left: Place, right: Place, options: CompareOptions, waited: boolean, token: number): Uint8Array {
+  const record = begin(Verb.COMPARE, waited);
+  if (token) record.number(Key.TOKEN, token);
+  putOptions(record, options, [common, compareTable]);
+  return record.record(Key.LEFT, (r) => putPlace(r, left)).record(Key.RIGHT, (r) => putPlace(r, right)).end();
+}
+
+/** What a request about one place may say besides its options. */
+export interface InPlace {
+  /** The entry below the place. */
+  readonly path?: string;
+  /** Only the entry itself. */
+  readonly self?: boolean;
+  readonly from?: number;
+  readonly to?: number;
+}
+
+export function placeRequest(verb: number, place: Place, what: InPlace, options: Options, waited: boolean, token: number): Uint8Array {
+  const record = begin(verb, waited);
+  if (token) record.number(Key.TOKEN, token);
+  putOptions(record, options, [common]);
+  if (what.path) record.text(Key.PATH, what.path);
+  if (what.self) record.number(Key.SELF, 1);
+  if (what.from) record.number(Key.FROM, what.from);
+  if (what.to !== undefined) record.number(Key.TO, what.to);
+  return record.record(Key.LEFT, (r) => putPlace(r, place)).end();
+}
+
+/** Options must be an object before their fields are looked at. */
+export function checkOptions(options: unknown): asserts options is object {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw argumentError("options", `must be an object, not ${show(options)}`);
+}

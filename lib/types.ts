@@ -1,0 +1,240 @@
+// Every public type. Sizes and offsets are in bytes, times in milliseconds unless a name says otherwise.
+
+import type { CopseError } from "./errors.ts";
+import type { Runtime } from "./runtime.ts";
+
+/**
+ * A place that holds a tree or a file: a path, a URL, or an object with a `url`.
+ *
+ * Built in: paths, `file:` URLs, and `memory:NAME[/path]` for trees that live in a runtime. Other schemes (`http:`,
+ * `https:`, `sftp:`, `s3:`, `azure:`, `gs:`, `archive:`, `pack:`) are recognised and answered with `UNSUPPORTED`.
+ * A scheme has at least two characters, so `C:\x` and `a:b` are paths; a path that looks like a URL is written `./ab:c`.
+ */
+export type Location = string | URL | UrlLocation;
+
+export interface UrlLocation {
+  readonly url: string | URL;
+}
+
+/** What bounds the cost of a tree one does not trust. `Infinity`: no limit, the default for local trees. */
+export interface Limits {
+  /** Entries in one tree. */
+  entries: number;
+  /** Bytes of content in one tree (used by archives and servers). */
+  bytes: number;
+  /** Unpacked size divided by packed size (used by archives). */
+  ratio: number;
+  /** Levels of directories. */
+  depth: number;
+  /** Bytes of one path. */
+  pathLength: number;
+  /** Archives inside archives. */
+  nested: number;
+}
+
+/** Totals so far. */
+export interface Progress {
+  /** Regular files looked at. */
+  files: number;
+  /** Bytes of content read, one side counted. */
+  bytes: number;
+  /** All bytes there will be, once known. */
+  totalBytes?: number;
+}
+
+/** What every verb takes, last. */
+export interface Options {
+  /** Stops the task; it rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** Default: `Runtime.default`. */
+  runtime?: Runtime;
+  /**
+   * Globs of what belongs to the tree; everything when absent. A glob without `/` is matched against names, one with `/`
+   * against the path below the root. A directory that matches is included with all below it.
+   */
+  include?: readonly string[];
+  /** Globs of what does not belong to the tree. Applied before anything is read or entered; wins over `include`. */
+  exclude?: readonly string[];
+  /**
+   * Symbolic links: `keep` (default) looks at the link itself, `follow` at what it points to, `skip` leaves links
+   * out. A root that the caller names is always followed.
+   */
+  links?: "follow" | "keep" | "skip";
+  /** Steps of this task at once, 0 to 256; 0 (default): as the runtime allows. Never changes the answer. */
+  concurrency?: number;
+  /** Before or after other tasks of the runtime. Default `normal`. */
+  priority?: "high" | "normal" | "low";
+  /** Milliseconds for the whole task, then it fails with `TIMEOUT`. Default: none. */
+  timeout?: number;
+  /** What an untrusted tree may cost; `LIMIT` when exceeded. */
+  limits?: Partial<Limits>;
+  /** Called about ten times a second while the task runs. What it throws fails the task. */
+  onProgress?(progress: Progress): void;
+}
+
+/** Totals at the end. */
+export interface Totals {
+  /** Regular files looked at; a pair counts once. */
+  files: number;
+  /** Bytes of content compared or read, one side counted. */
+  bytes: number;
+  /** Error rows. */
+  errors: number;
+  /** From the call to the answer. */
+  milliseconds: number;
+}
+
+export type EntryType = "file" | "directory" | "link" | "other";
+
+/** One thing in a tree. */
+export interface Entry {
+  /** Below the root, `/` between the parts; `""` for a root that is a file. */
+  path: string;
+  /** The bytes of the path, set only when they are not UTF-8; `path` then shows replacement characters. */
+  pathBytes?: Uint8Array;
+  type: EntryType;
+  /** Bytes of content; of a link, the length of its target. */
+  size: number;
+  mtime?: Date;
+  /** Permission bits, `0o7777`. */
+  mode?: number;
+  /** BLAKE3 of the content in hex, where it was computed. */
+  hash?: string;
+  /** What a link points to. */
+  target?: string;
+}
+
+/** One entry that could not be looked at. The rest goes on. */
+export interface Failure {
+  kind: "error";
+  path: string;
+  pathBytes?: Uint8Array;
+  error: CopseError;
+}
+
+/** Why two entries of one path differ; the first that holds, in this order. */
+export type Reason = "type" | "size" | "content" | "target" | "mode" | "owner" | "mtime" | "xattr";
+
+export type Difference =
+  | { kind: "only-left"; path: string; pathBytes?: Uint8Array; left: Entry }
+  | { kind: "only-right"; path: string; pathBytes?: Uint8Array; right: Entry }
+  | {
+      kind: "differs";
+      path: string;
+      pathBytes?: Uint8Array;
+      reason: Reason;
+      left: Entry;
+      right: Entry;
+      /** First differing byte, for reason `content`. May be absent with `stopAtFirst` and with `by: "hash"`. */
+      offset?: number;
+    }
+  | {
+      /** With `moves`: the same content under another path, once on each side. */
+      kind: "moved";
+      path: string;
+      pathBytes?: Uint8Array;
+      from: string;
+      left: Entry;
+      right: Entry;
+    }
+  | Failure;
+
+export interface Comparison extends Totals {
+  /** Everything was seen and nothing differs. */
+  equal: boolean;
+  /** False when anything was not seen: an error row, or `stopAtFirst` stopped. */
+  complete: boolean;
+  /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
+  differences: Difference[];
+}
+
+export interface CompareOptions extends Options {
+  /**
+   * `content` (default) reads both sides; `hash` computes BLAKE3 of both and fills `hash` in rows; `stat` trusts size
+   * and modification time and reads nothing.
+   */
+  by?: "content" | "hash" | "stat";
+  /** Only whether they differ: stop at the first difference. */
+  stopAtFirst?: boolean;
+  /** Join an only-left and an only-right file of the same size and content into one `moved` row. */
+  moves?: boolean;
+  /** What must be equal besides type and content. Default: nothing. */
+  metadata?: readonly ("mode" | "mtime" | "owner" | "xattr")[];
+  /** Bytes per read, 1 to 1 GiB; the engine reads at most 256 KiB at once. Never changes the answer. */
+  chunkSize?: number;
+  /** With `stopAtFirst`: look at a few places of a large pair first. Default true. Never changes the answer. */
+  sample?: boolean;
+  /** Unequal sizes are a difference of their own, without reading. Default true; false gives `content` with its offset. */
+  sizeCheck?: boolean;
+  /** Tell of one-sided directories that hold nothing. Default true. */
+  emptyDirectories?: boolean;
+}
+
+/** An awaited listing: the entries, what could not be seen, and whether everything was. */
+export interface Found<T> extends Array<T> {
+  readonly errors: Failure[];
+  readonly complete: boolean;
+}
+
+/** Await it for the whole, iterate it for the parts, dispose it to stop. */
+export interface Task<Whole, Part> extends Promise<Whole>, AsyncIterable<Part>, AsyncDisposable {
+  readonly state: "queued" | "running" | "done" | "failed" | "cancelled";
+  readonly progress: Progress;
+  /** The parts a page at a time: for millions of rows, when one await per row costs too much. */
+  batches(): AsyncIterable<readonly Part[]>;
+  toReadableStream(): ReadableStream<Part>;
+  /** Stops the work; the task rejects with `reason`, or with a `CANCELLED` CopseError. After the end: nothing. */
+  cancel(reason?: unknown): void;
+}
+
+export interface RuntimeOptions {
+  /** CPU workers, 1 to 256. Default: cores. */
+  workers?: number;
+  /** I/O workers at most, 1 to 256. Default: 4 x cores, at least 8, at most 32. */
+  ioWorkers?: number;
+  /** Network transfers at once, 1 to 4096. Default 64. */
+  connections?: number;
+  /** Bytes for buffers and unread pages: 16 MiB or more, or a profile of 256 MB, 1 GB (default), 4 GB, 8 GB. */
+  memory?: number | "low-memory" | "default" | "high-memory" | "max-throughput";
+  /** `blocking`: one worker, steps in order. `COPSE_IO` overrides it. Default `auto`. */
+  io?: "auto" | "blocking" | "threads" | "uring";
+}
+
+export interface RuntimeInfo {
+  version: string;
+  /** The library's file. */
+  library: string;
+  mode: "release" | "debug";
+  wake: string;
+  backend: "blocking" | "threads" | "uring";
+  schemes: readonly string[];
+  libraries: Readonly<Record<string, string>>;
+  system: string;
+  kernel: string;
+  arch: string;
+  cores: number;
+  workers: number;
+  ioWorkers: number;
+  uring: boolean;
+  reflink: boolean;
+}
+
+/** Counters since the runtime was made. `started === done + failed + cancelled + running + queued`. */
+export interface RuntimeStats {
+  started: number;
+  done: number;
+  failed: number;
+  cancelled: number;
+  running: number;
+  queued: number;
+  steps: number;
+  wakes: number;
+  bytesRead: number;
+  bytesWritten: number;
+  memory: number;
+  memoryLimit: number;
+  /** Threads there are now. */
+  workers: number;
+  ioWorkers: number;
+  connections: number;
+}

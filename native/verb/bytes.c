@@ -1,0 +1,379 @@
+// bytes: the verbs about one entry: READ gives a file's bytes, WRITE takes them, REMOVE removes.
+//
+// READ: each job reads one page, sends it and submits itself again. Two unread pages park the
+// task's group, so a reader that nobody listens to holds two pages and a descriptor, and no worker.
+//
+// WRITE: pushes copy bytes into a queue of blocks, and one job at a time writes them out in order.
+// There is a job only while there is something to write; in between the task is kept by
+// task_expect.
+#include "base/record.h"
+#include "engine/runtime.h"
+#include "verb/run.h"
+
+// ── READ ──
+
+struct reading {
+  struct job job;
+  struct run *run;
+  struct directory *directory;
+  struct reader reader;
+  struct entry before;  // what was opened
+  bool is_open;
+  uint64_t at, to;
+};
+
+static span request_of(const struct run *run) {
+  return (span){run->task->request, run->task->request_len};
+}
+
+static void fail(struct run *run, const struct fault *fault) {
+  task_fail(run->task, fault, run->store[LEFT].shown, run->path);
+}
+
+static int32_t read_begin(struct run *run, struct fault *fault) {
+  struct reading *reading = run->state;
+  reading->run = run;
+  reading->at = record_number(request_of(run), COPSE_KEY_FROM, 0);
+  reading->to = record_number(request_of(run), COPSE_KEY_TO, UINT64_MAX);
+  if (reading->at <= reading->to) return 0;
+  return fault_set(fault, COPSE_E_ARGUMENT,
+                   "the range begins at %llu, which is behind its end at %llu",
+                   (unsigned long long)reading->at, (unsigned long long)reading->to);
+}
+
+// Fills the page as far as the range and the file go. Negative: the fault; else the bytes read.
+static int64_t read_page(struct reading *reading, uint8_t *bytes, bool *is_last,
+                         struct fault *fault) {
+  struct reader *reader = &reading->reader;
+  uint64_t wanted = reading->to - reading->at;
+  size_t size = wanted < PAGE_BYTES ? (size_t)wanted : PAGE_BYTES, got = 0;
+  while (got < size && !reader->at_end && !run_over(reading->run)) {
+    int64_t n = reader->store->ops->read(reader, reading->at + got, bytes + got, size - got, fault);
+    if (n < 0) return n;
+    if (n == 0) reader->at_end = true;
+    got += (size_t)n;
+  }
+  *is_last = reader->at_end || got == wanted;
+  return (int64_t)got;
+}
+
+// Bytes of two states of a file must not pass for the file: what was measured must still be so.
+static int32_t read_check(struct reading *reading, struct fault *fault) {
+  struct entry after = {};
+  int32_t code = reading->reader.store->ops->measure(&reading->reader, &after, nullptr, fault);
+  if (code < 0) return code;
+  if (after.size == reading->before.size && after.mtime_ns == reading->before.mtime_ns) return 0;
+  return fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read: read it again");
+}
+
+static void read_job(struct job *job, struct worker *) {
+  struct reading *reading = (struct reading *)job;
+  struct run *run = reading->run;
+  if (run_over(run)) return;
+  struct fault fault = {};
+  uint8_t *bytes;
+  struct page *page = task_page_of_bytes(run->task, &bytes);
+  if (!page) {
+    fault_set(&fault, COPSE_E_MEMORY, "out of memory for a page of bytes");
+    fail(run, &fault);
+    return;
+  }
+  bool is_last = false;
+  int64_t got = read_page(reading, bytes, &is_last, &fault);
+  int32_t code = got < 0 ? (int32_t)got : is_last ? read_check(reading, &fault) : 0;
+  size_t filled = got < 0 ? 0 : (size_t)got;
+  reading->at += filled;
+  task_count(run->task, is_last && code == 0, filled);
+  atomic_fetch_add_explicit(&run->task->runtime->bytes_read, filled, memory_order_relaxed);
+  task_send_bytes(run->task, page, filled);
+  if (code < 0)
+    fail(run, &fault);
+  else if (!is_last)
+    run_add(run, JOB_LEAF, &reading->job);
+}
+
+static int32_t read_find(struct run *run, struct entry *entry, struct directory **directory,
+                         struct fault *fault) {
+  struct store *store = &run->store[LEFT];
+  bool is_root = run->path.size == 0;
+  int32_t code = is_root ? store->ops->root(store, &run->arena, entry, directory, fault)
+                         : store->ops->find(store, run->path, &run->arena, entry, directory, fault);
+  if (code < 0 || entry->type != ENTRY_LINK) return code;
+  // A link below the root may lead out of it, so it is followed only for who asks.
+  if (record_number(request_of(run), COPSE_KEY_LINKS, COPSE_LINKS_KEEP) != COPSE_LINKS_FOLLOW)
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "it is a link: read what it points to, or ask for links to be followed");
+  return store->ops->stat(*directory, entry, true, fault);
+}
+
+static int32_t read_once(struct run *run, struct worker *, struct fault *fault) {
+  struct reading *reading = run->state;
+  struct entry entry = {};
+  int32_t code = read_find(run, &entry, &reading->directory, fault);
+  if (code < 0) return code;
+  if (entry.type == ENTRY_DIRECTORY)
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "it is a directory: list it, or name a file in it");
+  if (entry.type != ENTRY_FILE)
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "a pipe, socket or device has no content to read: name a file");
+  const struct store_ops *ops = run->store[LEFT].ops;
+  code = ops->reader(reading->directory, &entry, &reading->reader, fault);
+  if (code < 0) return code;
+  reading->is_open = true;
+  ops->drop(reading->directory);  // an open file needs no open directory
+  code = ops->measure(&reading->reader, &reading->before, nullptr, fault);
+  if (code < 0) return code;
+  atomic_store_explicit(&run->task->total_bytes, reading->before.size, memory_order_relaxed);
+  // No file reaches as far as an offset that system calls cannot say.
+  if (reading->to > INT64_MAX) reading->to = INT64_MAX;
+  if (reading->at > reading->to) reading->at = reading->to;
+  reading->job.run = read_job;
+  run_add(run, JOB_LEAF, &reading->job);
+  return 0;
+}
+
+static void read_close(struct run *run) {
+  struct reading *reading = run->state;
+  const struct store_ops *ops = run->store[LEFT].ops;
+  if (reading->is_open) ops->read_end(&reading->reader);
+  if (reading->directory) ops->leave(reading->directory);
+}
+
+const struct verb read_verb = {
+    .name = "read",
+    .sides = 1,
+    .state_size = sizeof(struct reading),
+    .begin = read_begin,
+    .once = read_once,
+    .close = read_close,
+};
+
+// ── WRITE ──
+
+constexpr size_t BLOCK_BYTES = 64 * 1024;  // small pushes are gathered into writes of this size
+constexpr size_t QUEUE_BYTES_MAX =
+    1024 * 1024;                     // pushed and not yet written; enough to keep a disk busy
+constexpr size_t BLOCKS_A_JOB = 16;  // then other tasks have their turn
+constexpr uint32_t MODE_NEW = 0644;  // of a file that was not there
+
+struct block {
+  struct block *next;
+  size_t filled;
+  uint8_t bytes[];
+};
+constexpr size_t BLOCK_ROOM = BLOCK_BYTES - sizeof(struct block);
+
+struct writing {
+  struct job job;
+  struct run *run;
+  struct writer *writer;  // nullptr before it was opened and after it was committed
+  uint64_t at;            // bytes written
+  // Guarded by the task's lock, because pushes may come before any code of ours could have made
+  // one:
+  struct block *first, *last;
+  size_t queued;               // bytes in the queue and in the block that is being written
+  size_t refused;              // bytes of the push that found no room, until room was told
+  bool is_ended;               // the last push came
+  bool is_open, is_scheduled;  // there is a writer; there is a job
+};
+
+static void block_free(struct run *run, struct block *block) {
+  buffer_give(&run->task->runtime->buffers, (uint8_t *)block, BLOCK_BYTES);
+}
+
+static void blocks_free(struct run *run, struct block *block) {
+  while (block) {
+    struct block *next = block->next;
+    block_free(run, block);
+    block = next;
+  }
+}
+
+// Copies the bytes to the end of the queue, all or none. The lock is held.
+static int32_t queue_add(struct writing *writing, struct run *run, span bytes,
+                         struct fault *fault) {
+  // A push larger than the queue is taken when nothing else is there, or it would never be.
+  if (writing->queued > 0 && writing->queued + bytes.size > QUEUE_BYTES_MAX) {
+    writing->refused = bytes.size;
+    return fault_set(fault, COPSE_E_BUSY, "no room now: wait for room and push again");
+  }
+  size_t room = writing->last ? BLOCK_ROOM - writing->last->filled : 0;
+  struct block *added = nullptr, **end = &added;
+  for (; room < bytes.size; room += BLOCK_ROOM) {
+    struct block *block =
+        (struct block *)(void *)buffer_take(&run->task->runtime->buffers, BLOCK_BYTES, false);
+    if (!block) {
+      blocks_free(run, added);
+      return fault_set(fault, COPSE_E_MEMORY, "out of memory for pushed bytes");
+    }
+    *block = (struct block){};
+    *end = block;
+    end = &block->next;
+  }
+  *(writing->last ? &writing->last->next : &writing->first) = added;
+  if (!writing->last) writing->last = added;
+  writing->queued += bytes.size;
+  for (struct block *block = writing->last; bytes.size > 0; block = block->next) {
+    size_t free = BLOCK_ROOM - block->filled, taken = bytes.size < free ? bytes.size : free;
+    memcpy(block->bytes + block->filled, bytes.at, taken);
+    block->filled += taken;
+    bytes = (span){bytes.at + taken, bytes.size - taken};
+    writing->last = block;
+  }
+  return 0;
+}
+
+// Whether the caller has to add the job. The lock is held.
+static bool schedule(struct writing *writing) {
+  bool wanted = writing->is_open && !writing->is_scheduled && (writing->first || writing->is_ended);
+  if (wanted) writing->is_scheduled = true;
+  return wanted;
+}
+
+static int32_t write_pushed(struct run *run, span bytes, struct fault *fault) {
+  struct writing *writing = run->state;
+  int32_t code = 0;
+  mutex_lock(&run->task->lock);
+  if (writing->is_ended)
+    code = fault_set(fault, COPSE_E_CLOSED, "the file was ended already");
+  else if (bytes.size == 0)
+    writing->is_ended = true;
+  else
+    code = queue_add(writing, run, bytes, fault);
+  bool wanted = code == 0 && schedule(writing);
+  mutex_unlock(&run->task->lock);
+  if (wanted) run_add(run, JOB_LEAF, &writing->job);
+  return code;
+}
+
+// The next block, or nullptr when the queue is empty: then the file ended, or the next push adds a
+// job again.
+static struct block *queue_take(struct writing *writing, struct task *task, bool *is_ended) {
+  mutex_lock(&task->lock);
+  struct block *block = writing->first;
+  *is_ended = !block && writing->is_ended;
+  if (block) {
+    writing->first = block->next;
+    if (!writing->first) writing->last = nullptr;
+  } else if (!*is_ended) {
+    writing->is_scheduled = false;
+  }
+  mutex_unlock(&task->lock);
+  return block;
+}
+
+// Room is told when a push was refused, half of the queue is free, and that push would fit.
+static void queue_give_back(struct writing *writing, struct task *task, size_t size) {
+  mutex_lock(&task->lock);
+  size_t queued = writing->queued -= size;
+  bool fits = queued <= QUEUE_BYTES_MAX / 2 && writing->refused <= QUEUE_BYTES_MAX - queued;
+  bool tell = writing->refused > 0 && (queued == 0 || fits);
+  if (tell) writing->refused = 0;
+  mutex_unlock(&task->lock);
+  if (tell) task_room(task, (uint32_t)(QUEUE_BYTES_MAX - queued));
+}
+
+static void write_commit(struct writing *writing) {
+  struct run *run = writing->run;
+  struct writer *writer = writing->writer;
+  writing->writer = nullptr;  // a commit frees it, also when it fails
+  struct entry entry = {};
+  struct fault fault = {};
+  if (run->store[LEFT].ops->commit(writer, &entry, &fault) < 0) {
+    fail(run, &fault);
+    return;
+  }
+  task_count(run->task, 1, 0);
+  copse_row row = {.kind = COPSE_ROW_ENTRY,
+                   .type = entry.type,
+                   .left_size = entry.size,
+                   .right_size = COPSE_UNKNOWN,
+                   .left_mtime_ns = entry.mtime_ns,
+                   .right_mtime_ns = COPSE_UNKNOWN_TIME};
+  if (entry.mode) row.extra = (entry.mode & 07777) | COPSE_MODE_KNOWN;
+  task_emit(run->task, &row, (span){}, run->path, (span){});
+}
+
+static void write_job(struct job *job, struct worker *) {
+  struct writing *writing = (struct writing *)job;
+  struct run *run = writing->run;
+  for (size_t i = 0; i < BLOCKS_A_JOB; i++) {
+    if (run_over(run)) return;  // write_close gives up what was written
+    bool is_ended;
+    struct block *block = queue_take(writing, run->task, &is_ended);
+    if (is_ended) {
+      write_commit(writing);
+      task_expect_no_more(run->task);
+    }
+    if (!block) return;
+    struct fault fault = {};
+    size_t size = block->filled;
+    int32_t code =
+        run->store[LEFT].ops->write(writing->writer, writing->at, block->bytes, size, &fault);
+    block_free(run, block);
+    if (code < 0) {
+      fail(run, &fault);
+      return;
+    }
+    writing->at += size;
+    task_count(run->task, 0, size);
+    atomic_fetch_add_explicit(&run->task->runtime->bytes_written, size, memory_order_relaxed);
+    queue_give_back(writing, run->task, size);
+  }
+  run_add(run, JOB_LEAF, &writing->job);
+}
+
+static int32_t can(const struct store *store, uint32_t what, const char *verb,
+                   struct fault *fault) {
+  if (store->can & what) return 0;
+  return fault_set(fault, COPSE_E_UNSUPPORTED, "a place of this kind (%s) is never %s",
+                   store->ops->scheme, verb);
+}
+
+static int32_t write_once(struct run *run, struct worker *, struct fault *fault) {
+  struct writing *writing = run->state;
+  struct store *store = &run->store[LEFT];
+  int32_t code = can(store, CAN_WRITE, "written to", fault);
+  if (code < 0) return code;
+  struct entry want = {.type = ENTRY_FILE, .mode = MODE_NEW, .mtime_ns = INT64_MIN};
+  uint64_t resume_from = 0;
+  code = store->ops->writer(store, run->path, &want, &resume_from, &writing->writer, fault);
+  if (code < 0) return code;
+  writing->run = run;
+  writing->job.run = write_job;
+  task_expect(run->task);
+  mutex_lock(&run->task->lock);
+  writing->is_open = true;
+  bool wanted = schedule(writing);  // what was pushed before now
+  mutex_unlock(&run->task->lock);
+  if (wanted) run_add(run, JOB_LEAF, &writing->job);
+  return 0;
+}
+
+static void write_close(struct run *run) {
+  struct writing *writing = run->state;
+  blocks_free(run, writing->first);
+  if (writing->writer) run->store[LEFT].ops->abandon(writing->writer);
+}
+
+const struct verb write_verb = {
+    .name = "write",
+    .sides = 1,
+    .state_size = sizeof(struct writing),
+    .once = write_once,
+    .close = write_close,
+    .pushed = write_pushed,
+};
+
+// ── REMOVE ──
+
+static int32_t remove_once(struct run *run, struct worker *, struct fault *fault) {
+  struct store *store = &run->store[LEFT];
+  int32_t code = can(store, CAN_DELETE, "removed from", fault);
+  if (code == 0) code = store->ops->remove(store, run->path, fault);
+  if (code == 0) task_count(run->task, 1, 0);
+  return code;
+}
+
+const struct verb remove_verb = {.name = "remove", .sides = 1, .once = remove_once};

@@ -1,0 +1,245 @@
+// What a string, a URL or an object means as a place, and that no message gives a secret away.
+
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { CopseError, parseLocation, type Location } from "copse";
+
+// Enough for a search through a grammar this small; a failure prints its seed.
+const RUNS = process.env.COPSE_SANITIZER ? 200 : 2000;
+
+// A caller may give anything: the types are for those who have a compiler.
+function refusal(location: unknown): CopseError {
+  try {
+    parseLocation(location as Location);
+  } catch (error) {
+    if (error instanceof CopseError) return error;
+    throw error;
+  }
+  throw new Error(`${String(location)} was taken for a place`);
+}
+
+describe("a location that is a local path", () => {
+  const paths = [
+    "dir",
+    "/usr/include",
+    ".",
+    "..",
+    "../x/",
+    "./a:b",
+    "./user@host:path",
+    "./https://host/x",
+    "/a/user@host:x",
+    "a:b",
+    "C:\\x",
+    "c:/x",
+    ":",
+    ":x",
+    "1a:x",
+    "a_b:x",
+    "dir/s3://x",
+    "a b",
+    "naïve/日本",
+    "-",
+    "~",
+    "line\nbreak",
+    "100%",
+    "%2e%2e",
+    "x?sig=1",
+    "a@b",
+    "@",
+  ];
+  test.each(paths)("%j is taken as it is", (path) => {
+    expect(parseLocation(path)).toMatchObject({ scheme: "file", path });
+  });
+
+  test.each([
+    ["file:///a%20b", "/a b"],
+    ["file:///%C3%BC", "/ü"],
+    ["file:/a/b", "/a/b"],
+    ["FILE:///a", "/a"],
+    ["file://localhost/a", "/a"],
+    ["file:///a%23b%3Fc", "/a#b?c"],
+    ["file:///a/../b", "/b"],
+  ])("%s is the path %s", (url, path) => {
+    expect(parseLocation(url)).toMatchObject({ scheme: "file", path });
+    expect(parseLocation(new URL(url))).toMatchObject({ scheme: "file", path });
+    expect(parseLocation({ url })).toMatchObject({ scheme: "file", path });
+    expect(parseLocation({ url: new URL(url) })).toMatchObject({ scheme: "file", path });
+  });
+
+  test("a URL made from a path leads back to the path", () => {
+    const path = "/tmp/a b#c?d%e;ü\n[x]\\y";
+    expect(parseLocation(Bun.pathToFileURL(path))).toMatchObject({ scheme: "file", path });
+  });
+
+  test.each(["file://server/share", "file:///a%00b", "file:///a%2fb", "file:///a%2Fb"])(
+    "%s is refused",
+    (url) => expect(refusal(url).code).toBe("ARGUMENT"),
+  );
+});
+
+describe("a location in memory", () => {
+  test.each([
+    ["memory:scratch", "scratch"],
+    ["memory:scratch/sub/dir", "scratch/sub/dir"],
+    ["MEMORY:x", "x"],
+  ])("%s is the tree %s", (location, path) => {
+    expect(parseLocation(location)).toMatchObject({ scheme: "memory", path });
+  });
+
+  test.each(["memory:", "memory:/x"])("%s has no name and is refused", (location) => {
+    expect(refusal(location).code).toBe("ARGUMENT");
+  });
+});
+
+describe("a location that wraps another", () => {
+  test("fault: has a specification and an inner place", () => {
+    expect(parseLocation("fault:read=3,sticky:memory:x/y")).toMatchObject({
+      scheme: "fault",
+      spec: "read=3,sticky",
+      inner: { scheme: "memory", path: "x/y" },
+    });
+    expect(parseLocation("fault:list=1:/a:b")).toMatchObject({
+      inner: { scheme: "file", path: "/a:b" },
+    });
+  });
+
+  test("what is wrapped is judged like any other location", () => {
+    expect(refusal("fault:read=3").code).toBe("ARGUMENT");
+    expect(refusal("fault:read=3:").code).toBe("ARGUMENT");
+    expect(refusal("fault:read=3:ftp://x").code).toBe("UNSUPPORTED");
+  });
+});
+
+describe("sync.md 33: a scheme that is not built yet", () => {
+  test.each([
+    ["http://host/x", "http"],
+    ["https://host/x", "https"],
+    ["HTTPS://HOST/x", "https"],
+    ["HtTp://host/x", "http"],
+    ["ssh://host/x", "sftp"],
+    ["sftp://host/x", "sftp"],
+    ["SFTP://host/x", "sftp"],
+    ["user@host:path", "sftp"],
+    ["user@host:", "sftp"],
+    ["user@host:2222:path", "sftp"],
+    ["user@[::1]:path", "sftp"],
+    ["user@[fe80::1%eth0]:2222:path", "sftp"],
+    ["s3://bucket/key", "s3"],
+    ["S3://bucket/key", "s3"],
+    ["az://container/x", "azure"],
+    ["azure://container/x", "azure"],
+    ["gs://bucket/x", "gs"],
+    ["archive:a.zip", "archive"],
+    ["archive:https://host/a.zip#sub", "archive"],
+    ["pack:a.znippy", "pack"],
+    ["pack:s3://bucket/a.znippy", "pack"],
+  ])("%s is UNSUPPORTED and says %s", (location, named) => {
+    const error = refusal(location);
+    expect(error.code).toBe("UNSUPPORTED");
+    expect(error.message).toContain(named);
+    expect(error.retryable).toBe(false);
+  });
+
+  test("the object form says the same, also with its credentials", () => {
+    const error = refusal({ url: "s3://bucket/key", region: "eu-west-1", secretAccessKey: "hush" });
+    expect(error.code).toBe("UNSUPPORTED");
+    expect(error.message).toContain("s3");
+    expect(error.message).not.toContain("hush");
+    expect(refusal({ url: new URL("https://host/x") }).code).toBe("UNSUPPORTED");
+  });
+});
+
+describe("a scheme nobody knows", () => {
+  test.each([
+    ["ftp://host/x", "ftp"],
+    ["foo:bar", "foo"],
+    ["ab:c", "ab"],
+    ["git+ssh://host/x", "git+ssh"],
+    ["x-y.z:rest", "x-y.z"],
+  ])("%s is UNSUPPORTED, names %s and tells how to mean a file", (location, scheme) => {
+    const error = refusal(location);
+    expect(error.code).toBe("UNSUPPORTED");
+    expect(error.message).toContain(`"${scheme}"`);
+    expect(error.message).toContain(`./${scheme}:`);
+  });
+});
+
+describe("what is no location", () => {
+  test.each([
+    ["an empty path", ""],
+    ["a NUL byte", "a\0b"],
+    ["an empty url", { url: "" }],
+    ["a number", 5],
+    ["nothing", undefined],
+    ["null", null],
+    ["an object without a url", {}],
+    ["a url that is a number", { url: 5 }],
+    ["an array", ["a"]],
+  ])("%s is an ARGUMENT", (_, location) => expect(refusal(location).code).toBe("ARGUMENT"));
+
+  test("an unknown field is named", () => {
+    const error = refusal({ url: "dir", colour: "red" });
+    expect(error.code).toBe("ARGUMENT");
+    expect(error.message).toContain("colour");
+  });
+});
+
+describe("security.md 19: no message has a secret", () => {
+  test.each([
+    "https://me:hush@host/x",
+    "sftp://me:hush@host/x",
+    "ftp://me:hush@host/x",
+    "archive:https://me:hush@host/a.zip",
+    "https://me:p@hush@host/x",
+    "https://host/x?X-Amz-Signature=hush",
+    "https://host/x?a=1&X-Amz-Credential=hush&b=2",
+    "https://host/x?x-amz-security-token=hush",
+    "https://host/x?sig=hush#f",
+    "https://host/x?token=hush",
+    "https://host/x?code=hush",
+    "me:hush@host:path",
+  ])("of %s", (location) => {
+    const error = refusal(location);
+    expect(`${error.message} ${error.location ?? ""} ${Bun.inspect(error)}`).not.toContain("hush");
+  });
+
+  test("what is no secret stays readable", () => {
+    const { message } = refusal("https://me:hush@host/x?sig=hush&page=7");
+    expect(message).toContain("me");
+    expect(message).toContain("host/x");
+    expect(message).toContain("page=7");
+  });
+
+  test("whatever the password is", () => {
+    const secret = fc.stringMatching(/^[A-Za-z0-9!$&'()*+,;=._~%-]{6,20}$/).map((s) => `q${s}q`);
+    fc.assert(
+      fc.property(fc.constantFrom("https", "sftp", "s3", "ftp"), secret, (scheme, password) => {
+        const error = refusal(`${scheme}://user:${password}@host/path`);
+        return !error.message.includes(password) && !error.location?.includes(password);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+});
+
+test("control and bidirectional characters are escaped in messages", () => {
+  const { message } = refusal("ftp://host/\u001b[2J\u202e\u0007");
+  expect(message).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
+});
+
+test("every text is a place, or a CopseError with ARGUMENT or UNSUPPORTED", () => {
+  const part = fc.constantFrom("", "a", "file", "memory", "fault", "s3", ":", "/", "//", "@", "[", "]", "%", "%00", "?", "#", "\\", "\0", "ü", ".", "..", "localhost", "x=1");
+  const text = fc.oneof(fc.string(), fc.array(part, { maxLength: 8 }).map((parts) => parts.join("")));
+  fc.assert(
+    fc.property(text, (location) => {
+      try {
+        const { scheme, path } = parseLocation(location);
+        return ["file", "memory", "fault"].includes(scheme) && path !== "" && !path.includes("\0");
+      } catch (error) {
+        return error instanceof CopseError && ["ARGUMENT", "UNSUPPORTED"].includes(error.code);
+      }
+    }),
+    { numRuns: RUNS },
+  );
+});

@@ -1,0 +1,105 @@
+// What the types promise, checked by tsc (test/house.test.ts runs it): every verb has its Sync form with
+// the same arguments, a Task is a full promise, results are unions one can switch over.
+
+import { describe, expect, test } from "bun:test";
+import * as copse from "copse";
+import type {
+  CompareOptions,
+  Comparison,
+  Difference,
+  Entry,
+  ErrorCode,
+  Failure,
+  Found,
+  Location,
+  Options,
+  Task,
+} from "copse";
+
+type Equal<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+/** Compiles only for `true`. */
+function holds<_ extends true>(): void {}
+
+type Api = typeof copse;
+type Verb = {
+  [Name in keyof Api]: Api[Name] extends (...args: never[]) => Task<unknown, unknown> ? Name : never;
+}[keyof Api];
+type Whole<Name extends Verb> = ReturnType<Api[Name]> extends Task<infer T, unknown> ? T : never;
+type SyncOf<Name extends Verb> = `${Name}Sync` extends keyof Api ? Api[`${Name}Sync`] : "it has no Sync form";
+type Twins = {
+  [Name in Verb]: Equal<SyncOf<Name>, (...args: Parameters<Api[Name]>) => Whole<Name>>;
+};
+
+describe("every exported verb", () => {
+  test("has a Sync form with the same arguments and the whole as result", () => {
+    holds<Equal<Twins, { [Name in Verb]: true }>>();
+    holds<Equal<"compare" extends Verb ? true : false, true>>();
+    holds<Equal<"list" extends Verb ? true : false, true>>();
+    // The test is able to fail.
+    // @ts-expect-error there is no such verb
+    holds<Equal<SyncOf<"parseLocation">, never>>();
+  });
+
+  test("is exported together with it", () => {
+    const names = Object.keys(copse);
+    const functions = names.filter((name) => /^[a-z]/.test(name) && name !== "parseLocation");
+    const verbs = functions.filter((name) => !name.endsWith("Sync"));
+    expect(verbs.length).toBeGreaterThan(1);
+    expect(functions.toSorted()).toEqual(verbs.flatMap((name) => [name, `${name}Sync`]).toSorted());
+  });
+
+  test("takes its options last, and they extend the common ones", () => {
+    holds<Equal<Parameters<Api["compare"]>, [Location, Location, CompareOptions?]>>();
+    holds<Equal<Parameters<Api["list"]>, [Location, Options?]>>();
+    holds<CompareOptions extends Options ? true : false>();
+  });
+});
+
+describe("a Task", () => {
+  test("is a full promise and an iterable", () => {
+    holds<Task<Comparison, Difference> extends Promise<Comparison> ? true : false>();
+    holds<Task<Comparison, Difference> extends AsyncIterable<Difference> ? true : false>();
+    holds<Task<Comparison, Difference> extends AsyncDisposable ? true : false>();
+    holds<Equal<Awaited<Task<Comparison, Difference>>, Comparison>>();
+    holds<Equal<ReturnType<Api["compare"]>, Task<Comparison, Difference>>>();
+    holds<Equal<ReturnType<Api["list"]>, Task<Found<Entry>, Entry | Failure>>>();
+  });
+});
+
+describe("a Difference", () => {
+  test("is switched over exhaustively by its kind", () => {
+    const show = (difference: Difference): string => {
+      switch (difference.kind) {
+        case "only-left":
+          return difference.left.path;
+        case "only-right":
+          return difference.right.path;
+        case "differs":
+          return difference.reason;
+        case "moved":
+          return difference.from;
+        case "error":
+          return difference.error.code;
+      }
+    };
+    expect(show({ kind: "only-left", path: "a", left: { path: "a", type: "file", size: 1 } })).toBe("a");
+  });
+
+  test("has a side only where there is one", () => {
+    const left: Extract<Difference, { kind: "only-left" }> = {
+      kind: "only-left",
+      path: "a",
+      left: { path: "a", type: "file", size: 1 },
+    };
+    // @ts-expect-error an only-left row has no right side
+    expect(left.right).toBeUndefined();
+  });
+});
+
+test("error codes are a closed list", () => {
+  const code: ErrorCode = "NOT_FOUND";
+  // @ts-expect-error no such code
+  const other: ErrorCode = "MISSING";
+  expect<string>(code).not.toBe(other);
+});

@@ -8,8 +8,9 @@ import { readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { compare, list, Runtime, Store } from "../lib/index.ts";
+import { benchOptions } from "./arguments.ts";
+import type { BenchOptions } from "./arguments.ts";
 import { canEvict, evict, warm } from "./cache.ts";
-import type { BenchOptions } from "./compare.bench.ts";
 import { copseVersion, fileSystem, load, machine } from "./machine.ts";
 import { median } from "./measure.ts";
 import { number, say, table, write } from "./report.ts";
@@ -51,7 +52,8 @@ const questions: Readonly<Record<string, Question>> = {
 };
 
 /** Runs the whole bench. Throws when an answer is wrong; a slow one is a row like any other. */
-export async function asyncBench(options: BenchOptions): Promise<void> {
+async function main(): Promise<void> {
+  const options = benchOptions(Object.keys(questions));
   const made = workloads(options.quick);
   const loadBefore = load();
   const { small, tiny } = made;
@@ -484,3 +486,5 @@ function rowsText(rows: readonly Row[], isJudged: boolean): string {
     ]),
   );
 }
+
+await main();

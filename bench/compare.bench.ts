@@ -6,6 +6,7 @@
 // measured as a whole process against `diff -rq` as a whole process, nothing taken off.
 
 import { join } from "node:path";
+import { benchOptions } from "./arguments.ts";
 import { canEvict, evict, warm } from "./cache.ts";
 import { chart } from "./chart.ts";
 import type { ChartGroup } from "./chart.ts";
@@ -19,14 +20,6 @@ import { findRivals, runRival, timed } from "./rivals.ts";
 import type { Rival } from "./rivals.ts";
 import { workloads } from "./workloads.ts";
 import type { Workload, Workloads } from "./workloads.ts";
-
-export interface BenchOptions {
-  /** Small workloads and few rounds; answers are checked, nothing is judged or written. */
-  readonly quick: boolean;
-  readonly rounds: number;
-  /** Names of sections to run; all when empty. Results are written for all only. */
-  readonly only: readonly string[];
-}
 
 interface Section {
   readonly id: string;
@@ -61,6 +54,20 @@ interface Memory {
   readonly verdict: Verdict;
 }
 
+const partNames = [
+  "small",
+  "mixed",
+  "tiny",
+  "identical",
+  "last-byte",
+  "within",
+  "sparse",
+  "cold",
+  "command-small",
+  "command-mixed",
+  "command-tiny",
+  "memory",
+];
 const both: readonly Variant[] = [
   { name: "copse, await", form: "await" },
   { name: "copse, sync", form: "sync" },
@@ -72,7 +79,7 @@ const yesOrNo: readonly Variant[] = [
 ];
 const command = "copse compare";
 const memoryLimit = 64 * 2 ** 20;
-const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
+const program = join(import.meta.dir, "..", "lib", "cli", "main.ts");
 
 function sections(made: Workloads): Section[] {
   const target = (against: string, atMost: number, ours = both): Target => ({
@@ -173,10 +180,11 @@ function sections(made: Workloads): Section[] {
 }
 
 /** Runs the whole bench. Throws when an answer is wrong; a slow one is a row like any other. */
-export async function compareBench(options: BenchOptions): Promise<void> {
+async function main(): Promise<void> {
+  const options = benchOptions(partNames);
+  const made = workloads(options.quick);
   const { rivals, missing } = findRivals();
   for (const sentence of missing) say(`left out: ${sentence}`);
-  const made = workloads(options.quick);
   const loadBefore = load();
   const isWanted = (id: string): boolean => options.only.length === 0 || options.only.includes(id);
   const isCold = canEvict && fileSystem(made.small.left) !== "tmpfs";
@@ -284,7 +292,7 @@ function asCommand(left: string, right: string): Contestant {
     name: command,
     isOurs: true,
     run: (): Run => {
-      const { code, output, run } = timed([process.execPath, main, "compare", left, right]);
+      const { code, output, run } = timed([process.execPath, program, "compare", left, right]);
       if (code !== 0 && code !== 1) throw new Error(`${command} failed with ${code}: ${output}`);
       return { ...run, equal: code === 0 };
     },
@@ -459,3 +467,5 @@ Peak of the resident size of a fresh process, less what Bun held before copse wa
 
 ${table(head, rows)}`;
 }
+
+await main();

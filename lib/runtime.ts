@@ -29,6 +29,12 @@ export interface Receiver {
   refused(error: CopseError): void;
 }
 
+/** What the wake loop needs of a stream's reader. */
+interface Reader {
+  read(): Promise<{ readonly done: boolean }>;
+  cancel(): Promise<void>;
+}
+
 interface Waiting {
   readonly request: Uint8Array;
   readonly receiver: Receiver;
@@ -62,7 +68,7 @@ export class Engine {
   #ids = new BigUint64Array(64);
   #events = new Uint8Array(EVENTS * Event.size);
   #view = new DataView(this.#events.buffer);
-  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  #reader: Reader | undefined;
   #linger: Timer | undefined;
   #tokens = new WeakMap<AbortSignal, Token>();
   #lastToken = 0;
@@ -148,7 +154,7 @@ export class Engine {
     void this.#loop(this.#reader);
   }
 
-  async #loop(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  async #loop(reader: Reader): Promise<void> {
     try {
       // The bytes mean nothing; that there are some means that events wait.
       while (!(await reader.read()).done) await this.#drain();

@@ -117,11 +117,11 @@ export class Store implements AsyncDisposable {
         throw argumentError(name, `must be a whole number of bytes, at least 0, not ${String(value)}`);
     if (end !== undefined && end < start) throw argumentError("end", `must not be before start (${start}), not ${end}`);
     const what: InPlace = { path: this.#check(path), from: start, ...(end === undefined ? {} : { to: end }) };
-    let chunks: AsyncIterator<Uint8Array> | undefined;
-    let task: NativeTask<void, Uint8Array> | undefined;
-    const begin = (): AsyncIterator<Uint8Array> => {
+    let chunks: AsyncIterator<Uint8Array<ArrayBuffer>> | undefined;
+    let task: NativeTask<void, Uint8Array<ArrayBuffer>> | undefined;
+    const begin = (): AsyncIterator<Uint8Array<ArrayBuffer>> => {
       // The page is lent: the bytes are copied.
-      ({ task } = this.#start<void, Uint8Array>(VerbNumber.READ, what, (buffer) => [new Uint8Array(buffer.slice(0))], () => {}));
+      ({ task } = this.#start<void, Uint8Array<ArrayBuffer>>(VerbNumber.READ, what, (buffer) => [new Uint8Array(buffer.slice(0))], () => {}));
       return task[Symbol.asyncIterator]();
     };
     return new ReadableStream<Uint8Array>(
@@ -190,7 +190,7 @@ export class Store implements AsyncDisposable {
 /** The task ended while bytes were pushed: its own outcome tells why. */
 class Ended extends Error {}
 
-async function push(engine: Engine, task: NativeTask<unknown, unknown>, chunk: Uint8Array): Promise<void> {
+async function push<Whole, Part>(engine: Engine, task: NativeTask<Whole, Part>, chunk: Uint8Array): Promise<void> {
   // Not started yet when more tasks are in flight than the runtime takes at once.
   while (task.id === 0 && task.state === "queued") await new Promise((resolve) => setImmediate(resolve));
   for (;;) {

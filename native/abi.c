@@ -1,5 +1,5 @@
-// abi: ids and argument checks, nothing else. JavaScript holds ids, never pointers: index and generation in 52 bits, so
-// that a stale, forged or doubly closed one is CLOSED.
+// abi: ids and argument checks, nothing else. JavaScript holds ids, never pointers: index and
+// generation in 52 bits, so that a stale, forged or doubly closed one is CLOSED.
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -11,21 +11,22 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/record.h"
+#include "engine/request.h"
 #include "engine/runtime.h"
 #include "store/store.h"
 #include "verb/run.h"
 
-constexpr uint32_t INDEX_BITS = 20;                 // a million things at once
+constexpr uint32_t INDEX_BITS = 20;  // a million things at once
 constexpr uint64_t INDEX_MASK = (1ull << INDEX_BITS) - 1;
-constexpr uint32_t TASKS_MAX = 65536;               // of one runtime
-constexpr uint32_t REQUEST_MAX = 16u << 20;         // bytes of one request; far above any real one
+constexpr uint32_t TASKS_MAX = 65536;        // of one runtime
+constexpr uint32_t REQUEST_MAX = 16u << 20;  // bytes of one request; far above any real one
 
 enum slot_kind : uint8_t { SLOT_FREE, SLOT_RUNTIME, SLOT_TASK };
 
 struct slot {
   void *thing;
   uint32_t generation;
-  uint32_t users;   // calls that are using a runtime now
+  uint32_t users;  // calls that are using a runtime now
   uint32_t next_free;
   enum slot_kind kind;
   bool closing;
@@ -38,9 +39,11 @@ static struct {
   uint32_t count, capacity, first_free;  // index + 1, zero: none
 } table = {.lock = PTHREAD_MUTEX_INITIALIZER, .unused = PTHREAD_COND_INITIALIZER};
 
-// ── Ids ──
+// Ids
 
-static copse_id id_put(void *thing, enum slot_kind kind) {
+// Makes the id and says it to `out` before anybody can use it. Zero: out of memory, or a million
+// things.
+static copse_id id_put(void *thing, enum slot_kind kind, uint64_t *out) {
   mutex_lock(&table.lock);
   uint32_t index = 0;
   if (table.first_free) {
@@ -66,7 +69,7 @@ static copse_id id_put(void *thing, enum slot_kind kind) {
     struct slot *slot = &table.slots[index - 1];
     uint32_t generation = slot->generation + 1;
     *slot = (struct slot){.thing = thing, .generation = generation, .kind = kind};
-    id = (uint64_t)generation << INDEX_BITS | index;
+    *out = id = (uint64_t)generation << INDEX_BITS | index;
   }
   mutex_unlock(&table.lock);
   return id;
@@ -77,7 +80,8 @@ static struct slot *slot_of(copse_id id, enum slot_kind kind) {
   uint64_t index = id & INDEX_MASK;
   if (index == 0 || index > table.count) return nullptr;
   struct slot *slot = &table.slots[index - 1];
-  return slot->kind == kind && slot->generation == id >> INDEX_BITS && !slot->closing ? slot : nullptr;
+  return slot->kind == kind && slot->generation == id >> INDEX_BITS && !slot->closing ? slot
+                                                                                      : nullptr;
 }
 
 static void slot_free(copse_id id) {
@@ -112,28 +116,57 @@ static void runtime_give(copse_id id) {
   mutex_unlock(&table.lock);
 }
 
-// ── What this is ──
+// What this is
 
-#define OFFSET(type, field) (uint32_t) offsetof(type, field)
+#define OFFSET(type, field) (uint32_t)offsetof(type, field)
 
 uint32_t copse_abi(uint32_t *layout, uint32_t capacity) {
   static const uint32_t all[] = {
-      sizeof(copse_row), OFFSET(copse_row, path_at), OFFSET(copse_row, path_len), OFFSET(copse_row, kind),
-      OFFSET(copse_row, type), OFFSET(copse_row, reason), OFFSET(copse_row, code), OFFSET(copse_row, left_size),
-      OFFSET(copse_row, right_size), OFFSET(copse_row, left_mtime_ns), OFFSET(copse_row, right_mtime_ns),
-      OFFSET(copse_row, text_at), OFFSET(copse_row, text_len), OFFSET(copse_row, extra),
-      sizeof(copse_event), OFFSET(copse_event, kind), OFFSET(copse_event, code), OFFSET(copse_event, task),
-      OFFSET(copse_event, page), OFFSET(copse_event, page_size), OFFSET(copse_event, rows),
-      OFFSET(copse_event, heap_at), OFFSET(copse_event, files), OFFSET(copse_event, bytes),
+      sizeof(copse_row),
+      OFFSET(copse_row, path_at),
+      OFFSET(copse_row, path_len),
+      OFFSET(copse_row, kind),
+      OFFSET(copse_row, type),
+      OFFSET(copse_row, reason),
+      OFFSET(copse_row, code),
+      OFFSET(copse_row, left_size),
+      OFFSET(copse_row, right_size),
+      OFFSET(copse_row, left_mtime_ns),
+      OFFSET(copse_row, right_mtime_ns),
+      OFFSET(copse_row, text_at),
+      OFFSET(copse_row, text_len),
+      OFFSET(copse_row, extra),
+      sizeof(copse_event),
+      OFFSET(copse_event, kind),
+      OFFSET(copse_event, code),
+      OFFSET(copse_event, task),
+      OFFSET(copse_event, page),
+      OFFSET(copse_event, page_size),
+      OFFSET(copse_event, rows),
+      OFFSET(copse_event, heap_at),
+      OFFSET(copse_event, files),
+      OFFSET(copse_event, bytes),
       OFFSET(copse_event, total_bytes),
-      sizeof(copse_stats), OFFSET(copse_stats, started), OFFSET(copse_stats, done), OFFSET(copse_stats, failed),
-      OFFSET(copse_stats, cancelled), OFFSET(copse_stats, running), OFFSET(copse_stats, queued),
-      OFFSET(copse_stats, steps), OFFSET(copse_stats, wakes), OFFSET(copse_stats, bytes_read),
-      OFFSET(copse_stats, bytes_written), OFFSET(copse_stats, buffer_bytes), OFFSET(copse_stats, buffer_limit),
-      OFFSET(copse_stats, io_workers), OFFSET(copse_stats, cpu_workers), OFFSET(copse_stats, connections),
+      sizeof(copse_stats),
+      OFFSET(copse_stats, started),
+      OFFSET(copse_stats, done),
+      OFFSET(copse_stats, failed),
+      OFFSET(copse_stats, cancelled),
+      OFFSET(copse_stats, running),
+      OFFSET(copse_stats, queued),
+      OFFSET(copse_stats, steps),
+      OFFSET(copse_stats, wakes),
+      OFFSET(copse_stats, bytes_read),
+      OFFSET(copse_stats, bytes_written),
+      OFFSET(copse_stats, buffer_bytes),
+      OFFSET(copse_stats, buffer_limit),
+      OFFSET(copse_stats, io_workers),
+      OFFSET(copse_stats, cpu_workers),
+      OFFSET(copse_stats, connections),
       OFFSET(copse_stats, backend),
   };
-  for (uint32_t i = 0; layout && i < capacity && i < sizeof all / sizeof *all; i++) layout[i] = all[i];
+  for (uint32_t i = 0; layout && i < capacity && i < sizeof all / sizeof *all; i++)
+    layout[i] = all[i];
   return COPSE_ABI;
 }
 
@@ -150,31 +183,42 @@ static bool ring_available(void) {
 #endif
 }
 
+#ifdef COPSE_FAULT_STORE
+#define FEATURES "\"fault-store\""
+#else
+#define FEATURES ""
+#endif
+#ifdef __OPTIMIZE__
+#define MODE "release"
+#else
+#define MODE "debug"
+#endif
+
 int32_t copse_about(uint8_t *into, size_t capacity) {
-  char schemes[256] = "";
+  char schemes[256] = "", text[1024];
   size_t at = 0;
   for (size_t i = 0; store_all[i] && at < sizeof schemes - 32; i++)
-    at += (size_t)snprintf(schemes + at, sizeof schemes - at, "%s\"%s\"", i ? "," : "", store_all[i]->scheme);
+    at += (size_t)snprintf(schemes + at, sizeof schemes - at, "%s\"%.24s\"", i ? "," : "",
+                           store_all[i]->scheme);
   struct utsname system;
   if (uname(&system) < 0) system = (struct utsname){};
-  char text[1024];
-#ifdef __OPTIMIZE__
-  const char *mode = "release";
-#else
-  const char *mode = "debug";
-#endif
   int size = snprintf(text, sizeof text,
-                      "{\"version\":\"0.1.0\",\"abi\":%u,\"mode\":\"%s\",\"wake\":\"%s\",\"backends\":[\"threads\",\"blocking\"],"
-                      "\"schemes\":[%s],\"libraries\":{\"blake3\":\"%s\"},\"system\":\"%.64s\",\"kernel\":\"%.64s\","
-                      "\"arch\":\"%.64s\",\"cores\":%u,\"pageSize\":%ld,\"uring\":%s,\"reflink\":false}",
-                      COPSE_ABI, mode, wake_name, schemes, hash_version(), system.sysname, system.release,
-                      system.machine, system_cores(), sysconf(_SC_PAGESIZE), ring_available() ? "true" : "false");
+                      "{\"version\":\"0.1.0\",\"abi\":%u,\"mode\":\"" MODE
+                      "\",\"wake\":\"%s\","
+                      "\"backends\":[\"threads\",\"blocking\"],\"schemes\":[%s],"
+                      "\"libraries\":{\"blake3\":\"%s\"},\"features\":[" FEATURES
+                      "],"
+                      "\"system\":\"%.64s\",\"kernel\":\"%.64s\",\"arch\":\"%.64s\","
+                      "\"cores\":%u,\"pageSize\":%ld,\"uring\":%s,\"reflink\":false}",
+                      COPSE_ABI, wake_name, schemes, hash_version(), system.sysname, system.release,
+                      system.machine, system_cores(), sysconf(_SC_PAGESIZE),
+                      ring_available() ? "true" : "false");
   if (size < 0 || (size_t)size >= sizeof text) return COPSE_E_INTERNAL;
   if (into && capacity) memcpy(into, text, (size_t)size < capacity ? (size_t)size : capacity);
   return size;
 }
 
-// ── Runtimes ──
+// Runtimes
 
 int32_t copse_runtime_open(const uint8_t *options, size_t options_len, copse_id *out) {
   if (!out || (!options && options_len) || options_len > REQUEST_MAX) return COPSE_E_ARGUMENT;
@@ -185,12 +229,11 @@ int32_t copse_runtime_open(const uint8_t *options, size_t options_len, copse_id 
   int32_t code = record_check(record, &fault);
   if (code == 0) code = runtime_open(&runtime, record, &fault);
   if (code < 0) return code;
-  copse_id id = id_put(runtime, SLOT_RUNTIME);
+  copse_id id = id_put(runtime, SLOT_RUNTIME, &runtime->id);
   if (!id) {
     runtime_close(runtime);
     return COPSE_E_MEMORY;
   }
-  runtime->id = id;
   *out = id;
   return 0;
 }
@@ -207,13 +250,11 @@ int32_t copse_runtime_close(copse_id id) {
   // The slots may move while we wait.
   while (table.slots[(id & INDEX_MASK) - 1].users > 0) condition_wait(&table.unused, &table.lock);
   slot_free(id);
-  for (;;) {  // its tasks' ids die with it
-    struct task *task = nullptr;
-    for (uint32_t i = 0; i < table.count && !task; i++) {
-      struct task *other = table.slots[i].kind == SLOT_TASK ? table.slots[i].thing : nullptr;
-      if (other && other->runtime == runtime) task = other;
-    }
-    if (!task) break;
+  // Its tasks' ids die with it. None can come any more, so one look at each slot is enough.
+  for (uint32_t i = 0; i < table.count; i++) {
+    struct slot *other = &table.slots[i];
+    struct task *task = other->kind == SLOT_TASK ? other->thing : nullptr;
+    if (!task || task->runtime != runtime) continue;
     slot_free(task->id);
     mutex_unlock(&table.lock);
     task_close(task);
@@ -258,16 +299,22 @@ int32_t copse_runtime_cancel(copse_id id, uint32_t token) {
   return count;
 }
 
-// ── Tasks ──
+// Tasks
 
 static const struct verb *verb_of(uint64_t number) {
   switch (number) {
-    case COPSE_VERB_LIST: return &list_verb;
-    case COPSE_VERB_COMPARE: return &compare_verb;
-    case COPSE_VERB_READ: return &read_verb;
-    case COPSE_VERB_WRITE: return &write_verb;
-    case COPSE_VERB_REMOVE: return &remove_verb;
-    default: return nullptr;
+    case COPSE_VERB_LIST:
+      return &list_verb;
+    case COPSE_VERB_COMPARE:
+      return &compare_verb;
+    case COPSE_VERB_READ:
+      return &read_verb;
+    case COPSE_VERB_WRITE:
+      return &write_verb;
+    case COPSE_VERB_REMOVE:
+      return &remove_verb;
+    default:
+      return nullptr;
   }
 }
 
@@ -276,16 +323,16 @@ static int32_t start_one(struct runtime *runtime, span request, copse_id *out) {
   struct task *task = task_new(runtime, request);
   if (!task) return COPSE_E_MEMORY;
   runtime_add(runtime, task);
-  task->id = id_put(task, SLOT_TASK);
-  if (!task->id) {
+  copse_id id = id_put(task, SLOT_TASK, &task->id);
+  if (!id) {
     task_drop(task);
     task_drop(task);
     return COPSE_E_MEMORY;
   }
-  *out = task->id;
+  *out = id;
   struct fault fault = {};
   span own = {task->request, task->request_len};
-  int32_t code = record_check(own, &fault);
+  int32_t code = request_check(own, &fault);
   if (code == 0) {
     uint64_t number = record_number(own, COPSE_KEY_VERB, 0);
     const struct verb *verb = verb_of(number);
@@ -297,7 +344,8 @@ static int32_t start_one(struct runtime *runtime, span request, copse_id *out) {
   return 0;
 }
 
-int32_t copse_task_start(copse_id id, const uint8_t *requests, size_t requests_len, copse_id *out, uint32_t capacity) {
+int32_t copse_task_start(copse_id id, const uint8_t *requests, size_t requests_len, copse_id *out,
+                         uint32_t capacity) {
   if (!requests || !out || capacity == 0) return COPSE_E_ARGUMENT;
   struct runtime *runtime = runtime_take(id);
   if (!runtime) return COPSE_E_CLOSED;

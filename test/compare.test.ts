@@ -358,11 +358,13 @@ describe("compare.md 1.4, errors:", () => {
   });
 
   test("a time limit that is over: TIMEOUT; a signal: its own reason", async () => {
-    const root = scratch.plant("slow", { f: Buffer.alloc(600_000, 1), g: Buffer.alloc(600_000, 1) });
-    const slow = `fault:delay=60000:${root}`;
-    for (const way of ways) expect(await codeOf(way.compare(slow, `fault:delay=1:${root}`, { timeout: 30 }))).toBe("TIMEOUT");
+    const tree: Tree = { f: Buffer.alloc(600_000, 1), g: Buffer.alloc(600_000, 1) };
+    const slow = `fault:delay=60000:${await file.plant(tree)}`;
+    const right = await file.plant(tree);
+    for (const way of ways)
+      expect(await codeOf(way.compare(slow, right, { timeout: 30 }))).toBe("TIMEOUT");
     const controller = new AbortController();
-    const task = compare(slow, scratch.plant("slow-too", { f: Buffer.alloc(600_000, 1) }), { signal: controller.signal });
+    const task = compare(slow, right, { signal: controller.signal });
     const reason = new Error("enough");
     controller.abort(reason);
     expect(await task.then(() => "settled", (error: unknown) => error)).toBe(reason);

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { CopseError, parseLocation, type Location } from "copse";
+import { CopseError, parseLocation, type Location } from "../lib/index.ts";
 
 // Enough for a search through a grammar this small; a failure prints its seed.
 const RUNS = process.env.COPSE_SANITIZER ? 200 : 2000;

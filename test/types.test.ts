@@ -2,7 +2,7 @@
 // the same arguments, a Task is a full promise, results are unions one can switch over.
 
 import { describe, expect, test } from "bun:test";
-import * as copse from "copse";
+import * as copse from "../lib/index.ts";
 import type {
   CompareOptions,
   Comparison,
@@ -14,7 +14,7 @@ import type {
   Location,
   Options,
   Task,
-} from "copse";
+} from "../lib/index.ts";
 
 type Equal<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;

@@ -36,7 +36,14 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
       getOutHelpWidth: () => helpColumns,
       getOutHasColors: () => true,
     })
-    .configureHelp({ styleTitle: paint.bold, styleCommandText: paint.bold, styleOptionTerm: paint.cyan })
+    .configureHelp({
+      // The texts of flags.ts name the values and defaults that matter.
+      optionDescription: ({ description }) => description,
+      styleTitle: paint.bold,
+      styleOptionTerm: paint.cyan,
+      styleSubcommandTerm: paint.cyan,
+      styleArgumentTerm: paint.cyan,
+    })
     .addHelpText("after", () => overview(paint));
   for (const shape of commands) {
     const { name } = shape;
@@ -89,7 +96,7 @@ function toOption({ flags, about, values, parse }: Flag): Option {
 }
 
 function overview(paint: Paint): string {
-  const examples = commands.flatMap(({ examples }) => examples.slice(0, 1));
+  const examples = commands.slice(0, 3).flatMap(({ examples }) => examples.slice(0, 1));
   const status = "0 equal or done, 1 different, 2 trouble, 130 interrupted";
   return ending(examples, status, paint);
 }

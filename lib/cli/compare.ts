@@ -62,8 +62,10 @@ async function printReport(left: string, right: string, comparison: Comparison):
   await print(report(left, right, comparison, { paint, columns }));
 }
 
-function totals({ differences: _, ...rest }: Comparison): Omit<Comparison, "differences"> {
-  const { equal, complete, files, bytes, errors, milliseconds } = rest;
+/** All but the rows, in the order of the documentation. */
+function totals(comparison: Comparison): Omit<Comparison, "differences"> {
+  const { equal, complete, files, bytes, errors } = comparison;
+  const milliseconds = Math.round(comparison.milliseconds * 1000) / 1000;
   return { equal, complete, files, bytes, errors, milliseconds };
 }
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import own from "../../package.json";
-import { compare, Runtime, type RuntimeInfo } from "../index.ts";
+import { compare, Runtime, type RuntimeInfo, type RuntimeStats } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { escapeText } from "./escape.ts";
 import { toJson } from "./json.ts";
@@ -68,10 +68,9 @@ function machine(): Finding[] {
 
 function core(): Finding[] {
   let info: RuntimeInfo;
-  let memoryLimit: number;
+  let stats: RuntimeStats;
   try {
-    ({ info } = Runtime.default);
-    ({ memoryLimit } = Runtime.default.stats);
+    ({ info, stats } = Runtime.default);
   } catch (error) {
     return [{ name: "library", value: "not loaded", wrong: messageOf(error) }];
   }
@@ -91,7 +90,7 @@ function core(): Finding[] {
     { name: "system", value: `${info.system} ${info.kernel}, ${info.arch}, ${info.cores} cores` },
     {
       name: "engine",
-      value: `${info.backend}, ${info.workers} workers to compute, up to ${info.ioWorkers} to read, up to ${showBytes(memoryLimit)} for buffers`,
+      value: `reads by ${info.backend}, up to ${showBytes(stats.memoryLimit)} for buffers`,
     },
     { name: "can", value: abilities(info) },
     { name: "places", value: info.schemes.join(", ") },

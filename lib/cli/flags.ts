@@ -38,7 +38,7 @@ const how: readonly Flag[] = [
   { flags: "--concurrency <count>", about: "files in flight", parse: count },
   {
     flags: "--priority <level>",
-    about: "among tasks of one runtime",
+    about: "high, normal or low, among tasks of one runtime",
     values: ["high", "normal", "low"],
   },
   { flags: "--timeout <time>", about: "give up after 30s, 2m, 500ms", parse: duration },
@@ -51,7 +51,7 @@ const how: readonly Flag[] = [
   { flags: "--io-workers <count>", about: "threads that read (default: 4 x cores, 8 to 32)", parse: count },
   {
     flags: "--io <backend>",
-    about: "how files are read",
+    about: "how files are read: auto, blocking, threads, uring",
     values: ["auto", "blocking", "threads", "uring"],
   },
   {

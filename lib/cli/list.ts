@@ -70,7 +70,8 @@ export async function runList(
 
 /** An entry has no kind of its own in the API; among lines of several kinds it needs one. */
 function lineOf(row: Entry | Failure): string {
-  return `${rowToJson(isFailure(row) ? row : { kind: "entry", ...row })}\n`;
+  const json = rowToJson(row);
+  return isFailure(row) ? `${json}\n` : `{"kind":"entry",${json.slice(1)}\n`;
 }
 
 function isFailure(row: Entry | Failure): row is Failure {

@@ -24,7 +24,7 @@ export function startLog(verbose: unknown): Log {
 /** `backend threads, cores 2`: a flat object for people. */
 export function pairs(fields: object): string {
   return Object.entries(fields)
-    .filter(([, value]) => value !== undefined && typeof value !== "function")
-    .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)
+    .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
+    .map(([name, value]) => `${name} ${value}`)
     .join(", ");
 }

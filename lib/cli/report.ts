@@ -31,7 +31,7 @@ export function* report(
 ): Generator<string> {
   const { paint } = style;
   const rows = groupByKind(comparison.differences);
-  const root = `${escapeLocation(left)} → ${escapeLocation(right)}`;
+  const root = `${escapeLocation(left)} ↔ ${escapeLocation(right)}`;
   const nameOf = (path: string, bytes?: Uint8Array): string =>
     path === "" ? root : escapeName(path, bytes);
 
@@ -122,7 +122,8 @@ function collapse(rows: readonly OneSided[]): Line[] {
     const entry = entryOf(row);
     const name = escapeName(row.path, row.pathBytes) + slashOf(entry);
     if (entry.type !== "directory") return { name, detail: describe(row) };
-    if (entries === 0) return { name, detail: { text: "empty directory" } };
+    // Not "empty": what was in it may have been moved, or left out by a filter.
+    if (entries === 0) return { name, detail: { text: "directory" } };
     const size = bytes > 0 ? `, ${showBytes(bytes)}` : "";
     return { name, detail: { text: `${showCounted(entries, "entry")}${size}` } };
   });

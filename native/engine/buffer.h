@@ -1,14 +1,15 @@
-// buffer: one budget of bytes for everything a runtime holds on behalf of tasks: workers' slabs, result
-// pages, pushed bytes. The budget is a bound for slabs (a worker does not start without them) and an
-// account for pages, whose own bound is two unread pages a task.
+// buffer: one budget of bytes for everything a runtime holds on behalf of tasks: workers' slabs,
+// result pages, pushed bytes. The budget is a bound for slabs (a worker does not start without
+// them) and an account for pages, whose own bound is two unread pages a task.
 #pragma once
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "engine/thread.h"
 
-// Blocks of this size, result pages with their head, come and go all the time. A few are kept, because the
-// allocator would give each one back to the system and fetch its memory anew, 17 page faults a time.
+// Blocks of this size, result pages with their head, come and go all the time. A few are kept,
+// because the allocator would give each one back to the system and fetch its memory anew, 17 page
+// faults a time.
 constexpr size_t BUFFER_KEPT_BYTES = 64 * 1024 + 64;
 constexpr uint32_t BUFFER_KEPT_MAX = 16;
 
@@ -22,6 +23,8 @@ struct buffers {
 
 void buffers_begin(struct buffers *buffers, uint64_t limit);
 void buffers_end(struct buffers *buffers);  // everything was given back
-// Page-aligned. nullptr when the system has no memory; with `bounded`, also when the budget is spent.
+// Page-aligned. nullptr when the system has no memory; with `bounded`, also when the budget is
+// spent.
 [[nodiscard]] uint8_t *buffer_take(struct buffers *buffers, size_t size, bool bounded);
-void buffer_give(struct buffers *buffers, uint8_t *buffer, size_t size);  // with the size it was taken with
+void buffer_give(struct buffers *buffers, uint8_t *buffer,
+                 size_t size);  // with the size it was taken with

@@ -52,7 +52,8 @@ static bool begin_page(struct task *task, size_t text, bool first) {
   // Who waits for the task gets its pages when they are full, and asks for nothing in between.
   if (!task->waited && !task->page_timer_set) {
     task->timed = true;
-    task->page_timer_set = timer_set(task->runtime->timers, &task->page_timer, clock_now() + PAGE_AGE_NS);
+    task->page_timer_set =
+        timer_set(task->runtime->timers, &task->page_timer, clock_now() + PAGE_AGE_NS);
   }
   return true;
 }
@@ -105,8 +106,10 @@ void task_send_bytes(struct task *task, struct page *page, size_t filled) {
     event_seal(task);
   }
   mutex_unlock(&task->lock);
-  if (wanted) event_tell(task);
-  else page_free(task, page);
+  if (wanted)
+    event_tell(task);
+  else
+    page_free(task, page);
 }
 
 int32_t task_release(struct task *task, uint64_t address) {
@@ -126,7 +129,8 @@ int32_t task_release(struct task *task, uint64_t address) {
   page_free(task, page);
   if (!unpark) return 0;
   group_unpark(&task->group);
-  // Another page may have gone out and parked the task in between; then that came first, and is done again.
+  // Another page may have gone out and parked the task in between; then that came first, and is
+  // done again.
   mutex_lock(&task->lock);
   if (task->parked) group_park(&task->group);
   mutex_unlock(&task->lock);
@@ -145,7 +149,8 @@ void event_free(struct task *task) {
 
 // Error rows
 
-void event_put_fault(struct record_writer *writer, const struct fault *fault, span location, span path) {
+void event_put_fault(struct record_writer *writer, const struct fault *fault, span location,
+                     span path) {
   record_put_number(writer, COPSE_DETAIL_CODE, (uint64_t)(int64_t)fault->code);
   if (fault->os_errno) {
     record_put_number(writer, COPSE_DETAIL_ERRNO, (uint64_t)fault->os_errno);
@@ -159,7 +164,8 @@ void event_put_fault(struct record_writer *writer, const struct fault *fault, sp
   if (fault->text[0]) record_put_text(writer, COPSE_DETAIL_SENTENCE, span_of(fault->text));
 }
 
-void task_emit_error(struct task *task, const struct fault *fault, span directory, span name, span location) {
+void task_emit_error(struct task *task, const struct fault *fault, span directory, span name,
+                     span location) {
   atomic_fetch_add_explicit(&task->errors, 1, memory_order_relaxed);
   atomic_fetch_or_explicit(&task->done_flags, COPSE_DONE_INCOMPLETE, memory_order_relaxed);
   uint8_t small[1024];
@@ -224,11 +230,12 @@ static copse_event page_event(struct task *task) {
 }
 
 static copse_event totals_event(struct task *task, uint32_t kind) {
-  return (copse_event){.kind = kind,
-                       .task = task->id,
-                       .files = atomic_load_explicit(&task->files, memory_order_relaxed),
-                       .bytes = atomic_load_explicit(&task->bytes, memory_order_relaxed),
-                       .total_bytes = atomic_load_explicit(&task->total_bytes, memory_order_relaxed)};
+  return (copse_event){
+      .kind = kind,
+      .task = task->id,
+      .files = atomic_load_explicit(&task->files, memory_order_relaxed),
+      .bytes = atomic_load_explicit(&task->bytes, memory_order_relaxed),
+      .total_bytes = atomic_load_explicit(&task->total_bytes, memory_order_relaxed)};
 }
 
 static copse_event done_event(struct task *task) {

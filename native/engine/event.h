@@ -1,10 +1,11 @@
-// event: what a task tells JavaScript: pages, room, progress, DONE. task.c decides when, this keeps them until they
-// are taken. For task.c only.
+// event: what a task tells JavaScript: pages, room, progress, DONE. task.c decides when, this keeps
+// them until they are taken. For task.c only.
 #pragma once
 #include "base/record.h"
 #include "engine/task.h"
 
-// The page that is being filled goes out. The task's lock is held; afterwards, without it, call event_tell.
+// The page that is being filled goes out. The task's lock is held; afterwards, without it, call
+// event_tell.
 void event_seal(struct task *task);
 void event_tell(struct task *task);
 void event_free(struct task *task);  // every page; nobody else knows the task any more
@@ -14,6 +15,8 @@ void event_page_fire(struct timer *timer);
 void event_progress_fire(struct timer *timer);
 
 // The record of enum copse_detail that describes a fault.
-void event_put_fault(struct record_writer *writer, const struct fault *fault, span location, span path);
+void event_put_fault(struct record_writer *writer, const struct fault *fault, span location,
+                     span path);
 
-#define TASK_OF(pointer, member) ((struct task *)(void *)((uint8_t *)(pointer) - offsetof(struct task, member)))
+#define TASK_OF(pointer, member) \
+  ((struct task *)(void *)((uint8_t *)(pointer) - offsetof(struct task, member)))

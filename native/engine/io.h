@@ -1,6 +1,7 @@
-// io: the system calls on files, as one table chosen when a runtime opens. io_plain.c is the table of
-// plain calls; other tables replace whole operations and fall back to it for the rest. Everything is in its
-// *at form: a directory descriptor (or IO_HERE) and a name of one part ending in '\0'.
+// io: the system calls on files, as one table chosen when a runtime opens. io_plain.c is the table
+// of plain calls; other tables replace whole operations and fall back to it for the rest.
+// Everything is in its *at form: a directory descriptor (or IO_HERE) and a name of one part ending
+// in '\0'.
 //
 // Every call returns a result >= 0, or minus errno. EINTR is retried inside.
 #pragma once
@@ -10,12 +11,12 @@
 constexpr int IO_HERE = -100;  // AT_FDCWD
 
 enum io_open : uint32_t {
-  IO_READ = 1 << 0,        // O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, so that nothing can block
-  IO_DIRECTORY = 1 << 1,   // and O_DIRECTORY
-  IO_FOLLOW = 1 << 2,      // without it: O_NOFOLLOW
-  IO_CREATE = 1 << 3,      // O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode 0600
-  IO_BENEATH = 1 << 4,     // openat2 RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS; the name may be a path.
-                           // -ENOSYS where the kernel lacks it
+  IO_READ = 1 << 0,       // O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, so that nothing can block
+  IO_DIRECTORY = 1 << 1,  // and O_DIRECTORY
+  IO_FOLLOW = 1 << 2,     // without it: O_NOFOLLOW
+  IO_CREATE = 1 << 3,     // O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode 0600
+  IO_BENEATH = 1 << 4,  // openat2 RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS; the name may be a path.
+                        // -ENOSYS where the kernel lacks it
 };
 
 struct io_stat {
@@ -41,7 +42,8 @@ struct io_ops {
   // `directory` may be the file itself when `name` is empty. `follow`: what a link points to.
   int (*stat)(int directory, const char *name, bool follow, struct io_stat *out);
   int64_t (*read_link)(int directory, const char *name, char *into, size_t size);
-  // Fills `buffer` with as many entries as fit and calls nothing: the caller parses with io_each_name.
+  // Fills `buffer` with as many entries as fit and calls nothing: the caller parses with
+  // io_each_name.
   int64_t (*read_directory)(int fd, void *buffer, size_t size);
   // Start of the next data (or hole) at or after `at`; -ENXIO: none; -EINVAL: cannot tell.
   int64_t (*seek_data)(int fd, uint64_t at);
@@ -55,14 +57,14 @@ struct io_ops {
   int (*sync)(int fd);
   int (*file_system)(int fd, uint64_t *magic);  // fstatfs f_type
   int (*advise_sequential)(int fd);
-  // Lists, reads extended attributes: of an open fd when `name` is empty, else by /proc-free means of the
-  // entry itself (never what a link points to).
+  // Lists, reads extended attributes: of an open fd when `name` is empty, else by /proc-free means
+  // of the entry itself (never what a link points to).
   int64_t (*list_xattr)(int directory, const char *name, char *into, size_t size);
   int64_t (*get_xattr)(int directory, const char *name, const char *key, void *into, size_t size);
 };
 
-// Next entry of a buffer that read_directory filled; `at` starts at 0. False at the end. "." and ".." are
-// skipped. Lengths are checked against `filled`.
+// Next entry of a buffer that read_directory filled; `at` starts at 0. False at the end. "." and
+// ".." are skipped. Lengths are checked against `filled`.
 bool io_each_name(const void *buffer, size_t filled, size_t *at, struct io_name *out);
 
 extern const struct io_ops io_plain;

@@ -13,11 +13,11 @@
 
 static_assert(IO_HERE == AT_FDCWD);
 
-#define RETRY(call)                         \
-  __extension__({                           \
-    typeof(call) result_;                   \
-    do result_ = (call);                    \
-    while (result_ < 0 && errno == EINTR);  \
+#define RETRY(call)                               \
+  __extension__({                                 \
+    typeof(call) result_;                         \
+    do result_ = (call);                          \
+    while (result_ < 0 && errno == EINTR);        \
     result_ < 0 ? (typeof(call))-errno : result_; \
   })
 
@@ -29,8 +29,10 @@ constexpr uint64_t RESOLVE_BENEATH_ = 0x08, RESOLVE_NO_MAGICLINKS_ = 0x02;
 
 static int plain_open(int directory, const char *name, uint32_t flags) {
   int how = O_CLOEXEC;
-  if (flags & IO_CREATE) how |= O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-  else how |= O_RDONLY | O_NONBLOCK | O_NOCTTY | (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
+  if (flags & IO_CREATE)
+    how |= O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  else
+    how |= O_RDONLY | O_NONBLOCK | O_NOCTTY | (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
   if (flags & IO_DIRECTORY) how |= O_DIRECTORY;
   if (!(flags & IO_BENEATH)) return RETRY(openat(directory, name, how, 0600));
 #ifdef SYS_openat2
@@ -58,7 +60,8 @@ static int64_t plain_write(int fd, const void *from, size_t size, uint64_t at) {
 
 static int64_t nanoseconds(struct timespec time) {
   int64_t result;
-  if (__builtin_mul_overflow((int64_t)time.tv_sec, 1'000'000'000, &result)) return time.tv_sec < 0 ? INT64_MIN + 1 : INT64_MAX;
+  if (__builtin_mul_overflow((int64_t)time.tv_sec, 1'000'000'000, &result))
+    return time.tv_sec < 0 ? INT64_MIN + 1 : INT64_MAX;
   if (__builtin_add_overflow(result, (int64_t)time.tv_nsec, &result)) return INT64_MAX;
   return result;
 }
@@ -68,17 +71,18 @@ static int plain_stat(int directory, const char *name, bool follow, struct io_st
   int code = *name ? RETRY(fstatat(directory, name, &stat, follow ? 0 : AT_SYMLINK_NOFOLLOW))
                    : RETRY(fstat(directory, &stat));
   if (code < 0) return code;
-  *out = (struct io_stat){.size = (uint64_t)stat.st_size,
-                          .inode = stat.st_ino,
-                          .device = stat.st_dev,
-                          .special_device = S_ISBLK(stat.st_mode) || S_ISCHR(stat.st_mode) ? stat.st_rdev : 0,
-                          .blocks_512 = (uint64_t)stat.st_blocks,
-                          .links = stat.st_nlink,
-                          .mtime_ns = nanoseconds(stat.st_mtim),
-                          .ctime_ns = nanoseconds(stat.st_ctim),
-                          .mode = stat.st_mode,
-                          .uid = stat.st_uid,
-                          .gid = stat.st_gid};
+  *out = (struct io_stat){
+      .size = (uint64_t)stat.st_size,
+      .inode = stat.st_ino,
+      .device = stat.st_dev,
+      .special_device = S_ISBLK(stat.st_mode) || S_ISCHR(stat.st_mode) ? stat.st_rdev : 0,
+      .blocks_512 = (uint64_t)stat.st_blocks,
+      .links = stat.st_nlink,
+      .mtime_ns = nanoseconds(stat.st_mtim),
+      .ctime_ns = nanoseconds(stat.st_ctim),
+      .mode = stat.st_mode,
+      .uid = stat.st_uid,
+      .gid = stat.st_gid};
   return 0;
 }
 
@@ -86,7 +90,9 @@ static int64_t plain_read_link(int directory, const char *name, char *into, size
   return RETRY(readlinkat(directory, name, into, size));
 }
 
-static int64_t plain_read_directory(int fd, void *buffer, size_t size) { return RETRY(getdents64(fd, buffer, size)); }
+static int64_t plain_read_directory(int fd, void *buffer, size_t size) {
+  return RETRY(getdents64(fd, buffer, size));
+}
 
 static int64_t plain_seek_data(int fd, uint64_t at) {
   return at > INT64_MAX ? -ENXIO : RETRY(lseek(fd, (off_t)at, SEEK_DATA));
@@ -124,7 +130,8 @@ static int plain_set_mtime(int fd, int64_t mtime_ns) {
   return RETRY(futimens(fd, times));
 }
 
-// A failed flush is final: the kernel may have dropped the data, and a second call would say that all is well.
+// A failed flush is final: the kernel may have dropped the data, and a second call would say that
+// all is well.
 static int plain_sync(int fd) { return fsync(fd) < 0 ? -errno : 0; }
 
 static int plain_file_system(int fd, uint64_t *magic) {
@@ -134,7 +141,9 @@ static int plain_file_system(int fd, uint64_t *magic) {
   return code;
 }
 
-static int plain_advise_sequential(int fd) { return -posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); }
+static int plain_advise_sequential(int fd) {
+  return -posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+}
 
 // The l* calls take a path, so a name in a directory is named through the directory's descriptor.
 static bool path_of(char *into, size_t size, int directory, const char *name) {
@@ -150,7 +159,8 @@ static int64_t plain_list_xattr(int directory, const char *name, char *into, siz
   return RETRY(llistxattr(path, into, size));
 }
 
-static int64_t plain_get_xattr(int directory, const char *name, const char *key, void *into, size_t size) {
+static int64_t plain_get_xattr(int directory, const char *name, const char *key, void *into,
+                               size_t size) {
   char path[4096];
   if (!*name) return RETRY(fgetxattr(directory, key, into, size));
   if (!path_of(path, sizeof path, directory, name)) return -ENAMETOOLONG;
@@ -167,9 +177,11 @@ bool io_each_name(const void *buffer, size_t filled, size_t *at, struct io_name 
     const char *name = (const char *)from + HEAD;
     size_t length = strnlen(name, head.d_reclen - HEAD);
     *at += head.d_reclen;
-    bool self = length == 1 && name[0] == '.', above = length == 2 && name[0] == '.' && name[1] == '.';
+    bool self = length == 1 && name[0] == '.',
+         above = length == 2 && name[0] == '.' && name[1] == '.';
     if (self || above || length == 0) continue;
-    *out = (struct io_name){.name = name, .name_len = length, .inode = head.d_ino, .type = head.d_type};
+    *out = (struct io_name){
+        .name = name, .name_len = length, .inode = head.d_ino, .type = head.d_type};
     return true;
   }
   return false;

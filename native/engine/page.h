@@ -1,12 +1,12 @@
-// page: a block of rows and their text that travels to JavaScript, or of raw bytes. Rows grow from the front, text from
-// the back, so that neither has to be moved when the page goes out.
+// page: a block of rows and their text that travels to JavaScript, or of raw bytes. Rows grow from
+// the front, text from the back, so that neither has to be moved when the page goes out.
 #pragma once
 #include "base/span.h"
 #include "copse.h"
 
 struct page {
   struct page *next;
-  uint32_t size;     // bytes at `at`
+  uint32_t size;  // bytes at `at`
   uint32_t rows;
   uint32_t heap_at;  // where the text begins
   uint32_t filled;   // raw bytes, when there are no rows

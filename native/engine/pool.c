@@ -79,7 +79,8 @@ static enum kind kind_of(const struct pool *pool, enum job_place place) {
 
 static struct job **next_job(struct pool *pool, struct group *group, enum kind kind) {
   for (int place = 0; place < JOB_PLACES; place++)
-    if (group->jobs[place] && kind_of(pool, (enum job_place)place) == kind) return &group->jobs[place];
+    if (group->jobs[place] && kind_of(pool, (enum job_place)place) == kind)
+      return &group->jobs[place];
   return nullptr;
 }
 
@@ -105,8 +106,10 @@ static void lanes_refresh(struct pool *pool, struct group *group) {
   bool may = !group->parked && (group->running_max == 0 || group->running < group->running_max);
   for (int kind = 0; kind < KINDS; kind++) {
     bool wanted = may && next_job(pool, group, (enum kind)kind);
-    if (wanted && !group->ready[kind]) lane_append(&pool->kinds[kind], group, (enum kind)kind);
-    else if (!wanted && group->ready[kind]) lane_remove(&pool->kinds[kind], group, (enum kind)kind);
+    if (wanted && !group->ready[kind])
+      lane_append(&pool->kinds[kind], group, (enum kind)kind);
+    else if (!wanted && group->ready[kind])
+      lane_remove(&pool->kinds[kind], group, (enum kind)kind);
   }
 }
 
@@ -114,7 +117,8 @@ static bool has_work(const struct workers *workers) {
   return workers->first[0] || workers->first[1] || workers->first[2];
 }
 
-// The first group of the best lane, every eighth time of a lane below it; where both have work they take turns.
+// The first group of the best lane, every eighth time of a lane below it; where both have work they
+// take turns.
 static struct group *pick(struct workers *workers) {
   size_t best = 0;
   while (best < LANES && !workers->first[best]) best++;
@@ -165,7 +169,8 @@ static bool start_thread(struct pool *pool, enum kind kind) {
 
 static void tick_start(struct pool *pool);
 
-// Somebody should look: wakes or starts one worker if one more may be busy. False: there is nobody at all.
+// Somebody should look: wakes or starts one worker if one more may be busy. False: there is nobody
+// at all.
 static bool wake_one(struct pool *pool, enum kind kind) {
   struct workers *workers = &pool->kinds[kind];
   if (!has_work(workers)) return true;
@@ -214,7 +219,8 @@ static void run_job(struct pool *pool, struct group *group, struct worker *worke
   if (--group->pending > 0) {
     lanes_refresh(pool, group);
   } else {
-    // A hold, so that jobs which `then` adds and which end at once do not call it again under its feet.
+    // A hold, so that jobs which `then` adds and which end at once do not call it again under its
+    // feet.
     bool again;
     do {
       group->pending = 1;
@@ -251,12 +257,14 @@ static void work(struct pool *pool, struct pool_thread *thread, bool until_empty
   }
 }
 
-// No thread can be had: the caller does what is ready itself. A system without threads is slow, not stuck.
+// No thread can be had: the caller does what is ready itself. A system without threads is slow, not
+// stuck.
 static void work_inline(struct pool *pool) {
   if (pool->inline_running) return;
   pool->inline_running = true;
   struct pool_thread thread = {.worker.pool = pool, .kind = KIND_IO};
-  while (pool->kinds[KIND_IO].threads == 0 && has_work(&pool->kinds[KIND_IO])) work(pool, &thread, true);
+  while (pool->kinds[KIND_IO].threads == 0 && has_work(&pool->kinds[KIND_IO]))
+    work(pool, &thread, true);
   worker_end(&thread.worker);
   pool->inline_running = false;
 }
@@ -279,13 +287,15 @@ static void tick_fire(struct timer *timer) {
   struct pool *pool = (struct pool *)(void *)((uint8_t *)timer - offsetof(struct pool, tick));
   mutex_lock(&pool->lock);
   struct workers *io = &pool->kinds[KIND_IO];
-  uint64_t cpu_ns = pool_width_cpu_now() - pool->tick_cpu_ns, wall_ns = clock_now() - pool->tick_wall_ns;
+  uint64_t cpu_ns = pool_width_cpu_now() - pool->tick_cpu_ns,
+           wall_ns = clock_now() - pool->tick_wall_ns;
   uint32_t before = io->width;
   pool->ticking = false;
   if (!has_work(io)) {
     io->width = width_least(pool);  // and no tick until workers are wanting again
   } else {
-    if (io->busy >= io->width) io->width = pool_width_next(before, pool->cores, io->most, cpu_ns, wall_ns);
+    if (io->busy >= io->width)
+      io->width = pool_width_next(before, pool->cores, io->most, cpu_ns, wall_ns);
     tick_start(pool);
     for (uint32_t i = before; i < io->width; i++) wake_one(pool, KIND_IO);
   }
@@ -356,8 +366,11 @@ static void rest_run(struct job *job, struct worker *worker) {
 
 void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,
                  bool (*then)(struct group *, struct worker *)) {
-  *group = (struct group){
-      .pool = pool, .priority = priority, .running_max = running_max, .then = then, .rest.run = rest_run};
+  *group = (struct group){.pool = pool,
+                          .priority = priority,
+                          .running_max = running_max,
+                          .then = then,
+                          .rest.run = rest_run};
 }
 
 // The lock is held.

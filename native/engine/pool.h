@@ -1,15 +1,19 @@
-// pool: the threads of a runtime and the jobs they do. Two kinds of worker share one lock and one set of
-// groups: I/O workers (many, they wait) and CPU workers (one a core, they compute).
+// pool: the threads of a runtime and the jobs they do. Two kinds of worker share one lock and one
+// set of groups: I/O workers (many, they wait) and CPU workers (one a core, they compute).
 //
 // A group holds the jobs of one task. Rules:
-//   - A job never waits for a job and never for JavaScript. "When all are done" is the group's `then`, called
+//   - A job never waits for a job and never for JavaScript. "When all are done" is the group's
+//   `then`, called
 //     on a worker when the last job ended; it may add jobs, and is called again when those ended.
-//   - Within a group, leaves run before branches, and newest before oldest in each, which bounds what is in
+//   - Within a group, leaves run before branches, and newest before oldest in each, which bounds
+//   what is in
 //     flight: a directory's files are read before the next directory is entered.
-//   - Groups take turns, job by job, so that a large task does not starve a small one. Three priorities; every
+//   - Groups take turns, job by job, so that a large task does not starve a small one. Three
+//   priorities; every
 //     eighth job comes from a lower lane.
 //   - A parked group gives no jobs until it is unparked; what runs goes on to its end.
-//   - Threads start when there is work and nobody idle, and end after IDLE seconds without work, so that a
+//   - Threads start when there is work and nobody idle, and end after IDLE seconds without work, so
+//   that a
 //     runtime nobody uses costs no thread.
 #pragma once
 #include <stddef.h>
@@ -18,9 +22,9 @@
 #include "engine/thread.h"
 
 enum job_place : uint8_t {
-  JOB_LEAF = 0,    // I/O pool, first
-  JOB_BRANCH = 1,  // I/O pool, when no leaf is left
-  JOB_COMPUTE = 2, // CPU pool
+  JOB_LEAF = 0,     // I/O pool, first
+  JOB_BRANCH = 1,   // I/O pool, when no leaf is left
+  JOB_COMPUTE = 2,  // CPU pool
   JOB_PLACES = 3,
 };
 
@@ -30,18 +34,19 @@ struct worker;
 
 struct job {
   struct job *next;
-  void (*run)(struct job *job, struct worker *worker);  // owns the job: frees it or lets its owner do so
-  struct group *group;                                  // set by group_run
+  void (*run)(struct job *job,
+              struct worker *worker);  // owns the job: frees it or lets its owner do so
+  struct group *group;                 // set by group_run
 };
 
-// What a job may use while it runs. Slabs belong to the worker and are charged to the memory budget; a job
-// must leave nothing in them.
+// What a job may use while it runs. Slabs belong to the worker and are charged to the memory
+// budget; a job must leave nothing in them.
 struct worker {
   struct pool *pool;
   uint32_t index;
   bool cpu;
-  uint8_t *slab[2];   // WORKER_SLAB bytes each, page-aligned; nullptr until worker_slabs made them
-  uint8_t *scratch;   // grows by worker_scratch, for paths
+  uint8_t *slab[2];  // WORKER_SLAB bytes each, page-aligned; nullptr until worker_slabs made them
+  uint8_t *scratch;  // grows by worker_scratch, for paths
   size_t scratch_size;
 };
 constexpr size_t WORKER_SLAB = 256 * 1024;
@@ -53,7 +58,7 @@ constexpr size_t WORKER_SLAB = 256 * 1024;
 
 struct group {
   struct pool *pool;
-  struct job *jobs[JOB_PLACES];   // newest first; guarded by the pool's lock, as all below
+  struct job *jobs[JOB_PLACES];  // newest first; guarded by the pool's lock, as all below
   struct group *next_ready[2], *previous_ready[2];  // its place in the lane of each kind of worker
   bool ready[2];
   bool parked;
@@ -61,8 +66,8 @@ struct group {
   uint32_t running, running_max;  // of both kinds; max 0: no cap
   uint64_t pending;               // jobs submitted and not ended, plus holds
   struct job rest;                // leads to `then` when the last hold goes and no job is left
-  // True: jobs were added (perhaps they ended already), call again when none is left. False: the group is over, and
-  // perhaps freed.
+  // True: jobs were added (perhaps they ended already), call again when none is left. False: the
+  // group is over, and perhaps freed.
   bool (*then)(struct group *group, struct worker *worker);
 };
 
@@ -78,17 +83,19 @@ int32_t pool_begin(struct pool **out, const struct pool_options *options, struct
 // Waits until every worker is gone. No group may have jobs left. Null is fine.
 void pool_end(struct pool *pool);
 void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers, uint64_t *steps);
-bool pool_is_idle(struct pool *pool);  // a hint: some I/O worker has nothing to do, or could be started
+bool pool_is_idle(
+    struct pool *pool);  // a hint: some I/O worker has nothing to do, or could be started
 
 // `then` runs when pending falls to zero, which cannot happen before the first group_run.
 void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,
                  bool (*then)(struct group *, struct worker *));
-// Where no thread can be started the caller does the jobs itself before it returns, so it holds no lock that a job
-// or `then` takes. The same goes for the next three.
+// Where no thread can be started the caller does the jobs itself before it returns, so it holds no
+// lock that a job or `then` takes. The same goes for the next three.
 void group_run(struct group *group, enum job_place place, struct job *job);
 void group_unpark(struct group *group);
-// A group with a hold is not over when it has no jobs: something outside will add one, or let go. Any thread may do
-// both; taking one needs a job or another hold that is still there, or certainty that `then` did not return false.
+// A group with a hold is not over when it has no jobs: something outside will add one, or let go.
+// Any thread may do both; taking one needs a job or another hold that is still there, or certainty
+// that `then` did not return false.
 void group_let_go(struct group *group);
 void group_hold(struct group *group);
 void group_park(struct group *group);

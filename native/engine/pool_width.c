@@ -6,7 +6,8 @@ static uint64_t nanoseconds(struct timespec time) {
   return (uint64_t)time.tv_sec * 1'000'000'000 + (uint64_t)time.tv_nsec;
 }
 
-uint32_t pool_width_next(uint32_t width, uint32_t cores, uint32_t most, uint64_t cpu_ns, uint64_t wall_ns) {
+uint32_t pool_width_next(uint32_t width, uint32_t cores, uint32_t most, uint64_t cpu_ns,
+                         uint64_t wall_ns) {
   uint64_t all = wall_ns * cores;
   if (all == 0) return width;
   if (cpu_ns * 100 < all * 70) return width < most / 2 ? width * 2 : most;
@@ -19,8 +20,9 @@ uint64_t pool_width_cpu_now(void) {
   return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0 ? nanoseconds(now) : 0;
 }
 
-// The kernel adds what a running thread used only when the thread is switched or the scheduler ticks, so each
-// core's part of the answer is up to one tick old. Over four ticks busy cores still show as 75 %.
+// The kernel adds what a running thread used only when the thread is switched or the scheduler
+// ticks, so each core's part of the answer is up to one tick old. Over four ticks busy cores still
+// show as 75 %.
 uint64_t pool_width_while_ns(void) {
   constexpr uint64_t TICKS = 4, LEAST_NS = 4'000'000, MOST_NS = 40'000'000;
   uint64_t tick_ns = 4'000'000;

@@ -39,24 +39,27 @@ static int32_t check_options(span options, struct fault *fault) {
     if (!range || field.kind != COPSE_FIELD_NUMBER)
       return fault_set(fault, COPSE_E_ARGUMENT, "an unknown runtime option (key %u)", field.key);
     if (field.number < range->least || field.number > range->most)
-      return fault_set(fault, COPSE_E_ARGUMENT, "%s must be between %llu and %llu, not %llu", range->name,
-                       (unsigned long long)range->least, (unsigned long long)range->most,
-                       (unsigned long long)field.number);
+      return fault_set(fault, COPSE_E_ARGUMENT, "%s must be between %llu and %llu, not %llu",
+                       range->name, (unsigned long long)range->least,
+                       (unsigned long long)range->most, (unsigned long long)field.number);
   }
   return more;
 }
 
-static uint32_t least(uint64_t left, uint64_t right) { return (uint32_t)(left < right ? left : right); }
+static uint32_t least(uint64_t left, uint64_t right) {
+  return (uint32_t)(left < right ? left : right);
+}
 
-// What was asked for, as far as the machine goes along: workers that could not open their files, or have no memory to
-// read into, would only fail.
+// What was asked for, as far as the machine goes along: workers that could not open their files, or
+// have no memory to read into, would only fail.
 static void fit(struct runtime *runtime, span options, uint64_t memory) {
   uint32_t cores = system_cores();
   uint32_t usual = cores * 4 < 8 ? 8 : cores * 4 > 32 ? 32 : cores * 4;
   runtime->cores = cores;
   runtime->cpu_workers = (uint32_t)record_number(options, COPSE_OPTION_WORKERS, cores);
   runtime->io_workers = (uint32_t)record_number(options, COPSE_OPTION_IO_WORKERS, usual);
-  runtime->connections = (uint32_t)record_number(options, COPSE_OPTION_CONNECTIONS, CONNECTIONS_DEFAULT);
+  runtime->connections =
+      (uint32_t)record_number(options, COPSE_OPTION_CONNECTIONS, CONNECTIONS_DEFAULT);
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     uint64_t room = limit.rlim_cur > DESCRIPTORS_OTHERS ? limit.rlim_cur - DESCRIPTORS_OTHERS : 0;
@@ -102,15 +105,17 @@ int32_t runtime_open(struct runtime **out, span options, struct fault *fault) {
   return fault_set(fault, code, "out of memory");
 }
 
-// Calls for each task that carries the token, or for all. Without the lock, because cancelling may end the task; a task
-// that is held stays on the list, so its neighbour can be found from it. Tasks that come meanwhile are not seen.
+// Calls for each task that carries the token, or for all. Without the lock, because cancelling may
+// end the task; a task that is held stays on the list, so its neighbour can be found from it. Tasks
+// that come meanwhile are not seen.
 static int32_t cancel_each(struct runtime *runtime, bool all, uint32_t token) {
   int32_t count = 0;
   struct task *held = nullptr;
   for (;;) {
     mutex_lock(&runtime->lock);
     struct task *task = held ? held->next_all : runtime->all;
-    while (task && ((!all && task->token != token) || !task_hold_alive(task))) task = task->next_all;
+    while (task && ((!all && task->token != token) || !task_hold_alive(task)))
+      task = task->next_all;
     mutex_unlock(&runtime->lock);
     task_drop(held);
     if (!task) return count;
@@ -167,7 +172,9 @@ void runtime_count_end(struct runtime *runtime, struct task *task) {
   mutex_lock(&runtime->lock);
   bool ran = atomic_exchange_explicit(&task->state, state, memory_order_relaxed) == TASK_RUNNING;
   (*(ran ? &runtime->running : &runtime->queued))--;
-  (*(state == TASK_DONE ? &runtime->done : state == TASK_FAILED ? &runtime->failed : &runtime->cancelled))++;
+  (*(state == TASK_DONE     ? &runtime->done
+     : state == TASK_FAILED ? &runtime->failed
+                            : &runtime->cancelled))++;
   mutex_unlock(&runtime->lock);
 }
 
@@ -183,7 +190,8 @@ static void ready_append(struct runtime *runtime, struct task *task) {
 
 static void ready_remove(struct runtime *runtime, struct task *task) {
   *(task->previous_ready ? &task->previous_ready->next_ready : &runtime->ready) = task->next_ready;
-  *(task->next_ready ? &task->next_ready->previous_ready : &runtime->ready_last) = task->previous_ready;
+  *(task->next_ready ? &task->next_ready->previous_ready : &runtime->ready_last) =
+      task->previous_ready;
   task->previous_ready = task->next_ready = nullptr;
   task->is_ready = false;
 }
@@ -202,7 +210,8 @@ void runtime_forget(struct runtime *runtime, struct task *task) {
   *(task->previous_all ? &task->previous_all->next_all : &runtime->all) = task->next_all;
   if (task->next_all) task->next_all->previous_all = task->previous_all;
   runtime->tasks--;
-  if (atomic_load_explicit(&task->state, memory_order_relaxed) == TASK_QUEUED) {  // got no id: it never was
+  if (atomic_load_explicit(&task->state, memory_order_relaxed) ==
+      TASK_QUEUED) {  // got no id: it never was
     runtime->started--;
     runtime->queued--;
   }

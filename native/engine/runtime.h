@@ -1,5 +1,5 @@
-// runtime: the thing that owns threads, buffers, timers, the wake channel and the list of tasks with events.
-// Two runtimes in one process share nothing.
+// runtime: the thing that owns threads, buffers, timers, the wake channel and the list of tasks
+// with events. Two runtimes in one process share nothing.
 #pragma once
 #include "base/fault.h"
 #include "engine/buffer.h"
@@ -9,7 +9,8 @@
 #include "engine/timer.h"
 #include "engine/wake.h"
 
-// Something a store keeps for as long as the runtime lives (the trees of memory:). Found by its key's address.
+// Something a store keeps for as long as the runtime lives (the trees of memory:). Found by its
+// key's address.
 struct attachment {
   struct attachment *next;
   const void *key;
@@ -23,21 +24,23 @@ struct runtime {
   struct timers *timers;
   struct wake wake;
   const struct io_ops *io;
-  uint32_t cores, io_workers, cpu_workers, connections, backend;  // backend: enum copse_io, never AUTO
+  uint32_t cores, io_workers, cpu_workers, connections,
+      backend;  // backend: enum copse_io, never AUTO
   _Atomic uint64_t bytes_read, bytes_written;
 
   mutex lock;  // guards all below; never taken while holding a task's lock
   uint64_t started, done, failed, cancelled, running, queued, wakes;
   struct task *all;                 // every task that is not freed
   struct task *ready, *ready_last;  // those with events, oldest first
-  bool raised;      // the wake fd was written and the ready list has not been empty since
+  bool raised;  // the wake fd was written and the ready list has not been empty since
   _Atomic uint32_t tasks;
   condition tasks_gone;
   struct attachment *attachments;
 };
 
-// `options` is a record of enum copse_option that record_check passed. Bad values: ARGUMENT naming the option. A
-// process that forks uses a runtime only in the parent: its threads and locks are not copied.
+// `options` is a record of enum copse_option that record_check passed. Bad values: ARGUMENT naming
+// the option. A process that forks uses a runtime only in the parent: its threads and locks are not
+// copied.
 int32_t runtime_open(struct runtime **out, span options, struct fault *fault);
 void runtime_close(struct runtime *runtime);  // cancels all, waits until every task is gone, frees
 
@@ -48,7 +51,8 @@ int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t cap
 int32_t runtime_cancel(struct runtime *runtime, uint32_t token);  // how many tasks carried it
 void runtime_stats(struct runtime *runtime, copse_stats *out);
 
-// A task's life as the counters see it: QUEUED from `add`, RUNNING from `begin`, over from `end` by its code.
+// A task's life as the counters see it: QUEUED from `add`, RUNNING from `begin`, over from `end` by
+// its code.
 void runtime_add(struct runtime *runtime, struct task *task);
 void runtime_count_begin(struct runtime *runtime, struct task *task);
 void runtime_count_end(struct runtime *runtime, struct task *task);

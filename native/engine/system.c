@@ -21,7 +21,8 @@ static uint32_t quota_in(const char *directory) {
   return (uint32_t)((quota + period - 1) / period);
 }
 
-// The smallest quota from our own cgroup up to the root. A container sees its own at the root of the mount.
+// The smallest quota from our own cgroup up to the root. A container sees its own at the root of
+// the mount.
 static uint32_t quota_cores(void) {
   char line[1024] = "";
   FILE *file = fopen("/proc/self/cgroup", "re");
@@ -42,7 +43,8 @@ static uint32_t quota_cores(void) {
 static uint32_t allowed_cores(void) {
 #ifdef __linux__
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return (uint32_t)CPU_COUNT(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+    return (uint32_t)CPU_COUNT(&set);
 #endif
   long online = sysconf(_SC_NPROCESSORS_ONLN);
   return online > 0 ? (uint32_t)online : 1;

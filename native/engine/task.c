@@ -10,7 +10,8 @@ static bool then(struct group *group, struct worker *worker);
 static void deadline_fire(struct timer *timer);
 
 struct task *task_new(struct runtime *runtime, span request) {
-  struct task *task = request.size <= PTRDIFF_MAX - sizeof *task ? calloc(1, sizeof *task + request.size) : nullptr;
+  struct task *task =
+      request.size <= PTRDIFF_MAX - sizeof *task ? calloc(1, sizeof *task + request.size) : nullptr;
   if (!task) return nullptr;
   uint8_t *copy = (uint8_t *)(task + 1);
   if (request.size) memcpy(copy, request.at, request.size);
@@ -36,7 +37,9 @@ struct task *task_new(struct runtime *runtime, span request) {
   return task;
 }
 
-static void deadline_fire(struct timer *timer) { task_cancel(TASK_OF(timer, deadline_timer), COPSE_E_TIMEOUT); }
+static void deadline_fire(struct timer *timer) {
+  task_cancel(TASK_OF(timer, deadline_timer), COPSE_E_TIMEOUT);
+}
 
 static void set_timers(struct task *task) {
   constexpr uint64_t LONGEST = UINT64_MAX / 2 / 1'000'000;  // 292 years are for ever
@@ -120,11 +123,15 @@ int32_t task_error(struct task *task, uint8_t *into, size_t capacity) {
   struct fault fault = task->fault;
   int32_t code = task->done_pending ? task->code : 0;
   if (code < 0 && fault.code == 0) {
-    if (code == COPSE_E_TIMEOUT) fault_set(&fault, code, "the task took longer than its timeout; allow more time");
-    else fault_set(&fault, code, "%s", code == COPSE_E_CANCELLED ? "cancelled" : "the task could not be done");
+    if (code == COPSE_E_TIMEOUT)
+      fault_set(&fault, code, "the task took longer than its timeout; allow more time");
+    else
+      fault_set(&fault, code, "%s",
+                code == COPSE_E_CANCELLED ? "cancelled" : "the task could not be done");
   }
   if (code < 0)
-    event_put_fault(&writer, &fault, (span){(const uint8_t *)task->fault_location, task->fault_location_len},
+    event_put_fault(&writer, &fault,
+                    (span){(const uint8_t *)task->fault_location, task->fault_location_len},
                     (span){(const uint8_t *)task->fault_path, task->fault_path_len});
   mutex_unlock(&task->lock);
   return writer.size > INT32_MAX ? COPSE_E_LIMIT : (int32_t)writer.size;
@@ -169,7 +176,8 @@ int32_t task_push(struct task *task, span bytes, struct fault *fault) {
   mutex_lock(&task->lock);
   task->pushing--;
   mutex_unlock(&task->lock);
-  group_let_go(&task->group);  // the caller's reference keeps it, though the task may be over by now
+  group_let_go(
+      &task->group);  // the caller's reference keeps it, though the task may be over by now
   return code;
 }
 
@@ -229,13 +237,15 @@ void task_close(struct task *task) {
   task_drop(task);
 }
 
-void task_hold(struct task *task) { atomic_fetch_add_explicit(&task->references, 1, memory_order_relaxed); }
+void task_hold(struct task *task) {
+  atomic_fetch_add_explicit(&task->references, 1, memory_order_relaxed);
+}
 
 bool task_hold_alive(struct task *task) {
   uint32_t count = atomic_load_explicit(&task->references, memory_order_relaxed);
   while (count > 0)
-    if (atomic_compare_exchange_weak_explicit(&task->references, &count, count + 1, memory_order_relaxed,
-                                              memory_order_relaxed))
+    if (atomic_compare_exchange_weak_explicit(&task->references, &count, count + 1,
+                                              memory_order_relaxed, memory_order_relaxed))
       return true;
   return false;
 }

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-// Deep enough for a listing's 64 KiB buffer and a good deal of calls; small enough that 40 of them do not
-// matter.
+// Deep enough for a listing's 64 KiB buffer and a good deal of calls; small enough that 40 of them
+// do not matter.
 constexpr size_t STACK_BYTES = 512 * 1024;
 
 static void must(int code) {

@@ -1,5 +1,5 @@
-// thread: the few things we want of pthreads, with errors that cannot be ignored taken out. A mutex or
-// condition that cannot be made is a broken system: we stop there.
+// thread: the few things we want of pthreads, with errors that cannot be ignored taken out. A mutex
+// or condition that cannot be made is a broken system: we stop there.
 #pragma once
 #include <pthread.h>
 #include <stdint.h>
@@ -30,8 +30,8 @@ struct thread {
   bool is_set;
 };
 
-// A thread named `name` (15 characters) with all signals blocked and a small stack (512 KiB). It is to be
-// joined once, by whoever it told its thread_self(). False when the system refuses.
+// A thread named `name` (15 characters) with all signals blocked and a small stack (512 KiB). It is
+// to be joined once, by whoever it told its thread_self(). False when the system refuses.
 [[nodiscard]] bool thread_start(const char *name, void (*run)(void *), void *argument);
 struct thread thread_self(void);
 // Waits until the thread is gone, its entry in /proc too; none is fine. After it none is named.

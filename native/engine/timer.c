@@ -17,7 +17,7 @@ struct timers {
   struct timer *firing;
   uint64_t asleep_until;  // the thread looks by itself then; zero: it is looking
   bool running, closing;
-  struct thread thread;   // the running one, or the one that ended last and is not joined
+  struct thread thread;  // the running one, or the one that ended last and is not joined
 };
 
 int32_t timers_begin(struct timers **out) {
@@ -47,7 +47,8 @@ static void sink(struct timers *timers, size_t at, struct timer *timer) {
   for (;;) {
     size_t child = 2 * at + 1;
     if (child >= timers->count) break;
-    if (child + 1 < timers->count && timers->heap[child + 1]->at_ns < timers->heap[child]->at_ns) child++;
+    if (child + 1 < timers->count && timers->heap[child + 1]->at_ns < timers->heap[child]->at_ns)
+      child++;
     if (timers->heap[child]->at_ns >= timer->at_ns) break;
     put(timers, at, timers->heap[child]);
     at = child;
@@ -60,8 +61,10 @@ static void take_out(struct timers *timers, struct timer *timer) {
   timer->place = 0;
   struct timer *last = timers->heap[--timers->count];
   if (last == timer) return;
-  if (at > 0 && timers->heap[(at - 1) / 2]->at_ns > last->at_ns) rise(timers, at, last);
-  else sink(timers, at, last);
+  if (at > 0 && timers->heap[(at - 1) / 2]->at_ns > last->at_ns)
+    rise(timers, at, last);
+  else
+    sink(timers, at, last);
 }
 
 static void sleep_until(struct timers *timers, uint64_t at_ns) {
@@ -142,8 +145,8 @@ bool timer_set(struct timers *timers, struct timer *timer, uint64_t at_ns) {
   if (set) {
     timer->at_ns = at_ns;
     rise(timers, timers->count++, timer);
-    // Most timers are cleared before their time. The thread stays asleep for them: at the worst it looks once
-    // for nothing.
+    // Most timers are cleared before their time. The thread stays asleep for them: at the worst it
+    // looks once for nothing.
     if (at_ns < timers->asleep_until) {
       timers->asleep_until = at_ns;  // told; who sets a later one need not tell again
       condition_one(&timers->changed);

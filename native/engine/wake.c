@@ -23,7 +23,8 @@ void wake_end(struct wake *wake) {
 
 void wake_raise(struct wake *wake) {
   const uint8_t byte = 1;
-  while (write(wake->write_fd, &byte, 1) < 0 && errno == EINTR) {}
+  while (write(wake->write_fd, &byte, 1) < 0 && errno == EINTR) {
+  }
 }
 
 #else
@@ -43,7 +44,8 @@ void wake_end(struct wake *wake) { close(wake->read_fd); }
 
 void wake_raise(struct wake *wake) {
   const uint64_t one = 1;
-  while (write(wake->write_fd, &one, sizeof one) < 0 && errno == EINTR) {}
+  while (write(wake->write_fd, &one, sizeof one) < 0 && errno == EINTR) {
+  }
 }
 
 #endif

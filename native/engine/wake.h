@@ -9,5 +9,6 @@ struct wake {
 
 int32_t wake_begin(struct wake *wake);  // negative: minus errno
 void wake_end(struct wake *wake);
-void wake_raise(struct wake *wake);     // async-signal-safe, never blocks; a full pipe is raised enough
-extern const char *const wake_name;     // "eventfd" or "pipe"
+void wake_raise(
+    struct wake *wake);  // async-signal-safe, never blocks; a full pipe is raised enough
+extern const char *const wake_name;  // "eventfd" or "pipe"

@@ -184,7 +184,8 @@ static int32_t fault_open(struct store *store, const struct place *place, struct
     return code;
   }
   store->state = state;
-  store->can = state->inner.can;
+  // What is read through this store need not be what the same file gives elsewhere.
+  store->can = state->inner.can & ~(uint32_t)CAN_IDENTITY;
   if (store->shown.size == 0) store->shown = state->inner.shown;
   return 0;
 }

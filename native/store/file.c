@@ -589,7 +589,7 @@ static int32_t file_next_data(struct reader *reader, uint64_t at, uint64_t *begi
 const struct store_ops file_store = {
     .scheme = "file",
     .can = CAN_LIST | CAN_RANGE | CAN_WRITE | CAN_DELETE | CAN_MTIME | CAN_MODE | CAN_LINKS |
-           CAN_ATOMIC | CAN_PARALLEL | CAN_OWNER | CAN_XATTR,
+           CAN_ATOMIC | CAN_PARALLEL | CAN_OWNER | CAN_XATTR | CAN_IDENTITY,
     .open = file_open,
     .close = file_close,
     .root = file_root,

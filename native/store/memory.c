@@ -611,7 +611,8 @@ static int32_t memory_remove(struct store *store, span path, struct fault *fault
 
 const struct store_ops memory_store = {
     .scheme = "memory",
-    .can = CAN_LIST | CAN_RANGE | CAN_WRITE | CAN_DELETE | CAN_MTIME | CAN_MODE | CAN_ATOMIC,
+    .can = CAN_LIST | CAN_RANGE | CAN_WRITE | CAN_DELETE | CAN_MTIME | CAN_MODE | CAN_ATOMIC |
+           CAN_IDENTITY,
     .open = memory_open,
     .close = memory_close,
     .root = memory_root,

@@ -40,6 +40,7 @@ enum store_can : uint32_t {
   ONLY_FORWARD = 1 << 12, // content only in listing order (streamed archives)
   CAN_OWNER = 1 << 13,
   CAN_XATTR = 1 << 14,
+  CAN_IDENTITY = 1 << 15, // equal inode and device mean the same file, which need not be read
 };
 
 struct store {

@@ -152,8 +152,8 @@ const struct verb read_verb = {
 // ── WRITE ──
 
 constexpr size_t BLOCK_BYTES = 64 * 1024;  // small pushes are gathered into writes of this size
-constexpr size_t QUEUE_BYTES_MAX =
-    1024 * 1024;                     // pushed and not yet written; enough to keep a disk busy
+// Pushed and not yet written; enough to keep a disk busy.
+constexpr size_t QUEUE_BYTES_MAX = 1024 * 1024;
 constexpr size_t BLOCKS_A_JOB = 16;  // then other tasks have their turn
 constexpr uint32_t MODE_NEW = 0644;  // of a file that was not there
 

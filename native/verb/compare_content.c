@@ -306,8 +306,7 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
     out->reason = COPSE_REASON_SIZE;
     return 0;
   }
-  if ((left->inode || left->device) && left->inode == right->inode && left->device == right->device &&
-      spot->run->store[LEFT].ops == spot->run->store[RIGHT].ops) {
+  if (run_is_same(spot->run, left, right)) {
     out->equal = true;
     return 0;
   }
@@ -371,14 +370,6 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
   return 0;
 }
 
-// The same file on both sides: it must still be one that can be opened.
-static bool is_same_entry(const struct run *run, const struct pair *pair) {
-  const struct entry *left = pair->left, *right = pair->right;
-  if (run->same_root) return true;
-  return run->store[LEFT].ops == run->store[RIGHT].ops && (left->has & right->has & HAS_STAT) &&
-         (left->inode || left->device) && left->inode == right->inode && left->device == right->device;
-}
-
 int32_t compare_content(struct spot *spot, const struct pair *pair, struct content *out, struct fault *fault) {
   struct compare *compare = compare_of(spot->run);
   const struct entry *entries[2] = {pair->left, pair->right};
@@ -388,7 +379,8 @@ int32_t compare_content(struct spot *spot, const struct pair *pair, struct conte
     return 0;
   }
   struct both both = {.run = spot->run, .chunk = compare->chunk < READ_BYTES ? compare->chunk : READ_BYTES};
-  bool same_entry = is_same_entry(spot->run, pair);
+  // The same file on both sides: it must still be one that can be opened.
+  bool same_entry = spot->run->same_root || run_is_same(spot->run, pair->left, pair->right);
   int32_t code = 0;
   for (uint8_t side = 0; side < (same_entry ? 1 : 2); side++) {
     struct directory *directory = spot->node->directory[side];

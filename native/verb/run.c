@@ -106,6 +106,13 @@ bool run_stop(struct run *run) {
   return true;
 }
 
+bool run_is_same(const struct run *run, const struct entry *left, const struct entry *right) {
+  return run->store[LEFT].ops == run->store[RIGHT].ops &&
+         (run->store[LEFT].can & run->store[RIGHT].can & CAN_IDENTITY) &&
+         (left->has & right->has & HAS_STAT) && (left->inode || left->device) &&
+         left->inode == right->inode && left->device == right->device;
+}
+
 // ── Batches of leaf steps ──
 
 static void batch_free(struct batch *batch) {
@@ -327,9 +334,7 @@ static int32_t open_roots(struct run *run, uint8_t *side, struct fault *fault) {
                           (run->sides == 1 || entry[RIGHT].type == ENTRY_DIRECTORY);
   if (code == 0 && both_directories && !record_number(request, COPSE_KEY_SELF, 0)) {
     const struct entry *right = run->sides == 2 ? &entry[RIGHT] : nullptr;
-    run->same_root = right && run->store[LEFT].ops == run->store[RIGHT].ops &&
-                     (entry[LEFT].inode || entry[LEFT].device) &&
-                     entry[LEFT].inode == right->inode && entry[LEFT].device == right->device;
+    run->same_root = right && run_is_same(run, &entry[LEFT], right);
     struct node *root = walk_root(&run->walk, run->path, directory[LEFT], &entry[LEFT], directory[RIGHT], right);
     if (!root) {
       code = fault_set(fault, COPSE_E_MEMORY, "out of memory");

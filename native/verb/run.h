@@ -41,6 +41,9 @@ static inline void run_add(struct run *run, enum job_place place, struct job *jo
   group_run(&run->task->group, place, job);
 }
 
+// Both are known to be one and the same file or directory.
+bool run_is_same(const struct run *run, const struct entry *left, const struct entry *right);
+
 span spot_path(struct spot *spot);  // the directory's path; {nullptr, 0} and a failed task when memory ran out
 void spot_emit(struct spot *spot, const copse_row *row, span name, span detail);
 void spot_error(struct spot *spot, const struct fault *fault, span name);  // of spot->side

@@ -1,0 +1,85 @@
+#include "engine/request.h"
+
+#include "base/record.h"
+
+struct rule {
+  uint16_t key;
+  uint8_t kind;  // enum copse_field
+  bool repeated;
+  uint32_t verb;         // zero: every verb
+  uint64_t least, most;  // of a number
+  const char *name;      // as the option is called in JavaScript
+};
+
+constexpr uint8_t NUMBER = COPSE_FIELD_NUMBER, TEXT = COPSE_FIELD_TEXT, RECORD = COPSE_FIELD_RECORD;
+constexpr uint64_t ANY = UINT64_MAX;
+constexpr uint64_t METADATA_ALL =
+    COPSE_METADATA_MODE | COPSE_METADATA_MTIME | COPSE_METADATA_OWNER | COPSE_METADATA_XATTR;
+
+static const struct rule rules[] = {
+    {COPSE_KEY_TOKEN, NUMBER, false, 0, 0, UINT32_MAX, "token"},
+    {COPSE_KEY_DEADLINE, NUMBER, false, 0, 0, ANY, "timeout"},
+    {COPSE_KEY_PRIORITY, NUMBER, false, 0, 0, 2, "priority"},
+    {COPSE_KEY_WAITED, NUMBER, false, 0, 0, 1, "waited"},
+    {COPSE_KEY_LEFT, RECORD, false, 0, 0, 0, "left"},
+    {COPSE_KEY_RIGHT, RECORD, false, 0, 0, 0, "right"},
+    {COPSE_KEY_VERB, NUMBER, false, 0, 0, ANY, "verb"},
+    {COPSE_KEY_INCLUDE, TEXT, true, 0, 0, 0, "include"},
+    {COPSE_KEY_EXCLUDE, TEXT, true, 0, 0, 0, "exclude"},
+    {COPSE_KEY_LINKS, NUMBER, false, 0, 0, COPSE_LINKS_SKIP, "links"},
+    {COPSE_KEY_CONCURRENCY, NUMBER, false, 0, 0, UINT32_MAX, "concurrency"},
+    {COPSE_KEY_PROGRESS, NUMBER, false, 0, 0, ANY, "progress"},
+    {COPSE_KEY_BANDWIDTH, NUMBER, false, 0, 1, ANY, "bandwidth"},
+    {COPSE_KEY_LIMIT_ENTRIES, NUMBER, false, 0, 0, ANY, "limits.entries"},
+    {COPSE_KEY_LIMIT_BYTES, NUMBER, false, 0, 0, ANY, "limits.bytes"},
+    {COPSE_KEY_LIMIT_RATIO, NUMBER, false, 0, 0, ANY, "limits.ratio"},
+    {COPSE_KEY_LIMIT_DEPTH, NUMBER, false, 0, 0, ANY, "limits.depth"},
+    {COPSE_KEY_LIMIT_PATH, NUMBER, false, 0, 0, ANY, "limits.pathLength"},
+    {COPSE_KEY_LIMIT_NESTED, NUMBER, false, 0, 0, ANY, "limits.nested"},
+    {COPSE_KEY_PATH, TEXT, false, 0, 0, 0, "path"},
+    {COPSE_KEY_BY, NUMBER, false, COPSE_VERB_COMPARE, 0, COPSE_BY_STAT, "by"},
+    {COPSE_KEY_STOP_AT_FIRST, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "stopAtFirst"},
+    {COPSE_KEY_MOVES, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "moves"},
+    {COPSE_KEY_METADATA, NUMBER, false, COPSE_VERB_COMPARE, 0, METADATA_ALL, "metadata"},
+    {COPSE_KEY_CHUNK, NUMBER, false, COPSE_VERB_COMPARE, 1, 1 << 30, "chunkSize"},
+    {COPSE_KEY_SAMPLE, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "sample"},
+    {COPSE_KEY_SIZE_CHECK, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "sizeCheck"},
+    {COPSE_KEY_EMPTY_DIRECTORIES, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "emptyDirectories"},
+    {COPSE_KEY_SELF, NUMBER, false, COPSE_VERB_LIST, 0, 1, "self"},
+    {COPSE_KEY_FROM, NUMBER, false, COPSE_VERB_READ, 0, ANY, "start"},
+    {COPSE_KEY_TO, NUMBER, false, COPSE_VERB_READ, 0, ANY, "end"},
+};
+constexpr size_t RULES = sizeof rules / sizeof *rules;
+static_assert(RULES <= 64);  // one bit each in `seen`
+
+static int32_t check_field(const struct rule *rule, const struct field *field, uint64_t verb,
+                           bool again, struct fault *fault) {
+  if (rule->verb && rule->verb != verb)
+    return fault_set(fault, COPSE_E_ARGUMENT, "%s is an option of another verb", rule->name);
+  if (field->kind != rule->kind)
+    return fault_set(fault, COPSE_E_ARGUMENT, "%s is not of the kind it must be", rule->name);
+  if (again && !rule->repeated)
+    return fault_set(fault, COPSE_E_ARGUMENT, "%s is given twice", rule->name);
+  if (rule->kind == NUMBER && (field->number < rule->least || field->number > rule->most))
+    return fault_set(fault, COPSE_E_ARGUMENT, "%s must be between %llu and %llu, not %llu",
+                     rule->name, (unsigned long long)rule->least, (unsigned long long)rule->most,
+                     (unsigned long long)field->number);
+  return 0;
+}
+
+int32_t request_check(span request, struct fault *fault) {
+  int32_t code = record_check(request, fault);
+  if (code < 0) return code;
+  uint64_t verb = record_number(request, COPSE_KEY_VERB, 0), seen = 0;
+  struct field field;
+  while ((code = record_next(&request, &field, fault)) > 0) {
+    size_t i = 0;
+    while (i < RULES && rules[i].key != field.key) i++;
+    if (i == RULES)
+      return fault_set(fault, COPSE_E_ARGUMENT, "an option nobody knows (key %u)", field.key);
+    code = check_field(&rules[i], &field, verb, seen >> i & 1, fault);
+    if (code < 0) return code;
+    seen |= 1ull << i;
+  }
+  return code;
+}

@@ -1,0 +1,69 @@
+// check: what the native tests share. A failed check prints where and ends the program.
+#pragma once
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/thread.h"
+
+#define CHECK(condition)                                              \
+  do {                                                                \
+    if (!(condition)) {                                               \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      exit(1);                                                        \
+    }                                                                 \
+  } while (0)
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifdef SANITIZED
+constexpr int SHRINK = 10;  // the same work takes many times as long there
+#else
+constexpr int SHRINK = 1;
+#endif
+
+// Entries of a directory such as /proc/self/fd, without "." and "..".
+static inline int count_entries(const char *path) {
+  DIR *directory = opendir(path);
+  if (!directory) return -1;
+  int count = -2;
+  while (readdir(directory)) count++;
+  closedir(directory);
+  return count;
+}
+
+static inline int count_threads(void) { return count_entries("/proc/self/task"); }
+static inline int count_descriptors(void) { return count_entries("/proc/self/fd"); }
+
+// Opens when its count falls to zero; threads wait for that.
+struct gate {
+  mutex lock;
+  condition opened;
+  int count;
+};
+
+static inline void gate_begin(struct gate *gate, int count) {
+  mutex_begin(&gate->lock);
+  condition_begin(&gate->opened);
+  gate->count = count;
+}
+
+static inline void gate_end(struct gate *gate) {
+  condition_end(&gate->opened);
+  mutex_end(&gate->lock);
+}
+
+static inline void gate_step(struct gate *gate) {
+  mutex_lock(&gate->lock);
+  if (--gate->count == 0) condition_all(&gate->opened);
+  mutex_unlock(&gate->lock);
+}
+
+static inline void gate_wait(struct gate *gate) {
+  mutex_lock(&gate->lock);
+  while (gate->count > 0) condition_wait(&gate->opened, &gate->lock);
+  mutex_unlock(&gate->lock);
+}

@@ -46,6 +46,9 @@ function addDeclarations() {
     const text = readFileSync(path, "utf8");
     writeFileSync(path, text.replace(/((?:from|import)\s*\(?\s*")(\.[^"]*)\.ts"/g, '$1$2.js"'));
   }
+  // The internals name this type and nobody outside can reach it. A project without Bun's types does
+  // not know the module it comes from.
+  writeFileSync(join(folder, "native", "ffi.d.ts"), "export type Native = object;\n");
   writeFileSync(
     join(lib, "index.d.ts"),
     `/// <reference lib="esnext.disposable" />\nexport * from "./declarations/index.js";\n`,

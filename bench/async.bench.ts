@@ -191,9 +191,12 @@ async function waitingCost({ options, tiny, small, smallPaths }: Place): Promise
 
 /** From abort to the rejection, and until no worker is busy with the task any more. */
 async function cancelLatency({ options, tiny }: Place): Promise<readonly Row[]> {
-  const began = performance.now();
-  await compare(tiny.left, tiny.right);
-  const whole = performance.now() - began;
+  let whole = Infinity;
+  for (let i = 0; i < 3; i++) {
+    const began = performance.now();
+    await compare(tiny.left, tiny.right);
+    whole = Math.min(whole, performance.now() - began);
+  }
   const rejected: number[] = [];
   const stopped: number[] = [];
   const runs = options.quick ? 5 : 40;

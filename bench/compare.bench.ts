@@ -280,7 +280,8 @@ function inProcess(variant: Variant, workload: Workload, ours: Ours): Contestant
 /** More than yes or no: everything was seen, and the first difference is where it was put. */
 function checkDetails(variant: Variant, workload: Workload, answer: Answer): void {
   const problem = workload.equal
-    ? !answer.complete && "says equal and incomplete"
+    ? (!answer.complete || answer.files !== workload.files) &&
+      `saw ${answer.files} of ${workload.files} files`
     : variant.options?.stopAtFirst
       ? answer.differences !== 1 && `found ${answer.differences} differences in one file`
       : answer.offset !== workload.offset && `found the difference at ${answer.offset}`;

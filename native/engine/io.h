@@ -57,8 +57,8 @@ struct io_ops {
   int (*sync)(int fd);
   int (*file_system)(int fd, uint64_t *magic);  // fstatfs f_type
   int (*advise_sequential)(int fd);
-  // Lists, reads extended attributes: of an open fd when `name` is empty, else by /proc-free means
-  // of the entry itself (never what a link points to).
+  // Lists, reads extended attributes: of an open fd when `name` is empty, else of the entry
+  // itself, never of what a link points to (-EOPNOTSUPP where that cannot be named).
   int64_t (*list_xattr)(int directory, const char *name, char *into, size_t size);
   int64_t (*get_xattr)(int directory, const char *name, const char *key, void *into, size_t size);
 };

@@ -13,6 +13,7 @@
 
 static_assert(IO_HERE == AT_FDCWD);
 
+// Minus errno, and again when a signal came in between.
 #define RETRY(call)                               \
   __extension__({                                 \
     typeof(call) result_;                         \
@@ -26,6 +27,9 @@ struct how {
   uint64_t flags, mode, resolve;
 };
 constexpr uint64_t RESOLVE_BENEATH_ = 0x08, RESOLVE_NO_MAGICLINKS_ = 0x02;
+// The kernel gives up with EAGAIN when anything on the machine is renamed while it goes through a
+// "..", because it cannot tell then whether it is still beneath.
+constexpr int BENEATH_TRIES = 64;
 
 static int plain_open(int directory, const char *name, uint32_t flags) {
   int how = O_CLOEXEC;
@@ -39,7 +43,10 @@ static int plain_open(int directory, const char *name, uint32_t flags) {
   struct how beneath = {.flags = (uint64_t)how,
                         .mode = flags & IO_CREATE ? 0600 : 0,
                         .resolve = RESOLVE_BENEATH_ | RESOLVE_NO_MAGICLINKS_};
-  return (int)RETRY(syscall(SYS_openat2, directory, name, &beneath, sizeof beneath));
+  int fd = -EAGAIN;
+  for (int i = 0; i < BENEATH_TRIES && fd == -EAGAIN; i++)
+    fd = (int)RETRY(syscall(SYS_openat2, directory, name, &beneath, sizeof beneath));
+  return fd;
 #else
   return -ENOSYS;
 #endif
@@ -152,11 +159,18 @@ static bool path_of(char *into, size_t size, int directory, const char *name) {
   return length >= 0 && (size_t)length < size;
 }
 
+// Without /proc the path leads nowhere, which must not pass for an entry that vanished.
+static int64_t gone_or_unsupported(int directory, const char *name) {
+  struct stat stat;
+  return fstatat(directory, name, &stat, AT_SYMLINK_NOFOLLOW) == 0 ? -EOPNOTSUPP : -ENOENT;
+}
+
 static int64_t plain_list_xattr(int directory, const char *name, char *into, size_t size) {
   char path[4096];
   if (!*name) return RETRY(flistxattr(directory, into, size));
   if (!path_of(path, sizeof path, directory, name)) return -ENAMETOOLONG;
-  return RETRY(llistxattr(path, into, size));
+  int64_t got = RETRY(llistxattr(path, into, size));
+  return got == -ENOENT ? gone_or_unsupported(directory, name) : got;
 }
 
 static int64_t plain_get_xattr(int directory, const char *name, const char *key, void *into,
@@ -164,7 +178,8 @@ static int64_t plain_get_xattr(int directory, const char *name, const char *key,
   char path[4096];
   if (!*name) return RETRY(fgetxattr(directory, key, into, size));
   if (!path_of(path, sizeof path, directory, name)) return -ENAMETOOLONG;
-  return RETRY(lgetxattr(path, key, into, size));
+  int64_t got = RETRY(lgetxattr(path, key, into, size));
+  return got == -ENOENT ? gone_or_unsupported(directory, name) : got;
 }
 
 bool io_each_name(const void *buffer, size_t filled, size_t *at, struct io_name *out) {

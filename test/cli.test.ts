@@ -1,0 +1,731 @@
+// The command as people and scripts meet it: each test starts `bun lib/cli/main.ts` on trees made for
+// this run. A terminal is a real pseudo-terminal of Bun's.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { commands } from "../lib/cli/flags.ts";
+
+const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
+const folder = mkdtempSync(join(tmpdir(), "copse-cli-"));
+const { NO_COLOR: _, FORCE_COLOR: __, COLUMNS: ___, ...ownEnvironment } = process.env;
+const environment = { ...ownEnvironment, TERM: "xterm-256color", TZ: "UTC" };
+
+interface Ran {
+  readonly status: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function copse(...args: string[]): Promise<Ran> {
+  return finished(
+    Bun.spawn([process.execPath, main, ...args], {
+      cwd: folder,
+      env: environment,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    }),
+  );
+}
+
+/** The same through a shell, in which `copse` is the command. */
+async function shell(line: string, more: Record<string, string> = {}): Promise<Ran> {
+  const script = `copse() { "${process.execPath}" "${main}" "$@"; }\n${line}`;
+  return finished(
+    Bun.spawn(["bash", "-c", script], {
+      cwd: folder,
+      env: { ...environment, ...more },
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    }),
+  );
+}
+
+async function finished(child: Bun.Subprocess<"ignore", "pipe", "pipe">): Promise<Ran> {
+  const [out, err, status] = await Promise.all([
+    child.stdout.text(),
+    child.stderr.text(),
+    child.exited,
+  ]);
+  return { status, out, err };
+}
+
+/** On a terminal, output and errors mixed as the person sees them. */
+async function onTerminal(
+  args: readonly string[],
+  { columns = 80, more = {} as Record<string, string> } = {},
+): Promise<{ status: number; seen: string }> {
+  const decoder = new TextDecoder();
+  let seen = "";
+  const child = Bun.spawn([process.execPath, main, ...args], {
+    cwd: folder,
+    env: { ...environment, ...more },
+    terminal: {
+      cols: columns,
+      rows: 24,
+      data: (_terminal: unknown, bytes: Uint8Array) => {
+        seen += decoder.decode(bytes, { stream: true });
+      },
+    },
+  });
+  const status = await child.exited;
+  // The last bytes can come after the end of the process.
+  await Bun.sleep(50);
+  return { status, seen: seen.replaceAll("\r\n", "\n") };
+}
+
+/** Paths to contents; a trailing slash is a directory, `→ x` a link to x. */
+function plant(name: string, files: Record<string, string | Uint8Array>): string {
+  const root = join(folder, name);
+  mkdirSync(root, { recursive: true });
+  for (const [path, content] of Object.entries(files)) {
+    const full = join(root, path);
+    mkdirSync(path.endsWith("/") ? full : dirname(full), { recursive: true });
+    if (path.endsWith("/")) continue;
+    if (typeof content === "string" && content.startsWith("→ ")) {
+      symlinkSync(content.slice(2), full);
+    } else {
+      writeFileSync(full, content);
+      utimesSync(full, 1_700_000_000, 1_700_000_000);
+    }
+  }
+  return name;
+}
+
+const text = (letter: string, length: number): string => letter.repeat(length);
+
+beforeAll(() => {
+  const shared = { "same.txt": "same", "deep/down/same.txt": text("s", 5000) };
+  plant("left", {
+    ...shared,
+    "content.txt": `${text("a", 51)}b${text("a", 48)}`,
+    "size.txt": text("a", 1100),
+    "current": "→ releases/1",
+    "type": "a file",
+    "old name.txt": "content that moved",
+    "only/here/a": text("a", 1000),
+    "only/here/b": text("b", 2000),
+    "only/c": "",
+    "only.txt": "beside it",
+  });
+  plant("right", {
+    ...shared,
+    "content.txt": text("a", 100),
+    "size.txt": text("a", 1300),
+    "current": "→ releases/2",
+    "type/is/a/directory": "",
+    "new/name.txt": "content that moved",
+    "added.txt": text("n", 56),
+  });
+  plant("copy", shared);
+  plant("twin", shared);
+  // Enough rows to fill any pipe.
+  plant("wide", Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`dir/file-${i}`, ""])));
+  plant("empty", { "nothing/": "" });
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("copse compare, for a person", () => {
+  test("says equal in one line and exits 0", async () => {
+    const { status, out, err } = await copse("compare", "copy", "twin");
+    expect(out).toMatch(/^equal · 2 files, 5\.0 kB compared in [\d.]+ m?s\n$/);
+    expect({ status, err }).toEqual({ status: 0, err: "" });
+  });
+
+  test("groups by kind, counts, shows a missing directory once, ends with the summary", async () => {
+    const { status, out, err } = await copse("compare", "left", "right", "--moves");
+    expect(out.replace(/in [\d.]+ m?s/, "in TIME")).toBe(`4 changed
+  ~ content.txt  content, offset 51
+  ~ current      link, releases/1 → releases/2
+  ~ size.txt     size, 1.1 kB → 1.3 kB
+  ~ type         file → directory
+
+6 only in left
+  - only/     4 entries, 3.0 kB
+  - only.txt  9 B
+
+2 only in right
+  + added.txt  56 B
+  + new/       directory
+
+1 moved
+  > old name.txt → new/name.txt
+
+4 changed, 6 only left, 2 only right, 1 moved · 10 files, 8.5 kB compared in TIME
+`);
+    expect({ status, err }).toEqual({ status: 1, err: "" });
+  });
+
+  test("names both files when they are what is compared", async () => {
+    const { status, out } = await copse("compare", "left/content.txt", "right/content.txt");
+    expect(out).toStartWith(
+      "1 changed\n  ~ left/content.txt ↔ right/content.txt  content, offset 51\n\n1 changed · 1 file,",
+    );
+    expect(status).toBe(1);
+  });
+
+  test("puts errors last, with code and next move, and exits 2", async () => {
+    const { status, out } = await copse("compare", "fault:read=1,code=DENIED:left", "right");
+    const [, errors = ""] = out.split("1 could not be compared\n");
+    expect(errors).toMatch(/^  ! \S+  DENIED\n    .+\n\n.*, 1 error · /);
+    expect(status).toBe(2);
+  });
+
+  test("shows mode and time when they are asked for", async () => {
+    plant("metadata-left", { "run.sh": "x", "note.txt": "y" });
+    plant("metadata-right", { "run.sh": "x", "note.txt": "y" });
+    chmodSync(join(folder, "metadata-left/run.sh"), 0o644);
+    chmodSync(join(folder, "metadata-right/run.sh"), 0o755);
+    utimesSync(join(folder, "metadata-right/note.txt"), 1_700_000_001, 1_700_000_001);
+    const names = ["metadata-left", "metadata-right"] as const;
+    expect((await copse("compare", ...names)).status).toBe(0);
+    const { out } = await copse("compare", ...names, "--metadata", "mode,mtime");
+    expect(out).toContain("~ note.txt  mtime, 2023-11-14 22:13:20 → 22:13:21\n");
+    expect(out).toContain("~ run.sh    mode, 0644 → 0755\n");
+  });
+
+  test("does not shorten names outside a terminal", async () => {
+    const long = `${text("long", 20)}/${text("name", 30)}.txt`;
+    plant("long-left", { [long]: "1" });
+    plant("long-right", { [long]: "2" });
+    const { out } = await copse("compare", "long-left", "long-right");
+    expect(out).toContain(`  ~ ${long}  content, offset 0\n`);
+  });
+});
+
+describe("options", () => {
+  const rest = ["compare", "left", "right"] as const;
+
+  test("--include and --exclude are repeatable", async () => {
+    const some = await copse(...rest, "--include", "size.txt", "--include", "content.txt", "--jsonl");
+    expect(paths(some.out)).toEqual(["content.txt", "size.txt"]);
+    const less = await copse(...rest, "--exclude", "*.txt", "--exclude", "only", "--jsonl");
+    expect(paths(less.out)).toEqual(["current", "new", "type"]);
+  });
+
+  test("--by, --links, --stop-at-first, --no-size-check and --no-empty-directories do what they say", async () => {
+    const hashed = rows((await copse(...rest, "--by", "hash", "--jsonl")).out);
+    expect(hashed.find(({ path }) => path === "content.txt").left.hash).toMatch(/^[0-9a-f]{64}$/);
+    expect(paths((await copse(...rest, "--links=skip", "--jsonl")).out)).not.toContain("current");
+    const first = await copse(...rest, "--stop-at-first", "--json");
+    expect(JSON.parse(first.out)).toMatchObject({ equal: false, complete: false });
+    expect(JSON.parse(first.out).differences).toHaveLength(1);
+    expect(first.status).toBe(1);
+    const unmeasured = rows((await copse(...rest, "--no-size-check", "--jsonl")).out);
+    expect(unmeasured.find(({ path }) => path === "size.txt").reason).toBe("content");
+    expect((await copse("compare", "empty", "copy", "--json")).out).toContain('"nothing"');
+    const without = await copse("compare", "empty", "copy", "--no-empty-directories", "--json");
+    expect(without.out).not.toContain('"nothing"');
+  });
+
+  test("sizes, times, counts, limits and the runtime's shape are taken in their forms", async () => {
+    const forms = [
+      "--chunk-size 128K --concurrency 2 --timeout 30s --priority low --no-sample",
+      "--chunk-size=1MiB --timeout 5m --limits entries=1000,bytes=1G --limits depth=none",
+      "--workers 1 --io-workers 2 --io threads --memory 64M",
+      "--io blocking --memory low-memory",
+    ];
+    for (const form of forms) {
+      const { status, err } = await copse("compare", "copy", "twin", ...form.split(" "));
+      expect({ form, status, err }).toEqual({ form, status: 0, err: "" });
+    }
+    const limited = await copse("compare", "copy", "twin", "--limits", "entries=1");
+    expect(limited.status).toBe(2);
+    expect(limited.err).toMatch(/^copse: .*limit/i);
+    const late = await copse("compare", "fault:delay=2000:copy", "twin", "--timeout", "50ms");
+    expect(late.status).toBe(2);
+    expect(late.err).toContain("timeout");
+  });
+
+  test("-- ends the flags", async () => {
+    plant("--odd", { a: "1" });
+    expect((await copse("compare", "--", "--odd", "--odd")).status).toBe(0);
+  });
+
+  test("a wrong one is a sentence, a hint and status 2", async () => {
+    const wrong = [
+      ["compare left right --foo", "unknown option '--foo'", "copse compare --help"],
+      ["compare left right --exlude x", "Did you mean --exclude?", "copse compare --help"],
+      ["compare left", "missing required argument 'right'", "copse compare --help"],
+      ["compare left right more", "too many arguments", "copse compare --help"],
+      ["compare left right --by size", "Allowed choices are content, hash, stat.", "copse compare --help"],
+      ["compare left right --timeout soon", "Give a time", "copse compare --help"],
+      ["compare left right --chunk-size big", "Give a number of bytes", "copse compare --help"],
+      ["compare left right --limits x=1", "Give name=value", "copse compare --help"],
+      ["compare left right --metadata colour", "mode, mtime, owner, xattr", "copse compare --help"],
+      ["compare left right --json --jsonl", "cannot be used with", "copse compare --help"],
+      ["compare left right -q --json", "cannot be used with", "copse compare --help"],
+      ["list", "missing required argument 'location'", "copse list --help"],
+      ["cmpare left right", "Did you mean compare?", "copse --help"],
+      ["completion tcsh", "Allowed choices are bash, zsh, fish.", "copse completion --help"],
+    ] as const;
+    for (const [line, sentence, hint] of wrong) {
+      const { status, out, err } = await copse(...line.split(" "));
+      expect({ line, status, out }).toEqual({ line, status: 2, out: "" });
+      expect(err).toContain(sentence);
+      expect(err).toEndWith(`copse: try: ${hint}\n`);
+      expect(err.trimEnd().split("\n")).toHaveLength(2);
+    }
+  });
+
+  test("a value the library refuses is named", async () => {
+    const { status, err } = await copse("compare", "copy", "twin", "--concurrency", "1000");
+    expect({ status, err }).toEqual({ status: 2, err: expect.stringMatching(/^copse: concurrency /) });
+    expect((await copse("compare", "copy", "twin", "--io-workers", "0")).err).toContain("ioWorkers");
+  });
+});
+
+describe("for programs", () => {
+  test("--json is one document with the API's names", async () => {
+    const { status, out, err } = await copse("compare", "left", "right", "--moves", "--json");
+    const document = JSON.parse(out);
+    expect({ status, err }).toEqual({ status: 1, err: "" });
+    expect(Object.keys(document)).toEqual([
+      "equal",
+      "complete",
+      "files",
+      "bytes",
+      "errors",
+      "milliseconds",
+      "differences",
+    ]);
+    expect(document).toMatchObject({ equal: false, complete: true, errors: 0 });
+    const byPath = new Map(document.differences.map((row: { path: string }) => [row.path, row]));
+    expect([...byPath.keys()]).toEqual([...byPath.keys()].toSorted());
+    expect(byPath.get("content.txt")).toMatchObject({
+      kind: "differs",
+      reason: "content",
+      offset: 51,
+      left: { type: "file", size: 100, mtime: "2023-11-14T22:13:20.000Z" },
+    });
+    expect(byPath.get("current")).toMatchObject({ reason: "target", left: { target: "releases/1" } });
+    expect(byPath.get("new/name.txt")).toMatchObject({ kind: "moved", from: "old name.txt" });
+    // Every entry below a missing directory has its row here.
+    for (const path of ["only", "only/c", "only/here", "only/here/a", "only/here/b"]) {
+      expect(byPath.get(path)).toMatchObject({ kind: "only-left" });
+    }
+    expect(JSON.parse((await copse("compare", "copy", "twin", "--json")).out)).toMatchObject({
+      equal: true,
+      complete: true,
+      differences: [],
+    });
+  });
+
+  test("--jsonl is a row per line, the summary last", async () => {
+    const { status, out } = await copse("compare", "left", "right", "--jsonl");
+    const found = rows(out);
+    expect(status).toBe(1);
+    expect(found.at(-1)).toMatchObject({ kind: "summary", equal: false, complete: true, errors: 0 });
+    expect(found.filter(({ kind }) => kind === "summary")).toHaveLength(1);
+    const equal = await copse("compare", "copy", "twin", "--jsonl");
+    expect(rows(equal.out)).toMatchObject([{ kind: "summary", equal: true }]);
+  });
+
+  test("an error row has its code and sentence", async () => {
+    const { status, out } = await copse("compare", "fault:read=1,code=DENIED:copy", "twin", "--json");
+    const document = JSON.parse(out);
+    expect(status).toBe(2);
+    expect(document).toMatchObject({ equal: false, complete: false, errors: 1 });
+    expect(document.differences).toMatchObject([
+      { kind: "error", error: { code: "DENIED", message: expect.any(String), retryable: false } },
+    ]);
+  });
+
+  test("a failure of the whole is a sentence for people and a document for programs", async () => {
+    for (const form of ["--json", "--jsonl"]) {
+      const { status, out, err } = await copse("compare", "nowhere", "copy", form);
+      expect({ status, err }).toEqual({ status: 2, err: expect.stringMatching(/^copse: nowhere: .+\n$/) });
+      expect(JSON.parse(out)).toMatchObject({
+        equal: false,
+        complete: false,
+        error: { code: "NOT_FOUND", location: "nowhere", errno: "ENOENT" },
+      });
+    }
+    const plain = await copse("compare", "nowhere", "copy");
+    expect(plain).toMatchObject({ status: 2, out: "" });
+  });
+
+  test("large documents arrive whole at a slow reader", async () => {
+    const { status, out } = await shell("copse compare wide empty --json | (sleep 0.3; cat)");
+    expect(status).toBe(0);
+    // 3,000 files, their directory, and `nothing`.
+    expect(JSON.parse(out).differences).toHaveLength(3002);
+  });
+
+  test("-q prints nothing: the exit status is the answer", async () => {
+    for (const [right, status] of [
+      ["twin", 0],
+      ["left", 1],
+      ["nowhere", 2],
+    ] as const) {
+      expect(await copse("compare", "copy", right, "-q")).toEqual({ status, out: "", err: "" });
+    }
+  });
+});
+
+describe("names that would trick a terminal", () => {
+  const tricky = {
+    "red\x1b[31m": "red\\x1b[31m",
+    "line\nbreak": "line\\nbreak",
+    "c1\u009bx": "c1\\u{9b}x",
+    "bidi\u202egpj.exe": "bidi\\u{202e}gpj.exe",
+    "zero\u200bwidth": "zero\\u{200b}width",
+    "back\\slash": "back\\\\slash",
+    "déjà vu 日本": "déjà vu 日本",
+  };
+  // What may come out raw: everything but what hides or obeys. The report has its own line breaks.
+  const hidden = /[^\P{Cc}\n]|[\p{Cf}\p{Zl}\p{Zp}]/u;
+
+  beforeAll(() => {
+    plant("tricky", { ...Object.fromEntries(Object.keys(tricky).map((name) => [name, "1"])) });
+    symlinkSync("to\x1b]52;c;AAAA\x07", join(folder, "tricky/link"));
+    // A name that is not UTF-8, which a string cannot hold.
+    writeFileSync(Buffer.concat([Buffer.from(join(folder, "tricky/")), Buffer.from("b\xff\xfed", "latin1")]), "");
+    plant("plain", {});
+  });
+
+  test("are escaped in the report, on a terminal or not", async () => {
+    const { out } = await copse("compare", "tricky", "plain");
+    expect(out).not.toMatch(hidden);
+    for (const shown of Object.values(tricky)) expect(out).toContain(`  - ${shown} `);
+    expect(out).toContain("  - b\\xff\\xfed ");
+    expect(out).toContain("link → to\\x1b]52;c;AAAA\\x07");
+    const { seen } = await onTerminal(["compare", "tricky", "plain"], { more: { NO_COLOR: "1" } });
+    expect(seen).not.toMatch(hidden);
+    const listed = await copse("list", "tricky");
+    expect(listed.out).not.toMatch(hidden);
+    expect(listed.out).toContain("  b\\xff\\xfed\n");
+  });
+
+  test("are escaped in messages", async () => {
+    const { out, err } = await copse("compare", "no\x1b[31m\u202ewhere", "plain");
+    expect(out).toBe("");
+    expect(err).toMatch(/^copse: no/);
+    expect(err).not.toMatch(hidden);
+    expect((await copse("compare", "a", "b", "--x\x1b[31m")).err).not.toMatch(hidden);
+    expect((await copse("list", "tricky", "-vvv")).err).not.toMatch(hidden);
+  });
+
+  test("are JSON strings in JSON, with nothing raw, and bytes in hex", async () => {
+    for (const form of ["--json", "--jsonl"]) {
+      const { out } = await copse("compare", "tricky", "plain", form);
+      expect(out).not.toMatch(hidden);
+      const found = form === "--json" ? JSON.parse(out).differences : rows(out);
+      const names = found.map(({ path }: { path: string }) => path);
+      for (const name of Object.keys(tricky)) expect(names).toContain(name);
+      const raw = found.find(({ pathBytes }: { pathBytes?: string }) => pathBytes);
+      expect(raw).toMatchObject({ path: "b\ufffd\ufffdd", pathBytes: "62fffe64" });
+    }
+  });
+
+  test("are raw bytes with -0", async () => {
+    const child = Bun.spawn([process.execPath, main, "list", "tricky", "-0"], {
+      cwd: folder,
+      env: environment,
+    });
+    const names = Buffer.from(await child.stdout.bytes())
+      .toString("latin1")
+      .split("\0");
+    expect(names.pop()).toBe("");
+    const wanted = [...Object.keys(tricky), "link"].map((name) =>
+      Buffer.from(name).toString("latin1"),
+    );
+    expect(names).toEqual([...wanted, "b\xff\xfed"].toSorted());
+  });
+});
+
+describe("copse list", () => {
+  test("shows type, size, time and path, sorted", async () => {
+    const { status, out, err } = await copse("list", "left", "--exclude", "only*");
+    const lines = out.trimEnd().split("\n");
+    expect({ status, err }).toEqual({ status: 0, err: "" });
+    expect(lines).toContain("file   100 B  2023-11-14 22:13  content.txt");
+    expect(lines.find((line) => line.includes("current"))).toMatch(
+      /^link       -  \d{4}-\d\d-\d\d \d\d:\d\d  current → releases\/1$/,
+    );
+    expect(lines.find((line) => line.endsWith("deep/"))).toMatch(/^dir        -  /);
+    const names = lines.map((line) => line.slice(33 - 2).replace(/( → .*|\/)$/, ""));
+    expect(names).toEqual(names.toSorted());
+  });
+
+  test("--json, --jsonl and the status of trouble", async () => {
+    const { out } = await copse("list", "copy", "--json");
+    const document = JSON.parse(out);
+    expect(Object.keys(document)).toEqual(["complete", "errors", "entries"]);
+    expect(document.entries.map(({ path }: { path: string }) => path)).toEqual([
+      "deep",
+      "deep/down",
+      "deep/down/same.txt",
+      "same.txt",
+    ]);
+    const lines = rows((await copse("list", "copy", "--jsonl")).out);
+    expect(lines.at(-1)).toEqual({ kind: "summary", complete: true, entries: 4, errors: 0 });
+    expect(lines.slice(0, -1).every(({ kind }) => kind === "entry")).toBe(true);
+    const trouble = await copse("list", "fault:list=2,code=DENIED:copy");
+    expect(trouble.status).toBe(2);
+    expect(trouble.err).toMatch(/^copse: .+\n$/);
+    expect(trouble.out).not.toBe("");
+    expect(await copse("list", "nowhere")).toMatchObject({ status: 2, out: "" });
+  });
+
+  test("a file is its own only entry", async () => {
+    expect((await copse("list", "left/content.txt")).out).toBe(
+      "file   100 B  2023-11-14 22:13  left/content.txt\n",
+    );
+  });
+});
+
+describe("standard output", () => {
+  test("closed by its reader ends quietly", async () => {
+    for (const form of ["", "--json", "--jsonl"]) {
+      const { out, err } = await shell(
+        `copse compare wide plain ${form} | head -1 > /dev/null; echo "\${PIPESTATUS[0]}"`,
+      );
+      expect({ form, out, err }).toEqual({ form, out: "1\n", err: "" });
+    }
+    const listed = await shell(`copse list wide --jsonl | head -1 | cut -c1-8`);
+    expect(listed).toEqual({ status: 0, out: '{"kind":\n', err: "" });
+    expect((await shell("copse compare left right >&-")).err).toBe("");
+  });
+
+  test.skipIf(!existsSync("/dev/full"))("that is full is trouble, and says so", async () => {
+    for (const line of ["compare left right", "compare left right --json", "list left", "--help"]) {
+      const { status, err } = await shell(`copse ${line} > /dev/full`);
+      expect({ line, status }).toEqual({ line, status: 2 });
+      expect(err).toMatch(/^copse: cannot write to standard output: no space left on device.+\n$/);
+    }
+  });
+});
+
+describe("signals", () => {
+  /** Reads that take so long that nothing ends by itself. */
+  const slow = ["compare", "fault:delay=20000:copy", "twin"];
+
+  async function signalled(signals: readonly NodeJS.Signals[], ...more: string[]): Promise<Ran> {
+    const child = Bun.spawn([process.execPath, main, ...slow, "-v", ...more], {
+      cwd: folder,
+      env: environment,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    let err = "";
+    const decoder = new TextDecoder();
+    const waiting = [...signals];
+    for await (const bytes of child.stderr) {
+      err += decoder.decode(bytes, { stream: true });
+      // The work has begun once it says so.
+      if (err.includes("comparing") && waiting.length > 0) {
+        for (const signal of waiting.splice(0)) child.kill(signal);
+      }
+    }
+    return { status: await child.exited, out: await child.stdout.text(), err };
+  }
+
+  test("Ctrl-C stops the work and exits 130", async () => {
+    const { status, out, err } = await signalled(["SIGINT"]);
+    expect({ status, out }).toEqual({ status: 130, out: "" });
+    expect(err).toContain("copse: interrupted\n");
+  });
+
+  test("with --json there is a document that is no answer", async () => {
+    const { status, out } = await signalled(["SIGINT"], "--json");
+    expect(status).toBe(130);
+    expect(JSON.parse(out)).toMatchObject({ equal: false, error: { code: "CANCELLED" } });
+  });
+
+  test("SIGTERM exits 143, a second signal does not wait", async () => {
+    expect((await signalled(["SIGTERM"])).status).toBe(143);
+    expect((await signalled(["SIGINT", "SIGINT"])).status).toBe(130);
+  });
+});
+
+describe("on a terminal", () => {
+  test("the report has colours; NO_COLOR and TERM=dumb take them away, FORCE_COLOR brings them", async () => {
+    const { status, seen } = await onTerminal(["compare", "left", "right"]);
+    expect(status).toBe(1);
+    expect(seen).toContain("\x1b[32m+\x1b[39m added.txt");
+    expect(seen).toContain("\x1b[31m-\x1b[39m only/");
+    for (const more of [{ NO_COLOR: "1" }, { TERM: "dumb" }, { NO_COLOR: "1", FORCE_COLOR: "1" }]) {
+      expect((await onTerminal(["compare", "left", "right"], { more })).seen).not.toContain("\x1b");
+    }
+    expect((await copse("compare", "left", "right")).out).not.toContain("\x1b");
+    const forced = await shell("copse compare left right", { FORCE_COLOR: "1" });
+    expect(forced.out).toContain("\x1b[32m+");
+  });
+
+  test("no line is wider than the terminal; names lose their middle", async () => {
+    const names = [
+      `${text("deep/", 30)}module.c`,
+      `${text("x", 200)}.txt`,
+      `${text("日本", 40)}.md`,
+    ];
+    plant("narrow-left", Object.fromEntries(names.map((name) => [name, "1"])));
+    plant("narrow-right", { ...Object.fromEntries(names.map((name) => [name, "2"])), link: `→ ${text("t", 300)}` });
+    plant("narrow-left", { link: `→ ${text("s", 300)}`, [`gone/${text("y", 150)}`]: "" });
+    for (const columns of [40, 80, 132]) {
+      const { seen } = await onTerminal(["compare", "narrow-left", "narrow-right"], { columns });
+      const widths = seen.split("\n").map((line) => Bun.stringWidth(line));
+      expect(Math.max(...widths)).toBeLessThanOrEqual(columns);
+      expect(seen).toContain("…");
+      expect(seen).toContain("module.c");
+      const listed = await onTerminal(["list", "narrow-left"], { columns });
+      expect(Math.max(...listed.seen.split("\n").map((line) => Bun.stringWidth(line)))).toBeLessThanOrEqual(columns);
+    }
+  });
+
+  test("progress with its rate shows after half a second and is gone at the end", async () => {
+    const line = `fault:delay=1500:copy twin --timeout 900ms`.split(" ");
+    const { seen } = await onTerminal(["compare", ...line], { more: { NO_COLOR: "1" } });
+    expect(seen).toMatch(/\r\x1b\[K\d+ files?  .+ k?M?B\/s  /);
+    // What is left on the last line is only the message.
+    expect(seen.split("\r\x1b[K").at(-1)).toMatch(/^copse: .*timeout.*\n$/);
+    const quick = await onTerminal(["compare", "copy", "twin"], { more: { NO_COLOR: "1" } });
+    expect(quick.seen).not.toContain("\x1b[K");
+  });
+
+  test("there is none where standard error is no terminal, nor with -q", async () => {
+    const slow = `fault:delay=1500:copy twin --timeout 900ms`.split(" ");
+    expect((await copse("compare", ...slow)).err).not.toContain("\x1b");
+    expect((await onTerminal(["compare", ...slow, "-q"])).seen).toBe("");
+  });
+
+  test("a listing ends with a count", async () => {
+    const { seen } = await onTerminal(["list", "copy"], { more: { NO_COLOR: "1" } });
+    expect(seen).toEndWith("2 files, 2 directories, 5.0 kB\n");
+  });
+});
+
+describe("-v", () => {
+  test("tells on standard error, more with more of it", async () => {
+    const sizes: number[] = [];
+    for (const level of ["-v", "-vv", "-vvv"]) {
+      const { status, out, err } = await copse("compare", "copy", "twin", level, "--by", "hash");
+      expect(status).toBe(0);
+      expect(out.split("\n")).toHaveLength(2);
+      expect(err).toContain("comparing copy with twin by hash");
+      expect(err).toMatch(/^copse +[\d.]+ ms {2}/);
+      sizes.push(err.length);
+    }
+    expect(sizes).toEqual(sizes.toSorted((a, b) => a - b));
+    const { err } = await copse("compare", "copy", "twin", "-v", "-v", "-v");
+    expect(err).toContain("kernel");
+    expect(err).toContain("bytesRead");
+  });
+});
+
+describe("help and versions", () => {
+  test("--help has examples and the exit status, at 80 columns", async () => {
+    for (const args of [["--help"], ...commands.map(({ name }) => [name, "--help"])]) {
+      const { status, out, err } = await copse(...args);
+      expect({ status, err }).toEqual({ status: 0, err: "" });
+      expect(out).toContain("Examples:\n  ");
+      expect(out).toContain("Exit status: 0");
+      expect(Math.max(...out.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
+    }
+  });
+
+  test("no arguments are the help, and status 2", async () => {
+    const { status, out } = await copse();
+    expect(status).toBe(2);
+    expect(out).toContain("copse compare");
+  });
+
+  test("--version names copse, Bun and the libraries", async () => {
+    const { status, out } = await copse("--version");
+    const own = JSON.parse(readFileSync(join(import.meta.dir, "..", "package.json"), "utf8"));
+    expect(status).toBe(0);
+    expect(out).toStartWith(`copse ${own.version}\nbun ${Bun.version}\n`);
+    expect(out).toMatch(/^blake3 \d/m);
+  });
+
+  test("doctor looks at everything and says that all is well", async () => {
+    const { status, out } = await copse("doctor");
+    expect(status).toBe(0);
+    for (const word of ["library", "core", "system", "engine", "places", "trial"]) {
+      expect(out).toMatch(new RegExp(`^✓ ${word} `, "m"));
+    }
+    const document = JSON.parse((await copse("doctor", "--json")).out);
+    expect(document.ok).toBe(true);
+    expect(document.findings[0]).toMatchObject({ name: "copse" });
+  });
+
+  test("without its library the command says what to do", async () => {
+    const missing = { COPSE_LIB: join(folder, "no-such.so") };
+    for (const line of ["compare copy twin", "list copy"]) {
+      const { status, out, err } = await shell(`copse ${line}`, missing);
+      expect({ status, out }).toEqual({ status: 2, out: "" });
+      expect(err).toMatch(/^copse: the copse library .*COPSE_LIB.*\n$/);
+    }
+    const doctor = await shell("copse doctor", missing);
+    expect(doctor.status).toBe(2);
+    expect(doctor.out).toMatch(/✗ library .*not loaded/);
+    const version = await shell("copse --version", missing);
+    expect(version.status).toBe(2);
+    expect(version.out).toStartWith("copse ");
+  });
+
+  test("docs/cli.md explains every flag", () => {
+    const page = readFileSync(join(import.meta.dir, "..", "docs", "cli.md"), "utf8");
+    const flags = commands.flatMap(({ groups }) => Object.values(groups).flat());
+    const names = flags.map(({ flags }) => /--[a-z0-9-]+/.exec(flags)![0]);
+    expect(names.filter((name) => !page.includes(`\`${name}`) && !page.includes(`${name}\``))).toEqual([]);
+  });
+});
+
+describe("completion", () => {
+  test("bash completes commands, flags, values and paths", async () => {
+    const ask = (words: string): string =>
+      `COMP_WORDS=(${words}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _copse; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const complete = async (words: string): Promise<string[]> => {
+      const { out, err } = await shell(`eval "$(copse completion bash)"\n${ask(words)}`);
+      expect(err).toBe("");
+      return out.trimEnd().split("\n").toSorted();
+    };
+    expect(await complete("copse co")).toEqual(["compare", "completion"]);
+    expect(await complete("copse compare --li")).toEqual(["--limits", "--links"]);
+    expect(await complete("copse compare a b --by ''")).toEqual(["content", "hash", "stat"]);
+    expect(await complete("copse compare lef")).toEqual(["left"]);
+    expect(await complete("copse completion ''")).toContain("zsh");
+  });
+
+  test("zsh and fish get scripts that name every flag", async () => {
+    for (const [shell, long] of [
+      ["zsh", (name: string) => `--${name}`],
+      ["fish", (name: string) => `-l ${name}`],
+    ] as const) {
+      const { status, out } = await copse("completion", shell);
+      expect(status).toBe(0);
+      for (const { groups } of commands) {
+        for (const { flags } of Object.values(groups).flat()) {
+          expect(out).toContain(long(/--([a-z0-9-]+)/.exec(flags)![1]!));
+        }
+      }
+      const program = Bun.which(shell);
+      if (!program) continue;
+      const file = join(folder, `completion.${shell}`);
+      writeFileSync(file, out);
+      expect(Bun.spawnSync([program, "-n", file]).exitCode).toBe(0);
+    }
+  });
+});
+
+/** Rows of several kinds, looked at by field. */
+function rows(lines: string): any[] {
+  return lines
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+function paths(lines: string): string[] {
+  return rows(lines)
+    .filter(({ kind }) => kind !== "summary")
+    .map(({ path }) => path)
+    .toSorted();
+}

@@ -21,7 +21,7 @@ main(async () => {
 
   const runtime = runtimeLibrary(kind);
   const environment = sanitizerEnvironment(join(reports, "report"));
-  const code = run(bun(), ["test", "--preload", "./test/leaks.ts", ...args], {
+  const code = run(bun(), ["test", "--timeout", "300000", ...args], {
     stdio: "inherit",
     env: {
       ...jobEnvironment(),

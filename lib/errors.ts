@@ -40,13 +40,13 @@ export class CopseError extends Error {
   override readonly name = "CopseError";
   readonly code: ErrorCode;
   /** The location as given, credentials removed. */
-  readonly location?: string;
+  declare readonly location?: string;
   /** The path below the location. */
-  readonly path?: string;
+  declare readonly path?: string;
   /** HTTP status, where there is one. */
-  readonly status?: number;
+  declare readonly status?: number;
   /** "ENOENT", where there is one. */
-  readonly errno?: string;
+  declare readonly errno?: string;
   readonly retryable: boolean;
 
   constructor(code: ErrorCode, sentence: string, details: ErrorDetails = {}) {
@@ -60,6 +60,17 @@ export class CopseError extends Error {
     if (errno !== undefined) this.errno = errno;
     this.retryable = retryable.has(code);
   }
+}
+
+/** A value as messages quote it. */
+export function showValue(value: unknown): string {
+  let text: string;
+  try {
+    text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  } catch {
+    text = typeof value; // an object that cannot be made a string
+  }
+  return escapeForMessage(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 }
 
 /** A bad argument: what it is called and what is wrong with it. */

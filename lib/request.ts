@@ -1,6 +1,6 @@
 // Options → record bytes: the only encoder. Every option is checked here, before anything is started.
 
-import { argumentError, escapeForMessage } from "./errors.ts";
+import { argumentError, showValue } from "./errors.ts";
 import type { Place } from "./location.ts";
 import { By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
@@ -17,30 +17,26 @@ function putPlace(record: Record, place: Place): void {
 
 function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
   const found = choices.find((choice) => choice === value);
-  if (found === undefined) throw argumentError(name, `must be one of ${choices.join(", ")}, not ${show(value)}`);
+  if (found === undefined) throw argumentError(name, `must be one of ${choices.join(", ")}, not ${showValue(value)}`);
   return found;
 }
 
 function whole(name: string, value: unknown, least: number, most: number): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most)
-    throw argumentError(name, `must be a whole number from ${least} to ${most}, not ${show(value)}`);
+    throw argumentError(name, `must be a whole number from ${least} to ${most}, not ${showValue(value)}`);
   return value;
 }
 
 function flag(name: string, value: unknown): boolean {
-  if (typeof value !== "boolean") throw argumentError(name, `must be true or false, not ${show(value)}`);
+  if (typeof value !== "boolean") throw argumentError(name, `must be true or false, not ${showValue(value)}`);
   return value;
 }
 
-function show(value: unknown): string {
-  return escapeForMessage(typeof value === "string" ? JSON.stringify(value) : String(value));
-}
-
 function globs(name: string, value: unknown): readonly string[] {
-  if (!Array.isArray(value)) throw argumentError(name, `must be an array of globs, not ${show(value)}`);
+  if (!Array.isArray(value)) throw argumentError(name, `must be an array of globs, not ${showValue(value)}`);
   for (const glob of value)
     if (typeof glob !== "string" || glob === "" || glob.includes("\0"))
-      throw argumentError(name, `must hold non-empty strings without NUL, not ${show(glob)}`);
+      throw argumentError(name, `must hold non-empty strings without NUL, not ${showValue(glob)}`);
   return value;
 }
 
@@ -61,11 +57,11 @@ const keep: Put = () => {};
 const common: Table<Options> = {
   // Checked here, used by the task itself.
   signal: (_, value) => {
-    if (!(value instanceof AbortSignal)) throw argumentError("signal", `must be an AbortSignal, not ${show(value)}`);
+    if (!(value instanceof AbortSignal)) throw argumentError("signal", `must be an AbortSignal, not ${showValue(value)}`);
   },
   runtime: keep,
   onProgress: (record, value) => {
-    if (typeof value !== "function") throw argumentError("onProgress", `must be a function, not ${show(value)}`);
+    if (typeof value !== "function") throw argumentError("onProgress", `must be a function, not ${showValue(value)}`);
     record.number(Key.PROGRESS, 100);
   },
   include: (record, value) => {
@@ -86,17 +82,17 @@ const common: Table<Options> = {
   },
   timeout: (record, value) => {
     if (typeof value !== "number" || !(value > 0))
-      throw argumentError("timeout", `must be a number of milliseconds above 0, not ${show(value)}`);
+      throw argumentError("timeout", `must be a number of milliseconds above 0, not ${showValue(value)}`);
     if (value !== Infinity) record.number(Key.DEADLINE, Math.min(Math.ceil(value), 2 ** 43));
   },
   limits: (record, value) => {
-    if (typeof value !== "object" || value === null) throw argumentError("limits", `must be an object, not ${show(value)}`);
+    if (typeof value !== "object" || value === null) throw argumentError("limits", `must be an object, not ${showValue(value)}`);
     for (const [name, limit] of Object.entries(value)) {
       if (limit === undefined) continue;
       const key = Object.hasOwn(limitKeys, name) ? limitKeys[name as keyof Limits] : undefined; // hasOwn said so
-      if (key === undefined) throw argumentError("limits", `has no field ${show(name)}`);
+      if (key === undefined) throw argumentError("limits", `has no field ${showValue(name)}`);
       if (limit === Infinity) continue;
-      if (typeof limit !== "number" || !(limit >= 1)) throw argumentError(`limits.${name}`, `must be at least 1, not ${show(limit)}`);
+      if (typeof limit !== "number" || !(limit >= 1)) throw argumentError(`limits.${name}`, `must be at least 1, not ${showValue(limit)}`);
       record.number(key, Math.min(Math.floor(limit), Number.MAX_SAFE_INTEGER));
     }
   },
@@ -122,7 +118,7 @@ const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
   sizeCheck: bool("sizeCheck", Key.SIZE_CHECK),
   emptyDirectories: bool("emptyDirectories", Key.EMPTY_DIRECTORIES),
   metadata: (record, value) => {
-    if (!Array.isArray(value)) throw argumentError("metadata", `must be an array, not ${show(value)}`);
+    if (!Array.isArray(value)) throw argumentError("metadata", `must be an array, not ${showValue(value)}`);
     const names: readonly MetadataName[] = ["mode", "mtime", "owner", "xattr"];
     let bits = 0;
     for (const name of value) bits |= metadataBits[oneOf("metadata", name, names)];
@@ -136,7 +132,7 @@ const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
 function putOptions(record: Record, options: object, tables: readonly { readonly [name: string]: Put }[]): void {
   for (const [name, value] of Object.entries(options)) {
     const put = tables.find((table) => Object.hasOwn(table, name))?.[name];
-    if (!put) throw argumentError("options", `has no field ${show(name)}`);
+    if (!put) throw argumentError("options", `has no field ${showValue(name)}`);
     if (value !== undefined) put(record, value);
   }
 }
@@ -148,9 +144,8 @@ function begin(verb: number, waited: boolean): Record {
   return record;
 }
 
-export function compareRequest(left: Place, right: Place, options: CompareOptions, waited: boolean, token: number): Uint8Array {
+export function compareRequest(left: Place, right: Place, options: CompareOptions, waited: boolean): Uint8Array {
   const record = begin(Verb.COMPARE, waited);
-  if (token) record.number(Key.TOKEN, token);
   putOptions(record, options, [common, compareTable]);
   return record.record(Key.LEFT, (r) => putPlace(r, left)).record(Key.RIGHT, (r) => putPlace(r, right)).end();
 }
@@ -165,9 +160,8 @@ export interface InPlace {
   readonly to?: number;
 }
 
-export function placeRequest(verb: number, place: Place, what: InPlace, options: Options, waited: boolean, token: number): Uint8Array {
+export function placeRequest(verb: number, place: Place, what: InPlace, options: Options, waited: boolean): Uint8Array {
   const record = begin(verb, waited);
-  if (token) record.number(Key.TOKEN, token);
   putOptions(record, options, [common]);
   if (what.path) record.text(Key.PATH, what.path);
   if (what.self) record.number(Key.SELF, 1);
@@ -179,5 +173,5 @@ export function placeRequest(verb: number, place: Place, what: InPlace, options:
 /** Options must be an object before their fields are looked at. */
 export function checkOptions(options: unknown): asserts options is object {
   if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw argumentError("options", `must be an object, not ${show(options)}`);
+    throw argumentError("options", `must be an object, not ${showValue(options)}`);
 }

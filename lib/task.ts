@@ -1,26 +1,23 @@
 // Task: one native task as a promise and an async iterable.
 //
-// Pages that arrive before anybody iterates are decoded and collected for the awaited whole. From the first iteration
-// on they are decoded when they are asked for and given back then, which is what holds a fast producer: two unread pages
-// park the native task.
+// Pages that arrive before anybody iterates are decoded and collected for the awaited whole. From the
+// first iteration on they are decoded when they are asked for and given back then, which is what holds
+// a fast producer: two unread pages park the native task.
 
 import { CopseError, codeName } from "./errors.ts";
-import { pageBytes } from "./native/ffi.ts";
+import { pageBytes, type Native } from "./native/ffi.ts";
 import { Code, Event, EventKind } from "./native/abi.ts";
 import { Details } from "./rows.ts";
-import type { Engine, Receiver } from "./runtime.ts";
+import { decodeDone, type Done, type Engine, type Receiver, type Start } from "./runtime.ts";
 import type { Progress, Task } from "./types.ts";
 
-// After a cancellation the end is waited for this long, so that whoever sees the rejection finds everything stopped;
-// a system call that cannot be interrupted must not hold the promise.
+// After a cancellation the end is waited for this long, so that whoever sees the rejection finds
+// everything stopped; a system call that cannot be interrupted must not hold the promise.
 const CANCEL_MS = 90;
+const SLICE_MS = 50; // of a waiting Sync form
 
 /** How a task ended. */
-export interface Ending {
-  readonly flags: number;
-  readonly files: number;
-  readonly bytes: number;
-  readonly errors: number;
+export interface Ending extends Done {
   readonly milliseconds: number;
 }
 
@@ -29,6 +26,7 @@ export interface Verb<Whole, Part> {
   readonly request: Uint8Array;
   /** The parts of a page. The buffer is lent. */
   decode(buffer: ArrayBuffer, rows: number, heapAt: number): Part[];
+  /** `parts` is empty when the task was iterated. */
   whole(parts: Part[], ending: Ending): Whole;
 }
 
@@ -44,197 +42,172 @@ interface LentPage {
   readonly heapAt: number;
 }
 
+type State = Task<unknown, unknown>["state"];
+
+const ignore = (): void => {};
+
 /** The error of a task that ended with a code. */
-function fetchError(engine: Engine, id: number, code: number): CopseError {
+function fetchError(native: Native, id: number, code: number): CopseError {
   let bytes = new Uint8Array(1024);
-  const size = engine.native.copse_task_error(id, bytes, bytes.length);
+  const size = native.copse_task_error(id, bytes, bytes.length);
   if (size < 0) return new CopseError(codeName(code), "it failed, and its details are gone");
-  if (size > bytes.length) engine.native.copse_task_error(id, (bytes = new Uint8Array(size)), size);
+  if (size > bytes.length) native.copse_task_error(id, (bytes = new Uint8Array(size)), size);
   return new Details(bytes.subarray(0, size)).error();
 }
 
-export class NativeTask<Whole, Part> implements Task<Whole, Part> {
-  readonly [Symbol.toStringTag] = "Promise";
-  readonly #engine: Engine;
+/** A native task from its start to its end: what the engine calls, and what a Task stands on. */
+export class Running<Whole, Part> implements Receiver {
+  readonly engine: Engine;
   readonly #verb: Verb<Whole, Part>;
-  readonly #signal: AbortSignal | undefined;
-  readonly #onProgress: ((progress: Progress) => void) | undefined;
+  readonly #options: TaskOptions;
+  readonly #start: Start;
   readonly #began = performance.now();
   readonly #settled = Promise.withResolvers<Whole>();
-  #state: "queued" | "running" | "done" | "failed" | "cancelled" = "queued";
-  #progress: Progress = { files: 0, bytes: 0 };
-  #id = 0;
-  #iterated = false;
-  /** For the whole; of an iterated task what came before the iteration and was not taken yet. */
+  state: State = "queued";
+  totals: Progress = { files: 0, bytes: 0 };
+  /** The native id, from `started` to the end. */
+  id = 0;
+  /** Called when the task has its id, can take more pushed bytes, or has ended. */
+  onRoom: (() => void) | undefined;
+  #isIterated = false;
+  /** Collected for the whole, or for an iteration that may still begin. */
   #parts: Part[] = [];
   #pages: LentPage[] = [];
-  /** DONE was seen; the promise may still wait for the reader. */
-  #ending: { code: number; ending: Ending } | undefined;
-  #cancelReason: { reason: unknown } | undefined;
+  /** DONE came; pages may still wait to be read. */
+  #done: Ending | undefined;
+  #cancelled: { readonly reason: unknown } | undefined;
   #cancelTimer: Timer | undefined;
   #changed: (() => void) | undefined;
-  #onAbort: (() => void) | undefined;
-  /** Room for pushed bytes (WRITE). */
-  onRoom: ((bytes: number) => void) | undefined;
 
-  constructor(engine: Engine, verb: Verb<Whole, Part>, options: TaskOptions, token: number) {
-    this.#engine = engine;
+  constructor(engine: Engine, verb: Verb<Whole, Part>, options: TaskOptions) {
+    this.engine = engine;
     this.#verb = verb;
-    this.#signal = options.signal;
-    this.#onProgress = options.onProgress;
-    if (options.signal?.aborted) {
-      this.#reject("cancelled", options.signal.reason);
-      return;
-    }
-    if (options.signal) {
-      // The engine's own listener stops the native side; this one keeps the promise from waiting too long.
-      this.#onAbort = () => this.#cancelled(options.signal?.reason);
-      options.signal.addEventListener("abort", this.#onAbort, { once: true });
-    }
-    engine.start({ request: verb.request, receiver: this.#receiver, token });
+    this.#options = options;
+    this.#start = { request: verb.request, signal: options.signal, receiver: this };
+    if (options.signal?.aborted) this.#reject("cancelled", options.signal.reason);
+    else engine.start(this.#start);
   }
 
-  // What the engine calls. An object of its own, so that none of it shows on the task.
-  readonly #receiver: Receiver = {
-    started: (id) => this.#started(id),
-    page: (address, size, rows, heapAt) => this.#page({ address, size, rows, heapAt }),
-    progress: (files, bytes, totalBytes) => this.#progressed(files, bytes, totalBytes),
-    room: (bytes) => this.onRoom?.(bytes),
-    done: (code, flags, files, bytes, errors) => this.#done(code, flags, files, bytes, errors),
-    refused: (error) => this.#refused(error),
-  };
-
-  // ── What the user sees ──
-
-  get state(): "queued" | "running" | "done" | "failed" | "cancelled" {
-    return this.#state;
+  get promise(): Promise<Whole> {
+    return this.#settled.promise;
   }
 
-  get progress(): Progress {
-    return { ...this.#progress };
-  }
-
-  /** The native id, once it started (WRITE pushes to it). */
-  get id(): number {
-    return this.#id;
-  }
-
-  then<A = Whole, B = never>(
-    done?: ((value: Whole) => A | PromiseLike<A>) | null,
-    failed?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    return this.#settled.promise.then(done, failed);
-  }
-
-  catch<B = never>(failed?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<Whole | B> {
-    return this.then(undefined, failed);
-  }
-
-  finally(done?: (() => void) | null): Promise<Whole> {
-    return this.#settled.promise.finally(done);
-  }
-
-  cancel(reason?: unknown): void {
-    if (this.#ending || this.#isSettled()) {
-      // Ended, but a reader may still hold pages: they are not wanted any more.
-      this.#letGo();
-      return;
-    }
-    this.#cancelled(reason === undefined ? new CopseError("CANCELLED", "the task was cancelled") : reason);
-  }
-
-  async *batches(): AsyncGenerator<readonly Part[], void, void> {
-    this.#iterate();
-    try {
-      for (;;) {
-        const batch = this.#take();
-        if (batch) {
-          if (batch.length > 0) yield batch;
-          continue;
-        }
-        if (this.#isSettled() || this.#ending) break;
-        await new Promise<void>((resolve) => (this.#changed = resolve));
-      }
-      await this.#settled.promise; // throws what the task failed with
-    } finally {
-      await this.#leave();
-    }
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Part, void, void> {
-    for await (const batch of this.batches()) yield* batch;
-  }
-
-  toReadableStream(): ReadableStream<Part> {
-    const iterator = this[Symbol.asyncIterator]();
-    // Not after a pull that waits: the cancellation is what ends it.
-    const stop = (reason: unknown): void => this.cancel(reason);
-    return new ReadableStream<Part>(
-      {
-        async pull(controller) {
-          const { done, value } = await iterator.next();
-          if (done) controller.close();
-          else controller.enqueue(value);
-        },
-        async cancel(reason) {
-          stop(reason);
-          await iterator.return();
-        },
-      },
-      { highWaterMark: 0 },
-    );
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#leave();
+  get isSettled(): boolean {
+    return this.state !== "queued" && this.state !== "running";
   }
 
   // ── What the engine says ──
 
-  #started(id: number): void {
-    this.#id = id;
-    if (this.#state === "queued") this.#state = "running";
-    if (this.#cancelReason) this.#engine.native.copse_task_cancel(id);
+  started(id: number): void {
+    this.id = id;
+    this.state = "running";
+    this.onRoom?.();
   }
 
-  #page(page: LentPage): void {
-    this.#pages.push(page);
-    if (!this.#iterated) this.#collect();
+  page(address: number, size: number, rows: number, heapAt: number): void {
+    this.#pages.push({ address, size, rows, heapAt });
+    try {
+      // What was cancelled is decoded by nobody; its pages go with the task.
+      if (!this.#isIterated && !this.#cancelled)
+        for (let part = this.#takePage(); part; part = this.#takePage())
+          this.#parts = this.#parts.length > 0 ? append(this.#parts, part) : part;
+    } catch (error) {
+      this.cancel(error);
+    }
     this.#wake();
   }
 
-  #progressed(files: number, bytes: number, totalBytes: number | undefined): void {
-    this.#progress = totalBytes === undefined ? { files, bytes } : { files, bytes, totalBytes };
+  progress(files: number, bytes: number, totalBytes: number | undefined): void {
+    this.totals = totalBytes === undefined ? { files, bytes } : { files, bytes, totalBytes };
     try {
-      this.#onProgress?.(this.progress);
+      this.#options.onProgress?.({ ...this.totals });
     } catch (error) {
-      this.#cancelled(error);
+      this.cancel(error);
     }
   }
 
-  #done(code: number, flags: number, files: number, bytes: number, errors: number): void {
-    clearTimeout(this.#cancelTimer);
-    if (this.#isSettled()) return;
-    this.#progress = { ...this.#progress, files, bytes };
-    const milliseconds = performance.now() - this.#began;
-    this.#ending = { code, ending: { flags, files, bytes, errors, milliseconds } };
-    if (this.#pages.length === 0 || code < 0) this.#end();
-    this.#wake();
+  room(): void {
+    this.onRoom?.();
   }
 
-  #refused(error: CopseError): void {
+  done(done: Done): void {
     clearTimeout(this.#cancelTimer);
-    this.#id = 0; // its pages went with it
-    this.#pages = [];
-    if (!this.#isSettled()) this.#fail(error);
-    this.#wake();
+    this.totals = { ...this.totals, files: done.files, bytes: done.bytes };
+    this.#done = { ...done, milliseconds: performance.now() - this.#began };
+    if (this.#pages.length === 0 || done.code < 0 || this.#cancelled) this.#end(this.#done);
+  }
+
+  aborted(reason: unknown): void {
+    this.cancel(reason, true);
+  }
+
+  refused(error: CopseError): void {
+    clearTimeout(this.#cancelTimer);
+    this.id = 0;
+    this.#pages = []; // they went with the runtime
+    if (this.isSettled) return;
+    if (this.#cancelled) this.#reject("cancelled", this.#cancelled.reason);
+    else this.#reject("failed", error);
+  }
+
+  // ── What the user wants ──
+
+  /** `isKnown`: native code was told already. */
+  cancel(reason: unknown, isKnown = false): void {
+    if (this.isSettled || this.#cancelled) return;
+    this.#cancelled = { reason };
+    if (this.#done) {
+      // Ended, but pages are unread, and now nobody wants them: what is left is not the whole.
+      this.#end(this.#done);
+    } else if (this.engine.withdraw(this.#start)) {
+      this.#reject("cancelled", reason);
+    } else {
+      if (!isKnown) this.engine.native.copse_task_cancel(this.id);
+      this.#cancelTimer = setTimeout(() => {
+        this.#close(false);
+        this.#reject("cancelled", reason);
+      }, CANCEL_MS);
+    }
+  }
+
+  /** From now on pages wait until they are asked for. */
+  iterate(): void {
+    if (this.#isIterated)
+      throw new CopseError("ARGUMENT", "a task can be iterated once: start another one");
+    this.#isIterated = true;
+    // Whoever iterates sees the failure there.
+    this.promise.catch(ignore);
+  }
+
+  /** The next parts, as they come. undefined: the end. Throws what the task failed with. */
+  async nextBatch(): Promise<readonly Part[] | undefined> {
+    for (;;) {
+      if (this.#parts.length > 0) {
+        // A copy: after the end the whole has the array.
+        const parts = this.isSettled ? [...this.#parts] : this.#parts;
+        this.#parts = [];
+        return parts;
+      }
+      const parts = this.isSettled ? undefined : this.#takePage();
+      if (this.#done && this.#pages.length === 0 && !this.isSettled) this.#end(this.#done);
+      if (parts && parts.length > 0) return parts;
+      if (parts) continue;
+      if (this.isSettled) {
+        await this.promise;
+        return undefined;
+      }
+      await new Promise<void>((resolve) => (this.#changed = resolve));
+    }
+  }
+
+  /** Nobody wants more: what runs is stopped, and waited for. */
+  async leave(reason?: unknown): Promise<void> {
+    this.#parts = [];
+    this.cancel(reason ?? new CopseError("CANCELLED", "the task was left before its end"));
+    await this.promise.then(ignore, ignore);
   }
 
   // ── Inside ──
-
-  #isSettled(): boolean {
-    return this.#state === "done" || this.#state === "failed" || this.#state === "cancelled";
-  }
 
   #wake(): void {
     const changed = this.#changed;
@@ -242,163 +215,286 @@ export class NativeTask<Whole, Part> implements Task<Whole, Part> {
     changed?.();
   }
 
-  #decode(page: LentPage): Part[] {
-    try {
-      return this.#verb.decode(pageBytes(page.address, page.size), page.rows, page.heapAt);
-    } finally {
-      this.#engine.native.copse_page_release(this.#id, page.address);
-    }
-  }
-
-  #collect(): void {
-    for (const page of this.#pages.splice(0)) for (const part of this.#decode(page)) this.#parts.push(part);
-  }
-
-  #iterate(): void {
-    if (this.#iterated) throw new CopseError("ARGUMENT", "a task can be iterated once; start another one, or collect its rows");
-    this.#iterated = true;
-    // Whoever iterates sees the failure there.
-    this.#settled.promise.catch(() => {});
-  }
-
-  /** The next batch for the iterator; undefined: nothing now. */
-  #take(): Part[] | undefined {
-    if (this.#parts.length > 0) return this.#parts.splice(0);
+  #takePage(): Part[] | undefined {
     const page = this.#pages.shift();
     if (!page) return undefined;
-    const parts = this.#decode(page);
-    if (this.#ending && this.#pages.length === 0) this.#end();
-    return parts;
+    try {
+      const bytes = pageBytes(page.address, page.size);
+      return this.#verb.decode(bytes, page.rows, page.heapAt);
+    } finally {
+      this.engine.native.copse_page_release(this.id, page.address);
+    }
   }
 
-  /** DONE was seen and every page is read. */
-  #end(): void {
-    const { code, ending } = this.#ending!;
-    if (code < 0 && this.#pages.length > 0) this.#pages = []; // freed with the task
-    if (code === 0) {
-      this.#free();
-      this.#state = "done";
-      try {
-        this.#settled.resolve(this.#verb.whole(this.#iterated ? [] : this.#parts, ending));
-      } catch (error) {
-        this.#settled.reject(error);
-      }
+  /** DONE came, and every page is read or unwanted. */
+  #end(done: Ending): void {
+    const { code } = done;
+    const error = code < 0 ? fetchError(this.engine.native, this.id, code) : undefined;
+    this.#close(true);
+    if (this.#cancelled) this.#reject("cancelled", this.#cancelled.reason);
+    else if (error) this.#reject(code === Code.CANCELLED ? "cancelled" : "failed", error);
+    else this.#resolve(done);
+  }
+
+  #close(isDone: boolean): void {
+    const { id } = this;
+    this.id = 0;
+    this.#pages = [];
+    this.engine.closeTask(id, this.#options.signal, isDone);
+  }
+
+  #resolve(done: Ending): void {
+    let whole: Whole;
+    try {
+      whole = this.#verb.whole(this.#isIterated ? [] : this.#parts, done);
+    } catch (error) {
+      this.#reject("failed", error);
       return;
     }
-    const error = fetchError(this.#engine, this.#id, code);
-    this.#free();
-    if (code === Code.CANCELLED && this.#signal?.aborted) this.#reject("cancelled", this.#signal.reason);
-    else if (code === Code.CANCELLED) this.#reject("cancelled", this.#cancelReason ? this.#cancelReason.reason : error);
-    else this.#fail(error);
-  }
-
-  #fail(error: unknown): void {
-    this.#reject(this.#cancelReason || this.#signal?.aborted ? "cancelled" : "failed", this.#cancelReason ? this.#cancelReason.reason : error);
-  }
-
-  #reject(state: "failed" | "cancelled", reason: unknown): void {
-    this.#state = state;
-    clearTimeout(this.#cancelTimer);
-    this.#forget();
-    // What somebody cancelled on purpose is no unhandled rejection.
-    if (state === "cancelled") this.#settled.promise.catch(() => {});
-    this.#settled.reject(reason);
+    this.state = "done";
+    this.#settled.resolve(whole);
+    this.onRoom?.();
     this.#wake();
   }
 
-  #forget(): void {
-    if (this.#onAbort) this.#signal?.removeEventListener("abort", this.#onAbort);
-    this.#onAbort = undefined;
-  }
-
-  /** The native task is not needed any more: its id and pages go. */
-  #free(): void {
-    this.#forget();
-    if (this.#id === 0) return;
-    this.#engine.native.copse_task_close(this.#id);
-    this.#id = 0;
-  }
-
-  #cancelled(reason: unknown): void {
-    if (this.#isSettled() || this.#cancelReason) return;
-    this.#cancelReason = { reason };
-    if (this.#engine.withdraw(this.#receiver)) {
-      this.#reject("cancelled", reason);
-      return;
-    }
-    if (this.#id !== 0) this.#engine.native.copse_task_cancel(this.#id);
-    this.#cancelTimer = setTimeout(() => {
-      if (this.#isSettled()) return;
-      const id = this.#id;
-      this.#id = 0;
-      this.#pages = [];
-      if (id !== 0) this.#engine.abandon(id);
-      this.#reject("cancelled", reason);
-    }, CANCEL_MS);
-  }
-
-  /** Ended natively, pages unread and unwanted. */
-  #letGo(): void {
-    if (!this.#ending || this.#isSettled()) return;
-    this.#pages = [];
-    this.#end();
-  }
-
-  /** The reader left: what runs is stopped and waited for. */
-  async #leave(): Promise<void> {
-    if (!this.#isSettled()) this.cancel();
-    await this.#settled.promise.then(
-      () => {},
-      () => {},
-    );
-    this.#parts = [];
+  #reject(state: "failed" | "cancelled", reason: unknown): void {
+    this.state = state;
+    // What somebody cancelled on purpose is no unhandled rejection.
+    if (state === "cancelled") this.promise.catch(ignore);
+    this.#settled.reject(reason);
+    this.onRoom?.();
+    this.#wake();
   }
 }
 
-/** The same task, waited for on this thread: in slices, so that signals of the process are noticed. */
-export function runSync<Whole, Part>(engine: Engine, verb: Verb<Whole, Part>, options: TaskOptions): Whole {
-  const SLICE_MS = 50;
+/** Not `push(...parts)`: there may be more parts than a call takes arguments. */
+function append<T>(all: T[], more: readonly T[]): T[] {
+  for (const one of more) all.push(one);
+  return all;
+}
+
+// ── Reading parts ──
+
+/** Hand-written, because an async generator costs several promises for every part. */
+abstract class Parts<Part, Item> implements AsyncIterableIterator<Item, void, void> {
+  protected readonly running: Running<unknown, Part>;
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #hasLeft = false;
+
+  constructor(running: Running<unknown, Part>) {
+    this.running = running;
+  }
+
+  /** What is at hand. */
+  protected abstract ready(): IteratorResult<Item, void> | undefined;
+  protected abstract take(batch: readonly Part[]): IteratorResult<Item, void>;
+
+  next(): Promise<IteratorResult<Item, void>> {
+    const ready = this.#waiting === 0 && !this.#hasLeft ? this.ready() : undefined;
+    if (ready) return Promise.resolve(ready);
+    this.#waiting++;
+    // One after the other, also for who calls next() again before the last one answered.
+    const next = this.#last.then(() => this.#step());
+    this.#last = next.catch(ignore);
+    return next;
+  }
+
+  async #step(): Promise<IteratorResult<Item, void>> {
+    try {
+      const ready = this.#hasLeft ? undefined : this.ready();
+      if (ready) return ready;
+      const batch = this.#hasLeft ? undefined : await this.running.nextBatch();
+      if (batch && !this.#hasLeft) return this.take(batch);
+    } catch (error) {
+      if (!this.#hasLeft) {
+        this.#hasLeft = true; // thrown once, then it is over
+        throw error;
+      }
+    } finally {
+      this.#waiting--;
+    }
+    this.#hasLeft = true;
+    return { done: true, value: undefined };
+  }
+
+  async return(): Promise<IteratorResult<Item, void>> {
+    await this.leave();
+    return { done: true, value: undefined };
+  }
+
+  async leave(reason?: unknown): Promise<void> {
+    this.#hasLeft = true;
+    await this.running.leave(reason);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave();
+  }
+}
+
+class Batches<Part> extends Parts<Part, readonly Part[]> {
+  protected ready(): undefined {
+    return undefined;
+  }
+
+  protected take(batch: readonly Part[]): IteratorResult<readonly Part[], void> {
+    return { done: false, value: batch };
+  }
+}
+
+class Items<Part> extends Parts<Part, Part> {
+  #batch: readonly Part[] = [];
+  #at = 0;
+
+  protected ready(): IteratorResult<Part, void> | undefined {
+    if (this.#at === this.#batch.length) return undefined;
+    return { done: false, value: this.#batch[this.#at++]! };
+  }
+
+  protected take(batch: readonly Part[]): IteratorResult<Part, void> {
+    this.#batch = batch;
+    this.#at = 1;
+    return { done: false, value: batch[0]! }; // a batch is never empty
+  }
+}
+
+/** A Task over a native one. */
+export class NativeTask<Whole, Part> implements Task<Whole, Part> {
+  readonly #running: Running<Whole, Part>;
+
+  constructor(engine: Engine, verb: Verb<Whole, Part>, options: TaskOptions) {
+    this.#running = new Running(engine, verb, options);
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "Task";
+  }
+
+  get state(): State {
+    return this.#running.state;
+  }
+
+  get progress(): Progress {
+    return { ...this.#running.totals };
+  }
+
+  // oxlint-disable-next-line unicorn/no-thenable -- a task is a promise
+  then<A = Whole, B = never>(
+    done?: ((value: Whole) => A | PromiseLike<A>) | null,
+    failed?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#running.promise.then(done, failed);
+  }
+
+  catch<B = never>(failed?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<Whole | B> {
+    return this.#running.promise.catch(failed);
+  }
+
+  finally(settled?: (() => void) | null): Promise<Whole> {
+    return this.#running.promise.finally(settled);
+  }
+
+  cancel(reason?: unknown): void {
+    this.#running.cancel(reason ?? new CopseError("CANCELLED", "the task was cancelled"));
+  }
+
+  batches(): AsyncIterableIterator<readonly Part[], void, void> {
+    this.#running.iterate();
+    return new Batches(this.#running);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<Part, void, void> {
+    this.#running.iterate();
+    return new Items(this.#running);
+  }
+
+  toReadableStream(): ReadableStream<Part> {
+    this.#running.iterate();
+    const items = new Items(this.#running);
+    return new ReadableStream<Part>(
+      {
+        async pull(controller) {
+          const { done, value } = await items.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        },
+        cancel: (reason) => items.leave(reason),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#running.leave();
+  }
+}
+
+// ── The same task, waited for on this thread ──
+
+/** In slices, so that Ctrl-C is noticed between them. */
+export function runSync<Whole, Part>(
+  engine: Engine,
+  verb: Verb<Whole, Part>,
+  options: TaskOptions,
+): Whole {
   options.signal?.throwIfAborted();
   engine.checkOpen();
   const { native } = engine;
   const began = performance.now();
-  const request = new Uint8Array(4 + verb.request.length);
-  new DataView(request.buffer).setUint32(0, verb.request.length, true);
-  request.set(verb.request, 4);
-  const ids = new BigUint64Array(1);
-  const started = native.copse_task_start(engine.id, request, request.length, ids, 1);
-  if (started < 1) throw new CopseError(codeName(started), "the task could not be started");
-  const id = Number(ids[0]);
+  const id = startWaited(native, engine.id, verb.request);
   const events = new Uint8Array(8 * Event.size);
   const view = new DataView(events.buffer);
-  const number = (at: number): number => view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
-  const parts: Part[] = [];
+  const number = (at: number): number =>
+    view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
+  let parts: Part[] = [];
   try {
     for (;;) {
       const taken = native.copse_task_wait(id, events, 8, SLICE_MS);
-      if (taken < 0) throw new CopseError(codeName(taken), "the runtime was closed while the task ran");
+      if (taken < 0) throw new CopseError(codeName(taken), "the runtime was closed while it ran");
       for (let at = 0; at < taken * Event.size; at += Event.size) {
-        const kind = view.getUint32(at + Event.kind, true);
-        if (kind === EventKind.PAGE) {
-          const address = number(at + Event.page);
-          const buffer = pageBytes(address, number(at + Event.page_size));
-          for (const part of verb.decode(buffer, view.getUint32(at + Event.rows, true), view.getUint32(at + Event.heap_at, true)))
-            parts.push(part);
-          native.copse_page_release(id, address);
-        } else if (kind === EventKind.DONE) {
-          const code = view.getInt32(at + Event.code, true);
-          if (code < 0) throw fetchError(engine, id, code);
-          return verb.whole(parts, {
-            flags: view.getUint32(at + Event.heap_at, true),
-            files: number(at + Event.files),
-            bytes: number(at + Event.bytes),
-            errors: number(at + Event.total_bytes),
-            milliseconds: performance.now() - began,
-          });
+        switch (view.getUint32(at + Event.kind, true)) {
+          case EventKind.PAGE: {
+            const address = number(at + Event.page);
+            const buffer = pageBytes(address, number(at + Event.page_size));
+            const rows = view.getUint32(at + Event.rows, true);
+            const more = verb.decode(buffer, rows, view.getUint32(at + Event.heap_at, true));
+            parts = parts.length > 0 ? append(parts, more) : more;
+            native.copse_page_release(id, address);
+            break;
+          }
+          case EventKind.PROGRESS: {
+            const [files, bytes] = [number(at + Event.files), number(at + Event.bytes)];
+            const totalBytes = number(at + Event.total_bytes);
+            options.onProgress?.(
+              totalBytes >= 2 ** 63 ? { files, bytes } : { files, bytes, totalBytes },
+            );
+            break;
+          }
+          case EventKind.DONE: {
+            const done = decodeDone(view, at);
+            if (done.code < 0) throw fetchError(native, id, done.code);
+            return verb.whole(parts, { ...done, milliseconds: performance.now() - began });
+          }
         }
       }
     }
   } finally {
     native.copse_task_close(id);
   }
+}
+
+function startWaited(native: Native, runtime: number, record: Uint8Array): number {
+  const request = new Uint8Array(4 + record.length);
+  new DataView(request.buffer).setUint32(0, record.length, true);
+  request.set(record, 4);
+  const ids = new BigUint64Array(1);
+  const started = native.copse_task_start(runtime, request, request.length, ids, 1);
+  if (started < 1)
+    throw new CopseError(codeName(started), "the task could not be started: too many run at once");
+  return Number(ids[0]);
 }

@@ -1,10 +1,10 @@
 // Loaded before every test run (bunfig.toml): makes a clean clone ready and builds the library when
 // a source is newer. COPSE_LIB names a library someone else built, a sanitizer's for instance.
 
-import { setDefaultTimeout } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import "./leaks.ts";
 
 const root = join(import.meta.dir, "..");
 
@@ -19,9 +19,6 @@ if (!process.env.COPSE_LIB) {
   }
   if (wasEmpty) startAgain();
 }
-
-// bunfig.toml has no key for this. A sanitizer makes everything some ten times slower.
-setDefaultTimeout(process.env.COPSE_SANITIZER ? 300_000 : 30_000);
 
 // This process has seen that there is no node_modules and remembers it, so the tests could not
 // import their packages: a new one can. process.argv does not hold the arguments of `bun test`.

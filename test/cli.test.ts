@@ -104,8 +104,8 @@ beforeAll(() => {
     ...shared,
     "content.txt": `${text("a", 51)}b${text("a", 48)}`,
     "size.txt": text("a", 1100),
-    "current": "→ releases/1",
-    "type": "a file",
+    current: "→ releases/1",
+    type: "a file",
     "old name.txt": "content that moved",
     "only/here/a": text("a", 1000),
     "only/here/b": text("b", 2000),
@@ -116,7 +116,7 @@ beforeAll(() => {
     ...shared,
     "content.txt": text("a", 100),
     "size.txt": text("a", 1300),
-    "current": "→ releases/2",
+    current: "→ releases/2",
     "type/is/a/directory": "",
     "new/name.txt": "content that moved",
     "added.txt": text("n", 56),
@@ -139,7 +139,7 @@ describe("copse compare, for a person", () => {
 
   test("groups by kind, counts, shows a missing directory once, ends with the summary", async () => {
     const { status, out, err } = await copse("compare", "left", "right", "--moves");
-    expect(out.replace(/in [\d.]+ m?s/, "in TIME")).toBe(`4 changed
+    expect(out.replace(/· \d+ files, .+ compared in [\d.]+ m?s/, "· WORK")).toBe(`4 changed
   ~ content.txt  content, offset 51
   ~ current      link, releases/1 → releases/2
   ~ size.txt     size, 1.1 kB → 1.3 kB
@@ -156,7 +156,7 @@ describe("copse compare, for a person", () => {
 1 moved
   > old name.txt → new/name.txt
 
-4 changed, 6 only left, 2 only right, 1 moved · 10 files, 8.5 kB compared in TIME
+4 changed, 6 only left, 2 only right, 1 moved · WORK
 `);
     expect({ status, err }).toEqual({ status: 1, err: "" });
   });
@@ -183,6 +183,8 @@ describe("copse compare, for a person", () => {
     chmodSync(join(folder, "metadata-right/run.sh"), 0o755);
     utimesSync(join(folder, "metadata-right/note.txt"), 1_700_000_001, 1_700_000_001);
     const names = ["metadata-left", "metadata-right"] as const;
+    // The roots are looked at as well.
+    for (const name of names) utimesSync(join(folder, name), 1, 1);
     expect((await copse("compare", ...names)).status).toBe(0);
     const { out } = await copse("compare", ...names, "--metadata", "mode,mtime");
     expect(out).toContain("~ note.txt  mtime, 2023-11-14 22:13:20 → 22:13:21\n");
@@ -202,7 +204,14 @@ describe("options", () => {
   const rest = ["compare", "left", "right"] as const;
 
   test("--include and --exclude are repeatable", async () => {
-    const some = await copse(...rest, "--include", "size.txt", "--include", "content.txt", "--jsonl");
+    const some = await copse(
+      ...rest,
+      "--include",
+      "size.txt",
+      "--include",
+      "content.txt",
+      "--jsonl",
+    );
     expect(paths(some.out)).toEqual(["content.txt", "size.txt"]);
     const less = await copse(...rest, "--exclude", "*.txt", "--exclude", "only", "--jsonl");
     expect(paths(less.out)).toEqual(["current", "new", "type"]);
@@ -253,7 +262,11 @@ describe("options", () => {
       ["compare left right --exlude x", "Did you mean --exclude?", "copse compare --help"],
       ["compare left", "missing required argument 'right'", "copse compare --help"],
       ["compare left right more", "too many arguments", "copse compare --help"],
-      ["compare left right --by size", "Allowed choices are content, hash, stat.", "copse compare --help"],
+      [
+        "compare left right --by size",
+        "Allowed choices are content, hash, stat.",
+        "copse compare --help",
+      ],
       ["compare left right --timeout soon", "Give a time", "copse compare --help"],
       ["compare left right --chunk-size big", "Give a number of bytes", "copse compare --help"],
       ["compare left right --limits x=1", "Give name=value", "copse compare --help"],
@@ -275,8 +288,13 @@ describe("options", () => {
 
   test("a value the library refuses is named", async () => {
     const { status, err } = await copse("compare", "copy", "twin", "--concurrency", "1000");
-    expect({ status, err }).toEqual({ status: 2, err: expect.stringMatching(/^copse: concurrency /) });
-    expect((await copse("compare", "copy", "twin", "--io-workers", "0")).err).toContain("ioWorkers");
+    expect({ status, err }).toEqual({
+      status: 2,
+      err: expect.stringMatching(/^copse: concurrency /),
+    });
+    expect((await copse("compare", "copy", "twin", "--io-workers", "0")).err).toContain(
+      "ioWorkers",
+    );
   });
 });
 
@@ -303,7 +321,10 @@ describe("for programs", () => {
       offset: 51,
       left: { type: "file", size: 100, mtime: "2023-11-14T22:13:20.000Z" },
     });
-    expect(byPath.get("current")).toMatchObject({ reason: "target", left: { target: "releases/1" } });
+    expect(byPath.get("current")).toMatchObject({
+      reason: "target",
+      left: { target: "releases/1" },
+    });
     expect(byPath.get("new/name.txt")).toMatchObject({ kind: "moved", from: "old name.txt" });
     // Every entry below a missing directory has its row here.
     for (const path of ["only", "only/c", "only/here", "only/here/a", "only/here/b"]) {
@@ -320,14 +341,24 @@ describe("for programs", () => {
     const { status, out } = await copse("compare", "left", "right", "--jsonl");
     const found = rows(out);
     expect(status).toBe(1);
-    expect(found.at(-1)).toMatchObject({ kind: "summary", equal: false, complete: true, errors: 0 });
+    expect(found.at(-1)).toMatchObject({
+      kind: "summary",
+      equal: false,
+      complete: true,
+      errors: 0,
+    });
     expect(found.filter(({ kind }) => kind === "summary")).toHaveLength(1);
     const equal = await copse("compare", "copy", "twin", "--jsonl");
     expect(rows(equal.out)).toMatchObject([{ kind: "summary", equal: true }]);
   });
 
   test("an error row has its code and sentence", async () => {
-    const { status, out } = await copse("compare", "fault:read=1,code=DENIED:copy", "twin", "--json");
+    const { status, out } = await copse(
+      "compare",
+      "fault:read=1,code=DENIED:copy",
+      "twin",
+      "--json",
+    );
     const document = JSON.parse(out);
     expect(status).toBe(2);
     expect(document).toMatchObject({ equal: false, complete: false, errors: 1 });
@@ -339,7 +370,10 @@ describe("for programs", () => {
   test("a failure of the whole is a sentence for people and a document for programs", async () => {
     for (const form of ["--json", "--jsonl"]) {
       const { status, out, err } = await copse("compare", "nowhere", "copy", form);
-      expect({ status, err }).toEqual({ status: 2, err: expect.stringMatching(/^copse: nowhere: .+\n$/) });
+      expect({ status, err }).toEqual({
+        status: 2,
+        err: expect.stringMatching(/^copse: nowhere: .+\n$/),
+      });
       expect(JSON.parse(out)).toMatchObject({
         equal: false,
         complete: false,
@@ -382,10 +416,13 @@ describe("names that would trick a terminal", () => {
   const hidden = /[^\P{Cc}\n]|[\p{Cf}\p{Zl}\p{Zp}]/u;
 
   beforeAll(() => {
-    plant("tricky", { ...Object.fromEntries(Object.keys(tricky).map((name) => [name, "1"])) });
+    plant("tricky", Object.fromEntries(Object.keys(tricky).map((name) => [name, "1"])));
     symlinkSync("to\x1b]52;c;AAAA\x07", join(folder, "tricky/link"));
     // A name that is not UTF-8, which a string cannot hold.
-    writeFileSync(Buffer.concat([Buffer.from(join(folder, "tricky/")), Buffer.from("b\xff\xfed", "latin1")]), "");
+    writeFileSync(
+      Buffer.concat([Buffer.from(join(folder, "tricky/")), Buffer.from("b\xff\xfed", "latin1")]),
+      "",
+    );
     plant("plain", {});
   });
 
@@ -566,7 +603,10 @@ describe("on a terminal", () => {
       `${text("日本", 40)}.md`,
     ];
     plant("narrow-left", Object.fromEntries(names.map((name) => [name, "1"])));
-    plant("narrow-right", { ...Object.fromEntries(names.map((name) => [name, "2"])), link: `→ ${text("t", 300)}` });
+    plant("narrow-right", {
+      ...Object.fromEntries(names.map((name) => [name, "2"])),
+      link: `→ ${text("t", 300)}`,
+    });
     plant("narrow-left", { link: `→ ${text("s", 300)}`, [`gone/${text("y", 150)}`]: "" });
     for (const columns of [40, 80, 132]) {
       const { seen } = await onTerminal(["compare", "narrow-left", "narrow-right"], { columns });
@@ -575,7 +615,9 @@ describe("on a terminal", () => {
       expect(seen).toContain("…");
       expect(seen).toContain("module.c");
       const listed = await onTerminal(["list", "narrow-left"], { columns });
-      expect(Math.max(...listed.seen.split("\n").map((line) => Bun.stringWidth(line)))).toBeLessThanOrEqual(columns);
+      expect(
+        Math.max(...listed.seen.split("\n").map((line) => Bun.stringWidth(line))),
+      ).toBeLessThanOrEqual(columns);
     }
   });
 
@@ -674,7 +716,9 @@ describe("help and versions", () => {
     const page = readFileSync(join(import.meta.dir, "..", "docs", "cli.md"), "utf8");
     const flags = commands.flatMap(({ groups }) => Object.values(groups).flat());
     const names = flags.map(({ flags }) => /--[a-z0-9-]+/.exec(flags)![0]);
-    expect(names.filter((name) => !page.includes(`\`${name}`) && !page.includes(`${name}\``))).toEqual([]);
+    expect(
+      names.filter((name) => !page.includes(`\`${name}`) && !page.includes(`${name}\``)),
+    ).toEqual([]);
   });
 });
 

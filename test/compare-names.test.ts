@@ -58,14 +58,23 @@ describe("compare.md 1.5, names:", () => {
   test("odd names are all kept apart, and their order is that of their bytes", async () => {
     // Object.fromEntries makes a field of "__proto__" too.
     const tree = (content: string): Tree =>
-      Object.fromEntries(oddNames.flatMap((name) => [[name, "same"], [`in/${name}`, content]]));
+      Object.fromEntries(
+        oddNames.flatMap((name) => [
+          [name, "same"],
+          [`in/${name}`, content],
+        ]),
+      );
     const [left, right] = [tree("left"), tree("fite")];
-    const paths = oddNames.map((name) => `in/${name}`).toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    const paths = oddNames
+      .map((name) => `in/${name}`)
+      .toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
     for (const ground of [memory, file]) {
       const [l, r] = [await ground.plant(left), await ground.plant(right)];
       const nothing = await ground.plant({});
       for (const way of ways) {
-        expect(facts(await way.compare(l, r))).toEqual(paths.map((path) => `differs content@0 ${path}`));
+        expect(facts(await way.compare(l, r))).toEqual(
+          paths.map((path) => `differs content@0 ${path}`),
+        );
         const answer = await way.compare(l, nothing);
         expect(answer.differences).toHaveLength(2 * oddNames.length + 1);
         for (const row of answer.differences) expect(row).not.toHaveProperty("pathBytes");
@@ -75,9 +84,17 @@ describe("compare.md 1.5, names:", () => {
 
   test("names are compared by bytes: no Unicode or case folding", async () => {
     for (const ground of [memory, file]) {
-      const [l, r] = [await ground.plant({ "é": "1", readme: "1" }), await ground.plant({ "e\u0301": "1", README: "1" })];
+      const [l, r] = [
+        await ground.plant({ é: "1", readme: "1" }),
+        await ground.plant({ "e\u0301": "1", README: "1" }),
+      ];
       for (const way of ways)
-        expect(facts(await way.compare(l, r))).toEqual(["only-right file README", "only-right file e\u0301", "only-left file readme", "only-left file é"]);
+        expect(facts(await way.compare(l, r))).toEqual([
+          "only-right file README",
+          "only-right file e\u0301",
+          "only-left file readme",
+          "only-left file é",
+        ]);
     }
   });
 
@@ -88,7 +105,13 @@ describe("compare.md 1.5, names:", () => {
       left[`IMG_20240101_${String(i).padStart(4, "0")}.jpg`] = "x";
       right[`IMG_20240101_${String(i + (i % 50 === 0 ? 1000 : 0)).padStart(4, "0")}.jpg`] = "x";
     }
-    for (const name of ["IMG_20240101", "IMG_20240101_", "IMG_20240101_0001", "IMG_20240101_0001.jpg.bak"]) left[name] = right[name] = "y";
+    for (const name of [
+      "IMG_20240101",
+      "IMG_20240101_",
+      "IMG_20240101_0001",
+      "IMG_20240101_0001.jpg.bak",
+    ])
+      left[name] = right[name] = "y";
     for (const ground of [memory, file]) {
       const [l, r] = [await ground.plant(left), await ground.plant(right)];
       for (const way of ways) {
@@ -103,12 +126,26 @@ describe("compare.md 1.5, names:", () => {
 
 describe("compare.md 2.9:", () => {
   // Latin-1 on an UTF-8 machine, cut sequences, overlong forms, a surrogate: none of it UTF-8, all of it different.
-  const raw = ["caf\xe9", "caf\xe8", "\xff", "\xfe", "\xc3", "\xe2\x82", "\xc0\xaf", "\xed\xa0\x80", "ok\xffend"];
+  const raw = [
+    "caf\xe9",
+    "caf\xe8",
+    "\xff",
+    "\xfe",
+    "\xc3",
+    "\xe2\x82",
+    "\xc0\xaf",
+    "\xed\xa0\x80",
+    "ok\xffend",
+  ];
 
   test("names that are not UTF-8 are kept apart and given back losslessly, and the rest is intact", async () => {
     for (const side of ["raw-left", "raw-right"]) {
       mkdirSync(scratch.at(side));
-      for (const name of raw) writeFileSync(scratch.bytes(`${side}/${name}`), side === "raw-left" && name.startsWith("caf") ? "1" : "2");
+      for (const name of raw)
+        writeFileSync(
+          scratch.bytes(`${side}/${name}`),
+          side === "raw-left" && name.startsWith("caf") ? "1" : "2",
+        );
       writeFileSync(scratch.at(side, "plain"), side);
     }
     mkdirSync(scratch.bytes("raw-left/d\xe9"));
@@ -140,7 +177,10 @@ describe("compare.md 2.9:", () => {
     writeFileSync(Buffer.concat([Buffer.from(`${r}/`), Buffer.from("a\xffb", "latin1")]), "1");
     for (const way of ways) {
       const { differences } = await way.compare(l, r);
-      expect(differences.map(fact)).toEqual(["only-left file a\ufffdb", "only-right file a\ufffdb"]);
+      expect(differences.map(fact)).toEqual([
+        "only-left file a\ufffdb",
+        "only-right file a\ufffdb",
+      ]);
       expect(differences[0]).not.toHaveProperty("pathBytes");
       expect(differences[1]).toHaveProperty("pathBytes");
     }
@@ -156,7 +196,9 @@ describe("compare.md 2.9:", () => {
       symlinkSync(Buffer.from("same\xff", "latin1"), scratch.at(side, "same"));
     }
     for (const way of ways)
-      expect(facts(await way.compare(scratch.at("target-left"), scratch.at("target-right")))).toEqual(["differs target l"]);
+      expect(
+        facts(await way.compare(scratch.at("target-left"), scratch.at("target-right"))),
+      ).toEqual(["differs target l"]);
   });
 
   test("a moved file keeps the bytes of both names", async () => {
@@ -168,7 +210,11 @@ describe("compare.md 2.9:", () => {
       writeFileSync(scratch.bytes(`${side}/${name}`), "the same in both");
     }
     for (const way of ways) {
-      const { differences } = await way.compare(scratch.at("moved-left"), scratch.at("moved-right"), { moves: true });
+      const { differences } = await way.compare(
+        scratch.at("moved-left"),
+        scratch.at("moved-right"),
+        { moves: true },
+      );
       const [row] = differences;
       if (row?.kind !== "moved") throw new Error("not moved");
       expect(Buffer.from(row.pathBytes ?? []).toString("latin1")).toBe("to\xe8");
@@ -184,7 +230,11 @@ describe("compare.md 2.9:", () => {
     writeFileSync(scratch.bytes("globs/a\xffb.bin"), "1");
     for (const way of ways)
       for (const glob of ["*.txt", "a?b.txt", "a*.txt", "**/*.txt"])
-        expect(facts(await way.compare(scratch.at("globs"), scratch.at("globs-none"), { include: [glob] }))).toEqual(["only-left file a\ufffdb.txt"]);
+        expect(
+          facts(
+            await way.compare(scratch.at("globs"), scratch.at("globs-none"), { include: [glob] }),
+          ),
+        ).toEqual(["only-left file a\ufffdb.txt"]);
   });
 });
 
@@ -195,14 +245,37 @@ describe("compare.md 2.7 and 2.8:", () => {
     const depth = 40;
     const path = `${`${long}/`.repeat(depth)}leaf`;
     expect(path.length).toBeGreaterThan(2 * 4096 - 200);
-    plantDeep(scratch.at("path-left"), long, depth, { leaf: "abc", same: "s", link: { kind: "link", target: "x" } });
-    plantDeep(scratch.at("path-right"), long, depth, { leaf: "abd", same: "s", link: { kind: "link", target: "x" } });
-    plantDeep(scratch.at("path-again"), long, depth, { leaf: "abc", same: "s", link: { kind: "link", target: "x" } });
+    plantDeep(scratch.at("path-left"), long, depth, {
+      leaf: "abc",
+      same: "s",
+      link: { kind: "link", target: "x" },
+    });
+    plantDeep(scratch.at("path-right"), long, depth, {
+      leaf: "abd",
+      same: "s",
+      link: { kind: "link", target: "x" },
+    });
+    plantDeep(scratch.at("path-again"), long, depth, {
+      leaf: "abc",
+      same: "s",
+      link: { kind: "link", target: "x" },
+    });
     for (const way of ways)
-      for (const options of [{}, { concurrency: 1 }, { links: "follow" }, { by: "hash" }] as const) {
-        const answer = await way.compare(scratch.at("path-left"), scratch.at("path-right"), options);
+      for (const options of [
+        {},
+        { concurrency: 1 },
+        { links: "follow" },
+        { by: "hash" },
+      ] as const) {
+        const answer = await way.compare(
+          scratch.at("path-left"),
+          scratch.at("path-right"),
+          options,
+        );
         expect(answer.differences).toMatchObject([{ kind: "differs", path, reason: "content" }]);
-        expect(await way.compare(scratch.at("path-left"), scratch.at("path-again"), options)).toMatchObject({ equal: true, files: 2 });
+        expect(
+          await way.compare(scratch.at("path-left"), scratch.at("path-again"), options),
+        ).toMatchObject({ equal: true, files: 2 });
       }
   });
 
@@ -212,9 +285,21 @@ describe("compare.md 2.7 and 2.8:", () => {
     for (const way of ways) {
       const { differences } = await way.compare(scratch.at("one-left"), scratch.at("one-right"));
       expect(differences).toHaveLength(31);
-      expect(differences.at(-1)).toMatchObject({ kind: "only-left", path: `${`${long}/`.repeat(30)}leaf`, left: { size: 3 } });
-      const moved = await way.compare(scratch.at("one-left"), scratch.plant(`moved-${way.name}`, { here: "abc" }), { moves: true });
-      expect(moved.differences[0]).toMatchObject({ kind: "moved", path: "here", from: `${`${long}/`.repeat(30)}leaf` });
+      expect(differences.at(-1)).toMatchObject({
+        kind: "only-left",
+        path: `${`${long}/`.repeat(30)}leaf`,
+        left: { size: 3 },
+      });
+      const moved = await way.compare(
+        scratch.at("one-left"),
+        scratch.plant(`moved-${way.name}`, { here: "abc" }),
+        { moves: true },
+      );
+      expect(moved.differences[0]).toMatchObject({
+        kind: "moved",
+        path: "here",
+        from: `${`${long}/`.repeat(30)}leaf`,
+      });
     }
   });
 
@@ -223,7 +308,10 @@ describe("compare.md 2.7 and 2.8:", () => {
       plantDeep(scratch.at(`deep-left-${depth}`), "d", depth, { leaf: "abc" });
       plantDeep(scratch.at(`deep-right-${depth}`), "d", depth, { leaf: "abd" });
       for (const way of ways) {
-        const answer = await way.compare(scratch.at(`deep-left-${depth}`), scratch.at(`deep-right-${depth}`));
+        const answer = await way.compare(
+          scratch.at(`deep-left-${depth}`),
+          scratch.at(`deep-right-${depth}`),
+        );
         expect(facts(answer)).toEqual([`differs content@2 ${"d/".repeat(depth)}leaf`]);
       }
     });
@@ -236,7 +324,13 @@ describe("compare.md 2.7 and 2.8:", () => {
       const { differences, complete } = compareSync(${JSON.stringify(scratch.at("few-left"))}, ${JSON.stringify(scratch.at("few-right"))});
       console.log(JSON.stringify([complete, differences.map((row) => row.kind + " " + row.path.length)]));`;
     writeFileSync(scratch.at("few.ts"), script);
-    const child = Bun.spawnSync(["bash", "-c", 'ulimit -n 64; exec "$0" "$1"', process.execPath, scratch.at("few.ts")]);
+    const child = Bun.spawnSync([
+      "bash",
+      "-c",
+      'ulimit -n 64; exec "$0" "$1"',
+      process.execPath,
+      scratch.at("few.ts"),
+    ]);
     expect(child.stderr.toString()).toBe("");
     expect(JSON.parse(child.stdout.toString())).toEqual([true, [`differs ${2 * depth + 4}`]]);
   });
@@ -247,7 +341,8 @@ describe("compare.md 1.5, width:", () => {
 
   test(`a directory with ${count} entries`, async () => {
     const script = 'mkdir -p "$1" && cd "$1" && seq "$2" | xargs touch';
-    for (const side of ["wide-left", "wide-right"]) run("sh", "-c", script, "sh", scratch.at(side), String(count));
+    for (const side of ["wide-left", "wide-right"])
+      run("sh", "-c", script, "sh", scratch.at(side), String(count));
     writeFileSync(scratch.at("wide-left", "77"), "x");
     run("rm", scratch.at("wide-right", "4711"));
     for (const way of ways) {
@@ -259,7 +354,8 @@ describe("compare.md 1.5, width:", () => {
     mkdirSync(scratch.at("wide-none"));
     const seen = new Set<string>();
     const task = compare(scratch.at("wide-left"), scratch.at("wide-none"));
-    for await (const batch of task.batches()) for (const row of batch as readonly Difference[]) seen.add(row.path);
+    for await (const batch of task.batches())
+      for (const row of batch as readonly Difference[]) seen.add(row.path);
     expect(seen.size).toBe(count);
     expect(await task).toMatchObject({ equal: false, complete: true, files: count });
   });
@@ -269,6 +365,7 @@ describe("compare.md 1.5, width:", () => {
     for (let i = 0; i < 400; i++) left[`${i % 20}/${i % 7}/${i}`] = i % 2 === 0 ? directory : "x";
     const right = { ...left, "3/3/3": "y" };
     const [l, r] = [await file.plant(left), await file.plant(right)];
-    for (const way of ways) expect(facts(await way.compare(l, r))).toEqual(["differs content@0 3/3/3"]);
+    for (const way of ways)
+      expect(facts(await way.compare(l, r))).toEqual(["differs content@0 3/3/3"]);
   });
 });

@@ -44,7 +44,16 @@ const cases: readonly Case[] = [
   },
   {
     name: "1.1: rows of the awaited whole come sorted by path bytes",
-    left: { "a/x": "1", "a-b": "1", "a.b": "1", a0: "1", "é": "1", "\u{1f333}": "1", "\uff5e": "1", B: "1" },
+    left: {
+      "a/x": "1",
+      "a-b": "1",
+      "a.b": "1",
+      a0: "1",
+      é: "1",
+      "\u{1f333}": "1",
+      "\uff5e": "1",
+      B: "1",
+    },
     right: {},
     says: [
       "only-left file B",
@@ -74,7 +83,7 @@ const cases: readonly Case[] = [
   },
   {
     name: "1.3: what is below a one-sided directory has rows of its own",
-    left: { "a/b/c/d": "1", "a/b/e/": "" , "a/f": "2" },
+    left: { "a/b/c/d": "1", "a/b/e/": "", "a/f": "2" },
     right: {},
     says: [
       "only-left directory a",
@@ -108,32 +117,28 @@ const cases: readonly Case[] = [
     ["exactly the engine's first read", Buffer.alloc(256 * 1024, "x")],
     ["one byte more than the engine's first read", Buffer.alloc(256 * 1024 + 1, "x")],
     ["a megabyte", Buffer.alloc(1 << 20, "copse")],
-  ].map(
-    ([what, content]): Case => ({
-      name: `1.5: equal files of ${String(what)} are equal`,
-      left: { f: content as Uint8Array },
-      right: { f: content as Uint8Array },
-      options: { chunkSize: chunk },
-      says: [],
-      files: 1,
-      bytes: (content as Uint8Array).length,
-    }),
-  ),
+  ].map(([what, content]): Case => ({
+    name: `1.5: equal files of ${String(what)} are equal`,
+    left: { f: content as Uint8Array },
+    right: { f: content as Uint8Array },
+    options: { chunkSize: chunk },
+    says: [],
+    files: 1,
+    bytes: (content as Uint8Array).length,
+  })),
   ...[
     ["first", 0],
     ["middle", long.length / 2],
     ["last", long.length - 1],
     ["last of the first chunk", chunk - 1],
     ["first of the second chunk", chunk],
-  ].map(
-    ([what, at]): Case => ({
-      name: `1.5: files that differ in the ${what} byte differ, with its offset`,
-      left: { f: long },
-      right: { f: with1(Number(at)) },
-      options: { chunkSize: chunk },
-      says: [`differs content@${at} f`],
-    }),
-  ),
+  ].map(([what, at]): Case => ({
+    name: `1.5: files that differ in the ${what} byte differ, with its offset`,
+    left: { f: long },
+    right: { f: with1(Number(at)) },
+    options: { chunkSize: chunk },
+    says: [`differs content@${at} f`],
+  })),
   {
     name: "1.5: files whose size differs by 1 differ, either way round",
     left: { longer: long, shorter: long.subarray(1) },
@@ -149,12 +154,18 @@ const cases: readonly Case[] = [
   {
     name: "1.5: files that end beside the engine's read size and differ only there are told apart",
     left: { a: Buffer.alloc(256 * 1024, 1), b: Buffer.alloc(384 * 1024, 1) },
-    right: { a: with1(256 * 1024 - 1, Buffer.alloc(256 * 1024, 1)), b: with1(256 * 1024, Buffer.alloc(384 * 1024, 1)) },
+    right: {
+      a: with1(256 * 1024 - 1, Buffer.alloc(256 * 1024, 1)),
+      b: with1(256 * 1024, Buffer.alloc(384 * 1024, 1)),
+    },
     says: [`differs content@${256 * 1024 - 1} a`, `differs content@${256 * 1024} b`],
   },
 ];
 
-const mirror: Readonly<Record<string, string>> = { "only-left": "only-right", "only-right": "only-left" };
+const mirror: Readonly<Record<string, string>> = {
+  "only-left": "only-right",
+  "only-right": "only-left",
+};
 const swapped = (says: readonly string[]): string[] =>
   says.map((fact) => fact.replace(/^only-(left|right)/, (kind) => mirror[kind] ?? kind));
 
@@ -193,7 +204,7 @@ describe("compare.md, both grounds at once:", () => {
       }
   });
 
-  test("1.1: a file is a tree with one entry, path \"\"", async () => {
+  test('1.1: a file is a tree with one entry, path ""', async () => {
     for (const ground of [file, memory]) {
       const root = await ground.plant({ a: "same", b: "same", c: "sane", d: "longer" });
       for (const way of ways) {
@@ -206,7 +217,7 @@ describe("compare.md, both grounds at once:", () => {
     }
   });
 
-  test("1.4: a directory against a file is a type difference at path \"\"", async () => {
+  test('1.4: a directory against a file is a type difference at path ""', async () => {
     for (const ground of [file, memory]) {
       const root = await ground.plant({ "d/x": "1", f: "2" });
       for (const way of ways) {
@@ -277,7 +288,11 @@ describe("compare.md, the same place twice:", () => {
   });
 
   test("1.5: a file against itself, its hard link and a link to it is equal and not read", async () => {
-    const root = scratch.plant("itself", { a: Buffer.alloc(500_000, 1), h: { kind: "hard", target: "a" }, l: link("a") });
+    const root = scratch.plant("itself", {
+      a: Buffer.alloc(500_000, 1),
+      h: { kind: "hard", target: "a" },
+      l: link("a"),
+    });
     for (const way of ways)
       for (const other of ["a", "h", "l"]) {
         const answer = await way.compare(`${root}/a`, `${root}/${other}`);
@@ -289,7 +304,10 @@ describe("compare.md, the same place twice:", () => {
   test("1.5: the same device and inode for a pair in two trees is equal", async () => {
     const big = Buffer.alloc(3 << 20, 7);
     const left = scratch.plant("pair-left", { big, small: "s" });
-    const right = scratch.plant("pair-right", { big: { kind: "hard", target: "../pair-left/big" }, small: { kind: "hard", target: "../pair-left/small" } });
+    const right = scratch.plant("pair-right", {
+      big: { kind: "hard", target: "../pair-left/big" },
+      small: { kind: "hard", target: "../pair-left/small" },
+    });
     for (const way of ways) {
       const answer = await way.compare(left, right);
       expect(facts(answer)).toEqual([]);
@@ -345,7 +363,8 @@ describe("compare.md 1.4, errors:", () => {
   test("a bad argument: ARGUMENT; a scheme that is not built: UNSUPPORTED naming it", async () => {
     const here = scratch.plant("arguments", {});
     for (const way of ways) {
-      const rejected = async (left: string, right: string): Promise<string> => await codeOf(Promise.resolve().then(() => way.compare(left, right)));
+      const rejected = async (left: string, right: string): Promise<string> =>
+        await codeOf(Promise.resolve().then(() => way.compare(left, right)));
       expect(await rejected("", here)).toBe("ARGUMENT");
       expect(await rejected(here, "")).toBe("ARGUMENT");
       expect(await rejected(`${here}\0`, here)).toBe("ARGUMENT");
@@ -367,7 +386,12 @@ describe("compare.md 1.4, errors:", () => {
     const task = compare(slow, right, { signal: controller.signal });
     const reason = new Error("enough");
     controller.abort(reason);
-    expect(await task.then(() => "settled", (error: unknown) => error)).toBe(reason);
+    expect(
+      await task.then(
+        () => "settled",
+        (error: unknown) => error,
+      ),
+    ).toBe(reason);
   });
 
   test("1.3: an error never becomes equal, and the first does not hide the rest", async () => {
@@ -389,11 +413,21 @@ describe("compare.md 1.4, errors:", () => {
     const left = await file.plant({ a: "1", b: "2" });
     const right = await file.plant({ a: "1", b: "2" });
     for (const way of ways) {
-      const answer = await way.compare(`fault:open=1:${left}`, `fault:open=1,code=DENIED:${right}`, { concurrency: 1 });
+      const answer = await way.compare(
+        `fault:open=1:${left}`,
+        `fault:open=1,code=DENIED:${right}`,
+        { concurrency: 1 },
+      );
       expect(facts(answer).toSorted()).toEqual(["error DENIED a", "error IO a"]);
-      const places = answer.differences.map((row) => (row.kind === "error" ? row.error.location : ""));
-      expect(places.toSorted()).toEqual([`fault:open=1,code=DENIED:${right}`, `fault:open=1:${left}`]);
-      for (const row of answer.differences) if (row.kind === "error") expect(row.error.path).toBe("a");
+      const places = answer.differences.map((row) =>
+        row.kind === "error" ? row.error.location : "",
+      );
+      expect(places.toSorted()).toEqual([
+        `fault:open=1,code=DENIED:${right}`,
+        `fault:open=1:${left}`,
+      ]);
+      for (const row of answer.differences)
+        if (row.kind === "error") expect(row.error.path).toBe("a");
     }
   });
 });

@@ -1,5 +1,6 @@
-// Preloaded by .ci/sanitize.mjs: asks LeakSanitizer for its report once all tests are over, because
-// Bun ends without the exit handlers that would ask. The report goes to a file, judged over there.
+// Part of the preload (build.ts), at work under .ci/sanitize.mjs only: asks LeakSanitizer for its report
+// once all tests are over, because Bun ends without the exit handlers that would ask. The report goes
+// to a file and is judged over there.
 
 import { dlopen } from "bun:ffi";
 import { afterAll } from "bun:test";

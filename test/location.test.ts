@@ -229,8 +229,35 @@ test("control and bidirectional characters are escaped in messages", () => {
 });
 
 test("every text is a place, or a CopseError with ARGUMENT or UNSUPPORTED", () => {
-  const part = fc.constantFrom("", "a", "file", "memory", "fault", "s3", ":", "/", "//", "@", "[", "]", "%", "%00", "?", "#", "\\", "\0", "ü", ".", "..", "localhost", "x=1");
-  const text = fc.oneof(fc.string(), fc.array(part, { maxLength: 8 }).map((parts) => parts.join("")));
+  const part = fc.constantFrom(
+    "",
+    "a",
+    "file",
+    "memory",
+    "fault",
+    "s3",
+    ":",
+    "/",
+    "//",
+    "@",
+    "[",
+    "]",
+    "%",
+    "%00",
+    "?",
+    "#",
+    "\\",
+    "\0",
+    "ü",
+    ".",
+    "..",
+    "localhost",
+    "x=1",
+  );
+  const text = fc.oneof(
+    fc.string(),
+    fc.array(part, { maxLength: 8 }).map((parts) => parts.join("")),
+  );
   fc.assert(
     fc.property(text, (location) => {
       try {

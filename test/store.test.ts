@@ -31,7 +31,11 @@ function streamOf(chunks: Iterable<Uint8Array>): ReadableStream<Uint8Array> {
   });
 }
 
-async function readAll(store: Store, path: string, range?: { start?: number; end?: number }): Promise<Uint8Array> {
+async function readAll(
+  store: Store,
+  path: string,
+  range?: { start?: number; end?: number },
+): Promise<Uint8Array> {
   return await new Response(store.read(path, range)).bytes();
 }
 
@@ -79,7 +83,16 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
   });
 
   describe.skipIf(!abilities.write)("writing", () => {
-    const sizes = [0, 1, 4095, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, MIB, isSanitized ? 2 * MIB + 7 : 9 * MIB + 7];
+    const sizes = [
+      0,
+      1,
+      4095,
+      64 * KIB - 1,
+      64 * KIB,
+      64 * KIB + 1,
+      MIB,
+      isSanitized ? 2 * MIB + 7 : 9 * MIB + 7,
+    ];
     test.each(sizes)("%d bytes come back as they were", async (size) => {
       await using bench = new Bench(under);
       const bytes = bytesOf(size, size);
@@ -100,7 +113,11 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       ["a Response", () => new Response(bytes), bytes],
       ["a Response without a body", () => new Response(null), new Uint8Array()],
       ["a stream", () => streamOf([bytes.subarray(0, 7), bytes.subarray(7)]), bytes],
-      ["a stream with empty chunks", () => streamOf([new Uint8Array(), bytes, new Uint8Array()]), bytes],
+      [
+        "a stream with empty chunks",
+        () => streamOf([new Uint8Array(), bytes, new Uint8Array()]),
+        bytes,
+      ],
       ["an empty stream", () => streamOf([]), new Uint8Array()],
     ];
     test.each(bodies)("takes %s", async (_, body, expected) => {
@@ -133,13 +150,32 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       const first = await reader.read();
       await bench.store.write("x", bytesOf(MIB, 2));
       const chunks = [first.value!];
-      for (let next = await reader.read(); !next.done; next = await reader.read()) chunks.push(next.value);
+      for (let next = await reader.read(); !next.done; next = await reader.read())
+        chunks.push(next.value);
       expect(Buffer.compare(Buffer.concat(chunks), old)).toBe(0);
     });
 
     test("takes names of every kind", async () => {
       await using bench = new Bench(under);
-      const odd = [" ", "a b", "ü", "日本", "🌳", "line\nbreak", "\u0001", 'quo"te', "back\\slash", "*", "[x]", "-", "...", "a:b", "%41", "\u202e", "x".repeat(255)];
+      const odd = [
+        " ",
+        "a b",
+        "ü",
+        "日本",
+        "🌳",
+        "line\nbreak",
+        "\u0001",
+        'quo"te',
+        "back\\slash",
+        "*",
+        "[x]",
+        "-",
+        "...",
+        "a:b",
+        "%41",
+        "\u202e",
+        "x".repeat(255),
+      ];
       for (const name of odd) await bench.store.write(name, name);
       for (const name of odd) expect(await new Response(bench.store.read(name)).text()).toBe(name);
       expect((await names(bench.store)).toSorted()).toEqual(odd.toSorted());
@@ -161,7 +197,9 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       expect(await new Response(bench.store.read("kept")).text()).toBe("old");
       expect(await bench.store.exists("new/x")).toBe(false);
       // Not even a temporary.
-      expect((await names(bench.store)).filter((name) => name !== "kept" && name !== "new")).toEqual([]);
+      expect(
+        (await names(bench.store)).filter((name) => name !== "kept" && name !== "new"),
+      ).toEqual([]);
       expect(bench.runtime.stats).toMatchObject({ running: 0, queued: 0 });
     });
 
@@ -203,8 +241,12 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       await using bench = new Bench(under);
       const count = isSanitized ? 20 : 100;
       const contents = Array.from({ length: count }, (_, i) => bytesOf(i * 1000, i));
-      await Promise.all(contents.map((content, i) => bench.store.write(`d${i % 7}/f${i}`, content)));
-      const read = await Promise.all(contents.map((_, i) => readAll(bench.store, `d${i % 7}/f${i}`)));
+      await Promise.all(
+        contents.map((content, i) => bench.store.write(`d${i % 7}/f${i}`, content)),
+      );
+      const read = await Promise.all(
+        contents.map((_, i) => readAll(bench.store, `d${i % 7}/f${i}`)),
+      );
       expect(read.every((content, i) => Buffer.compare(content, contents[i]!) === 0)).toBe(true);
     });
 
@@ -256,16 +298,23 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       expect(Buffer.compare(await readAll(bench.store, "x", range), expected)).toBe(0);
     });
 
-    test.each([[{ start: -1 }], [{ end: -1 }], [{ start: 2, end: 1 }], [{ start: 0.5 }], [{ start: NaN }], [{ end: 2 ** 60 }], [{ start: "1" }], [{ from: 1 }]])(
-      "%j is an ARGUMENT",
-      async (range) => {
-        await using bench = new Bench(under);
-        await bench.store.write("x", bytes);
-        // The wrong types are the point.
-        const work = async (): Promise<unknown> => await readAll(bench.store, "x", range as { start?: number });
-        expect((await failure(work())).code).toBe("ARGUMENT");
-      },
-    );
+    test.each([
+      [{ start: -1 }],
+      [{ end: -1 }],
+      [{ start: 2, end: 1 }],
+      [{ start: 0.5 }],
+      [{ start: NaN }],
+      [{ end: 2 ** 60 }],
+      [{ start: "1" }],
+      [{ from: 1 }],
+    ])("%j is an ARGUMENT", async (range) => {
+      await using bench = new Bench(under);
+      await bench.store.write("x", bytes);
+      // The wrong types are the point.
+      const work = async (): Promise<unknown> =>
+        await readAll(bench.store, "x", range as { start?: number });
+      expect((await failure(work())).code).toBe("ARGUMENT");
+    });
   });
 
   describe.skipIf(!abilities.write)("reading", () => {
@@ -338,7 +387,8 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       await bench.store.write("d/x", "abc");
       expect(await bench.store.stat("d/x")).toMatchObject({ path: "d/x", type: "file", size: 3 });
       expect(await bench.store.stat("d")).toMatchObject({ path: "d", type: "directory" });
-      for (const path of ["y", "d/y", "d/x/y", "y/x"]) expect(await bench.store.stat(path)).toBeNull();
+      for (const path of ["y", "d/y", "d/x/y", "y/x"])
+        expect(await bench.store.stat(path)).toBeNull();
       expect(await bench.store.exists("d/x")).toBe(true);
       expect(await bench.store.exists("d")).toBe(true);
       expect(await bench.store.exists("d/y")).toBe(false);
@@ -354,7 +404,9 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
 
     test("list gives everything below, sorted by the bytes of the path", async () => {
       await using bench = new Bench(under);
-      for (const path of ["b", "a/x", "a", "a!", "B", "ü", "a/é/1", "\u{10000}", "\uffee"].filter((p) => p !== "a"))
+      for (const path of ["b", "a/x", "a", "a!", "B", "ü", "a/é/1", "\u{10000}", "\uffee"].filter(
+        (p) => p !== "a",
+      ))
         await bench.store.write(path, path);
       const listed = await bench.store.list();
       const expected = ["B", "a", "a!", "a/x", "a/é", "a/é/1", "b", "ü", "\uffee", "\u{10000}"];
@@ -374,7 +426,8 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
 
     test("list takes the options of every verb", async () => {
       await using bench = new Bench(under);
-      for (const path of ["a.txt", "b.log", "d/c.txt", "d/e.log"]) await bench.store.write(path, "x");
+      for (const path of ["a.txt", "b.log", "d/c.txt", "d/e.log"])
+        await bench.store.write(path, "x");
       const listed = await bench.store.list("", { include: ["*.txt"], exclude: ["d"] });
       expect(listed.map((entry) => entry.path)).toEqual(["a.txt"]);
       // @ts-expect-error no such option
@@ -384,7 +437,8 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
     test("an entry found by list is found by stat, the same", async () => {
       await using bench = new Bench(under);
       for (const path of ["a", "b/c", "b/d/e"]) await bench.store.write(path, path);
-      for (const entry of await bench.store.list()) expect(await bench.store.stat(entry.path)).toEqual(entry);
+      for (const entry of await bench.store.list())
+        expect(await bench.store.stat(entry.path)).toEqual(entry);
     });
   });
 
@@ -419,31 +473,44 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       const reader = bench.store.read("x").getReader();
       const chunks = [(await reader.read()).value!];
       await bench.store.remove("x");
-      for (let next = await reader.read(); !next.done; next = await reader.read()) chunks.push(next.value);
+      for (let next = await reader.read(); !next.done; next = await reader.read())
+        chunks.push(next.value);
       expect(Buffer.compare(Buffer.concat(chunks), bytes)).toBe(0);
     });
   });
 
   describe("a path that leaves its root, or is none", () => {
-    test.each(["..", "../x", "a/../../x", "a/..", "/etc/passwd", ".", "a/./b", "a//b", "a/", "/", "a\0b"])(
-      "%j is refused before anything is done",
-      async (path) => {
-        await using bench = new Bench(under);
-        const { started } = bench.runtime.stats;
-        const works = [
-          () => bench.store.stat(path),
-          () => bench.store.exists(path),
-          () => bench.store.write(path, "x"),
-          () => bench.store.remove(path),
-          () => readAll(bench.store, path),
-          async () => await bench.store.list(path),
-        ];
-        // A verb that returns a task may throw at once.
-        for (const work of works)
-          expect((await failure((async () => await work())())).code).toBeOneOf(["UNSAFE_PATH", "ARGUMENT"]);
-        expect(bench.runtime.stats.started).toBe(started);
-      },
-    );
+    test.each([
+      "..",
+      "../x",
+      "a/../../x",
+      "a/..",
+      "/etc/passwd",
+      ".",
+      "a/./b",
+      "a//b",
+      "a/",
+      "/",
+      "a\0b",
+    ])("%j is refused before anything is done", async (path) => {
+      await using bench = new Bench(under);
+      const { started } = bench.runtime.stats;
+      const works = [
+        () => bench.store.stat(path),
+        () => bench.store.exists(path),
+        () => bench.store.write(path, "x"),
+        () => bench.store.remove(path),
+        () => readAll(bench.store, path),
+        async () => await bench.store.list(path),
+      ];
+      // A verb that returns a task may throw at once.
+      for (const work of works)
+        expect((await failure((async () => await work())())).code).toBeOneOf([
+          "UNSAFE_PATH",
+          "ARGUMENT",
+        ]);
+      expect(bench.runtime.stats.started).toBe(started);
+    });
   });
 
   test("after its disposal it takes nothing more", async () => {
@@ -473,11 +540,15 @@ describe("memory", () => {
 
 describe("making a store", () => {
   test("of a scheme that is not built in is UNSUPPORTED", () => {
-    expect(() => new Store("s3://bucket")).toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
+    expect(() => new Store("s3://bucket")).toThrow(
+      expect.objectContaining({ code: "UNSUPPORTED" }),
+    );
   });
 
   test("with an unknown option is an ARGUMENT", () => {
     // @ts-expect-error no such option
-    expect(() => new Store("memory:x", { include: ["x"] })).toThrow(expect.objectContaining({ code: "ARGUMENT" }));
+    expect(() => new Store("memory:x", { include: ["x"] })).toThrow(
+      expect.objectContaining({ code: "ARGUMENT" }),
+    );
   });
 });

@@ -21,7 +21,10 @@ let trees = 0;
 
 export const stores: readonly StoreUnderTest[] = [
   { scheme: "file", place: () => folder((path) => path) },
-  { scheme: "memory", place: () => ({ location: `memory:test-${++trees}`, [Symbol.dispose]() {} }) },
+  {
+    scheme: "memory",
+    place: () => ({ location: `memory:test-${++trees}`, [Symbol.dispose]() {} }),
+  },
 ];
 
 function folder(locate: (path: string) => Location): Place {

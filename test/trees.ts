@@ -159,7 +159,7 @@ export function plantDeep(root: string, name: string, depth: number, leaf: Tree)
   const pieceDepth = Math.max(1, Math.floor(2000 / (Buffer.byteLength(name) + 1)));
   let below = join(root, ".below");
   plantOnDisk(below, leaf);
-  for (let left = depth; left > 0; ) {
+  for (let left = depth; left > 0;) {
     const levels = Math.min(left, pieceDepth);
     const top = join(root, ".piece");
     const path = join(top, ...Array.from({ length: levels }, () => name));
@@ -286,7 +286,13 @@ export function mutated(random: Random, tree: Grown): Grown {
         }
         break;
       case 4: // its length
-        if (isFile) copy.set(path, random.chance(2) ? plant.slice(0, plant.length >> 1) : Buffer.concat([plant, plant, Buffer.from("x")]));
+        if (isFile)
+          copy.set(
+            path,
+            random.chance(2)
+              ? plant.slice(0, plant.length >> 1)
+              : Buffer.concat([plant, plant, Buffer.from("x")]),
+          );
         break;
       default: // another place
         if (isFile) {

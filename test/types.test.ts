@@ -23,10 +23,14 @@ function holds<_ extends true>(): void {}
 
 type Api = typeof copse;
 type Verb = {
-  [Name in keyof Api]: Api[Name] extends (...args: never[]) => Task<unknown, unknown> ? Name : never;
+  [Name in keyof Api]: Api[Name] extends (...args: never[]) => Task<unknown, unknown>
+    ? Name
+    : never;
 }[keyof Api];
 type Whole<Name extends Verb> = ReturnType<Api[Name]> extends Task<infer T, unknown> ? T : never;
-type SyncOf<Name extends Verb> = `${Name}Sync` extends keyof Api ? Api[`${Name}Sync`] : "it has no Sync form";
+type SyncOf<Name extends Verb> = `${Name}Sync` extends keyof Api
+  ? Api[`${Name}Sync`]
+  : "it has no Sync form";
 type Twins = {
   [Name in Verb]: Equal<SyncOf<Name>, (...args: Parameters<Api[Name]>) => Whole<Name>>;
 };
@@ -83,7 +87,9 @@ describe("a Difference", () => {
           return difference.error.code;
       }
     };
-    expect(show({ kind: "only-left", path: "a", left: { path: "a", type: "file", size: 1 } })).toBe("a");
+    expect(show({ kind: "only-left", path: "a", left: { path: "a", type: "file", size: 1 } })).toBe(
+      "a",
+    );
   });
 
   test("has a side only where there is one", () => {

@@ -1,6 +1,6 @@
 // The command line, parsed. commander does the work; flags.ts says what there is.
 
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { commands, type CommandShape, type Flag } from "./flags.ts";
 import { escapeText } from "./escape.ts";
 import type { Paint } from "./terminal.ts";
@@ -26,7 +26,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
     .description("Compare and list file trees: right, fast, and it says why.")
     .usage("<command> [flags]")
     .helpOption("-h, --help", "this, or the flags of a command")
-    .helpCommand(false)
+    .helpCommand("help [command]", "the flags of a command")
     .option("-V, --version", "versions of copse and of what it is built with")
     .exitOverride()
     .configureOutput({
@@ -39,6 +39,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
     .configureHelp({
       // The texts of flags.ts name the values and defaults that matter.
       optionDescription: ({ description }) => description,
+      argumentDescription: ({ description }) => description,
       styleTitle: paint.bold,
       styleOptionTerm: paint.cyan,
       styleSubcommandTerm: paint.cyan,
@@ -69,7 +70,11 @@ function addCommand(program: Command, shape: CommandShape, paint: Paint): Comman
     .description(shape.about)
     .helpOption("-h, --help", "this")
     .addHelpText("after", () => ending(shape.examples, shape.status, paint));
-  for (const { name, about } of shape.places) command.argument(`<${name}>`, about);
+  for (const { name, about, values } of shape.places) {
+    const argument = new Argument(`<${name}>`, about);
+    if (values) argument.choices([...values]);
+    command.addArgument(argument);
+  }
   for (const [heading, flags] of Object.entries(shape.groups)) {
     for (const flag of flags) command.addOption(toOption(flag).helpGroup(heading));
   }

@@ -1,6 +1,12 @@
 // copse compare: the answer as a report, as JSON, or as nothing but the exit status.
 
-import { compare, Runtime, type CompareOptions, type Comparison, type Difference } from "../index.ts";
+import {
+  compare,
+  Runtime,
+  type CompareOptions,
+  type Comparison,
+  type Difference,
+} from "../index.ts";
 import type { Flags } from "./args.ts";
 import { fail } from "./failure.ts";
 import type { Interruption } from "./interruption.ts";

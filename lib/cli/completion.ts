@@ -82,13 +82,16 @@ complete -F _copse copse
 function zsh(): string {
   const cases = commands.map((shape) => {
     const flags = flagsOf(shape).map(({ short, long, takes, flag }) => {
-      const value = takes ? `:${long.slice(2)}:${flag.values ? `(${flag.values.join(" ")})` : " "}` : "";
+      const value = takes
+        ? `:${long.slice(2)}:${flag.values ? `(${flag.values.join(" ")})` : " "}`
+        : "";
       const repeats = /repeatable/.test(flag.about) || long === "--verbose";
       const name = short ? `{${short},${long}}` : long;
       return `      ${repeats ? "'*'" : ""}${name}${quoted(`[${zshText(flag.about)}]${value}`)} \\`;
     });
     const places = shape.places.map(
-      ({ name, values }) => `      ${quoted(`:${name}:${values ? `(${values.join(" ")})` : "_files"}`)} \\`,
+      ({ name, values }) =>
+        `      ${quoted(`:${name}:${values ? `(${values.join(" ")})` : "_files"}`)} \\`,
     );
     const specs = [...flags, ...places].join("\n").replace(/ \\$/, "");
     return `    ${shape.name})\n    _arguments -s \\\n${specs} ;;`;
@@ -116,7 +119,10 @@ compdef _copse copse
 }
 
 function fish(): string {
-  const lines = ["# fish completion for copse: copse completion fish | source", "complete -c copse -f"];
+  const lines = [
+    "# fish completion for copse: copse completion fish | source",
+    "complete -c copse -f",
+  ];
   for (const shape of commands) {
     const { name, about, places } = shape;
     lines.push(`complete -c copse -n __fish_use_subcommand -a ${name} -d ${quoted(about)}`);
@@ -127,7 +133,9 @@ function fish(): string {
     for (const { short, long, takes, flag } of flagsOf(shape)) {
       const value = takes ? ` -x${flag.values ? ` -a ${quoted(flag.values.join(" "))}` : ""}` : "";
       const letter = short ? ` -s ${short.slice(1)}` : "";
-      lines.push(`complete -c copse ${seen}${letter} -l ${long.slice(2)}${value} -d ${quoted(flag.about)}`);
+      lines.push(
+        `complete -c copse ${seen}${letter} -l ${long.slice(2)}${value} -d ${quoted(flag.about)}`,
+      );
     }
   }
   return `${lines.join("\n")}\n`;

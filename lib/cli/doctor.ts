@@ -46,7 +46,8 @@ export async function runDoctor(flags: Flags): Promise<number> {
     for (const { name, value, wrong } of findings) {
       const mark = wrong === undefined ? paint.green("✓") : paint.red("✗");
       const lines = [`${mark} ${name.padEnd(width)}  ${escapeText(value)}`];
-      if (wrong !== undefined) lines.push(`  ${" ".repeat(width)}  ${paint.bold(escapeText(wrong))}`);
+      if (wrong !== undefined)
+        lines.push(`  ${" ".repeat(width)}  ${paint.bold(escapeText(wrong))}`);
       await print(lines.map((line) => `${line}\n`));
     }
   }
@@ -84,7 +85,9 @@ function core(): Finding[] {
     {
       name: "core",
       value: `${info.version}, ${info.mode} build, wakes by ${info.wake}`,
-      ...(isOther ? { wrong: `it belongs to another version of copse: build or install again` } : {}),
+      ...(isOther
+        ? { wrong: `it belongs to another version of copse: build or install again` }
+        : {}),
     },
     ...Object.entries(info.libraries).map(([name, value]) => ({ name, value })),
     { name: "system", value: `${info.system} ${info.kernel}, ${info.arch}, ${info.cores} cores` },

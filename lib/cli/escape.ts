@@ -5,8 +5,7 @@
 // Controls (C0, DEL, C1), format characters (bidi, zero-width, tags), line and paragraph separators,
 // lone surrogates, and what is drawn as nothing.
 const hidden = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
-const hiddenOrBackslash =
-  /[\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
+const hiddenOrBackslash = /[\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
 // Most text is plain, and property classes are slow next to this.
 const plain = /^[ -[\]-~]*$/;
 
@@ -49,7 +48,7 @@ function escaped(character: string): string {
 function escapeBytes(bytes: Uint8Array): string {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   let text = "";
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const size = sequenceLength(bytes[at]!);
     try {
       text += escapeName(decoder.decode(bytes.subarray(at, at + size)));

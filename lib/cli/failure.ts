@@ -5,7 +5,15 @@ import { escapeText } from "./escape.ts";
 import type { Flags } from "./args.ts";
 import type { Interruption } from "./interruption.ts";
 import { errorFields, toJson } from "./json.ts";
-import { complain, OutputClosed, OutputFailed, print, writeError } from "./print.ts";
+import {
+  complain,
+  OutputClosed,
+  OutputFailed,
+  OutputStopped,
+  print,
+  printUntil,
+  writeError,
+} from "./print.ts";
 import { status } from "./status.ts";
 
 /** Returns the exit status. `known` is what the rows printed so far have shown. */
@@ -31,6 +39,9 @@ export async function fail(
     }
   }
   if (error instanceof OutputFailed) return status.trouble;
+  // Half a document is out already; another one after it would help nobody.
+  if (error instanceof OutputStopped) return stopped ?? status.trouble;
+  printUntil(undefined);
   try {
     const document = { equal: false, complete: false, error: fields };
     if (flags["json"]) await print([`${toJson(document)}\n`]);

@@ -16,7 +16,11 @@ export interface CommandShape {
   readonly name: "compare" | "list" | "doctor" | "completion";
   readonly about: string;
   /** Its arguments, and what completes each. */
-  readonly places: readonly { readonly name: string; readonly about: string; readonly values?: readonly string[] }[];
+  readonly places: readonly {
+    readonly name: string;
+    readonly about: string;
+    readonly values?: readonly string[];
+  }[];
   readonly groups: Readonly<Record<string, readonly Flag[]>>;
   readonly examples: readonly (readonly [command: string, about: string])[];
   readonly status: string;
@@ -48,7 +52,11 @@ const how: readonly Flag[] = [
     parse: limits,
   },
   { flags: "--workers <count>", about: "threads that compute (default: cores)", parse: count },
-  { flags: "--io-workers <count>", about: "threads that read (default: 4 x cores, 8 to 32)", parse: count },
+  {
+    flags: "--io-workers <count>",
+    about: "threads that read (default: 4 x cores, 8 to 32)",
+    parse: count,
+  },
   {
     flags: "--io <backend>",
     about: "how files are read: auto, blocking, threads, uring",
@@ -87,9 +95,15 @@ export const commands: readonly CommandShape[] = [
           about: "compare these too: mode, mtime, owner, xattr (with commas)",
           parse: metadata,
         },
-        { flags: "--moves", about: "pair an only-left with an only-right file of the same content" },
+        {
+          flags: "--moves",
+          about: "pair an only-left with an only-right file of the same content",
+        },
         { flags: "--stop-at-first", about: "stop at the first difference" },
-        { flags: "--no-empty-directories", about: "leave out one-sided directories that hold nothing" },
+        {
+          flags: "--no-empty-directories",
+          about: "leave out one-sided directories that hold nothing",
+        },
         ...what,
       ],
       "How:": [
@@ -99,7 +113,10 @@ export const commands: readonly CommandShape[] = [
         ...how,
       ],
       "What is printed:": [
-        { flags: "-q, --quiet", about: "nothing: the exit status is the answer (stops at the first)" },
+        {
+          flags: "-q, --quiet",
+          about: "nothing: the exit status is the answer (stops at the first)",
+        },
         { flags: "--json", about: "one JSON document" },
         { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
         verbose,
@@ -161,7 +178,8 @@ function gather(text: string, before: unknown): string[] {
 
 function bytes(text: string): number {
   const parsed = parseBytes(text);
-  if (parsed === undefined) throw new Error("Give a number of bytes, such as 4096, 128K, 16M or 2G.");
+  if (parsed === undefined)
+    throw new Error("Give a number of bytes, such as 4096, 128K, 16M or 2G.");
   return parsed;
 }
 
@@ -181,7 +199,8 @@ const profiles = ["low-memory", "default", "high-memory", "max-throughput"];
 function memory(text: string): number | string {
   if (profiles.includes(text)) return text;
   const parsed = parseBytes(text);
-  if (parsed === undefined) throw new Error(`Give a number of bytes, such as 64M, or one of ${profiles.join(", ")}.`);
+  if (parsed === undefined)
+    throw new Error(`Give a number of bytes, such as 64M, or one of ${profiles.join(", ")}.`);
   return parsed;
 }
 
@@ -198,10 +217,14 @@ function limits(text: string, before: unknown): Record<string, number> {
   const found: Record<string, number> = { ...(before as Record<string, number> | undefined) };
   for (const part of text.split(",")) {
     const [name = "", value = ""] = part.split("=");
-    const known = limitNames.find((known) => known.toLowerCase() === name.replaceAll("-", "").toLowerCase());
-    if (known === undefined) throw new Error(`Give name=value, the name one of ${limitNames.join(", ")}.`);
+    const known = limitNames.find(
+      (known) => known.toLowerCase() === name.replaceAll("-", "").toLowerCase(),
+    );
+    if (known === undefined)
+      throw new Error(`Give name=value, the name one of ${limitNames.join(", ")}.`);
     const parsed = /^(none|infinity)$/i.test(value) ? Infinity : parseBytes(value);
-    if (parsed === undefined) throw new Error(`Give ${known} a number, such as 1000 or 1G, or none.`);
+    if (parsed === undefined)
+      throw new Error(`Give ${known} a number, such as 1000 or 1G, or none.`);
     found[known] = parsed;
   }
   return found;

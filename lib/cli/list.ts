@@ -54,7 +54,10 @@ export async function runList(
     if (flags["jsonl"]) {
       await print([`${toJson({ kind: "summary", complete: found.complete, entries, errors })}\n`]);
     } else if (flags["json"]) {
-      const failures = found.errors.map(({ error, ...rest }) => ({ ...rest, error: errorFields(error) }));
+      const failures = found.errors.map(({ error, ...rest }) => ({
+        ...rest,
+        error: errorFields(error),
+      }));
       await print(documentJson({ complete: found.complete, errors: failures }, "entries", found));
     } else {
       if (flags["null"]) await printPaths(found);
@@ -121,9 +124,11 @@ function* lines(
 const letters = { file: "file", directory: "dir ", link: "link", other: "spec" } as const;
 
 function nameOf(entry: Entry, location: string): string {
-  const name = entry.path === "" ? escapeLocation(location) : escapeName(entry.path, entry.pathBytes);
+  const name =
+    entry.path === "" ? escapeLocation(location) : escapeName(entry.path, entry.pathBytes);
   if (entry.type === "directory") return `${name}/`;
-  if (entry.type === "link" && entry.target !== undefined) return `${name} → ${escapeName(entry.target)}`;
+  if (entry.type === "link" && entry.target !== undefined)
+    return `${name} → ${escapeName(entry.target)}`;
   return name;
 }
 
@@ -136,7 +141,8 @@ function colour({ type, mode }: Entry, paint: Paint): (text: string) => string {
 
 /** `12 files, 3 directories, 1 link, 45 kB` */
 function count(entries: readonly Entry[]): string {
-  const of = (wanted: Entry["type"]): number => entries.filter(({ type }) => type === wanted).length;
+  const of = (wanted: Entry["type"]): number =>
+    entries.filter(({ type }) => type === wanted).length;
   const bytes = entries.reduce((sum, { type, size }) => sum + (type === "file" ? size : 0), 0);
   const parts = [
     [of("file"), "file"],

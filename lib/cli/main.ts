@@ -4,7 +4,7 @@
 import { parseArguments, type Asked } from "./args.ts";
 import { fail } from "./failure.ts";
 import { listenForSignals, type Interruption } from "./interruption.ts";
-import { complain, print } from "./print.ts";
+import { complain, print, printUntil } from "./print.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor } from "./terminal.ts";
 
@@ -46,6 +46,7 @@ async function run(
 }
 
 const interruption = listenForSignals();
+printUntil(interruption.signal);
 // No top-level await: `bun build --compile --bytecode` refuses it. All that was printed has been
 // written when main ends, so leaving loses nothing, and waiting for the idle runtime to let go of the
 // process would take longer than many a comparison.

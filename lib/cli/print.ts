@@ -9,6 +9,16 @@ export class OutputClosed extends Error {}
 /** What was to be printed could not be: the answer is incomplete. */
 export class OutputFailed extends Error {}
 
+/** A signal came while a slow reader made us wait. */
+export class OutputStopped extends Error {}
+
+let stop: AbortSignal | undefined;
+
+/** Printing waits for the reader until the signal; without one, for as long as it takes. */
+export function printUntil(signal: AbortSignal | undefined): void {
+  stop = signal;
+}
+
 // Large enough that system calls do not count, small enough that a reader sees rows soon.
 const chunkLength = 64 * 1024;
 
@@ -28,15 +38,26 @@ export async function print(pieces: Iterable<string>): Promise<void> {
 /** Writes on a thread of its own, so that a signal is heard while the reader is slow. process.stdout
  *  is not used: its first touch costs as much as all the rest of the start-up. */
 export async function printBytes(bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { error, written } = await new Promise<Written>((resolve) =>
-      write(1, bytes, at, bytes.length - at, null, (error, written) => resolve({ error, written })),
-    );
+  for (let at = 0; at < bytes.length;) {
+    const { error, written } = await writeSome(bytes, at);
     if (!error) at += written;
     else if (error.code === "EAGAIN") await Bun.sleep(2);
     else if (error.code === "EPIPE") throw new OutputClosed();
     else throw new OutputFailed(cannotWrite(error.code));
   }
+}
+
+function writeSome(bytes: Uint8Array, at: number): Promise<Written> {
+  const signal = stop;
+  return new Promise((resolve, reject) => {
+    const give = (): void => reject(new OutputStopped("interrupted"));
+    if (signal?.aborted) return give();
+    signal?.addEventListener("abort", give, { once: true });
+    write(1, bytes, at, bytes.length - at, null, (error, written) => {
+      signal?.removeEventListener("abort", give);
+      resolve({ error, written });
+    });
+  });
 }
 
 /** One line on standard error. There is nowhere to report a failure of this. */
@@ -47,7 +68,7 @@ export function complain(line: string): void {
 export function writeError(text: string): void {
   const bytes = encode(text);
   try {
-    for (let at = 0; at < bytes.length; ) at += writeSync(2, bytes, at);
+    for (let at = 0; at < bytes.length;) at += writeSync(2, bytes, at);
   } catch {
     // A closed or full standard error.
   }

@@ -32,11 +32,12 @@ export function* report(
   const { paint } = style;
   const rows = groupByKind(comparison.differences);
   const root = `${escapeLocation(left)} ↔ ${escapeLocation(right)}`;
-  const nameOf = (path: string, bytes?: Uint8Array): string =>
-    path === "" ? root : escapeName(path, bytes);
+  // The roots have no name in common, even where both are directories.
+  const nameOf = (path: string, bytes?: Uint8Array, slash = ""): string =>
+    path === "" ? root : escapeName(path, bytes) + slash;
 
   const changed = rows.differs.map((row) => ({
-    name: nameOf(row.path, row.pathBytes) + slashOf(row.left, row.right),
+    name: nameOf(row.path, row.pathBytes, slashOf(row.left, row.right)),
     detail: describe(row),
   }));
   yield* group("~", paint.yellow, `${showCount(changed.length)} changed`, changed, style);
@@ -83,9 +84,9 @@ function summary(comparison: Comparison, { paint, columns }: ReportStyle): strin
   return `${found}${isLong ? "\n" : " "}${paint.dim(isLong ? work : `· ${work}`)}\n`;
 }
 
-function groupByKind(
-  differences: readonly Difference[],
-): { [K in Difference["kind"]]: Extract<Difference, { kind: K }>[] } {
+function groupByKind(differences: readonly Difference[]): {
+  [K in Difference["kind"]]: Extract<Difference, { kind: K }>[];
+} {
   const rows: Record<string, Difference[]> = {
     differs: [],
     "only-left": [],
@@ -146,20 +147,17 @@ function* group(
 ): Generator<string> {
   if (lines.length === 0) return;
   yield `${paint.bold(columns ? shorten(title, columns) : title)}\n`;
-  const widths = lines.map(({ name }) => Bun.stringWidth(name));
-  const widest = Math.min(Math.max(...lastOf(widths)), widestColumn);
+  let widest = 0;
+  for (const { name } of lines) widest = Math.max(widest, Bun.stringWidth(name));
+  widest = Math.min(widest, widestColumn);
   for (const { name, detail } of lines) {
     yield `  ${colour(sign)} ${
-      columns ? fitted(name, detail, widest, columns - 4, paint) : joined(name, detail, widest, paint)
+      columns
+        ? fitted(name, detail, widest, columns - 4, paint)
+        : joined(name, detail, widest, paint)
     }\n`;
   }
   yield "\n";
-}
-
-/** The widths that count: a spread of a million arguments overflows the stack, and nobody compares
- *  columns that far apart. */
-function lastOf(widths: number[]): number[] {
-  return widths.length > 10_000 ? [widestColumn] : widths;
 }
 
 function joined(name: string, detail: Detail, widest: number, paint: Paint): string {
@@ -175,7 +173,10 @@ function fitted(name: string, detail: Detail, widest: number, room: number, pain
   }
   if (detail.text === "") return shorten(name, room);
   // The name matters more than a long detail, such as two link targets.
-  const text = shorten(detail.text, Math.max(Math.floor(room / 2), room - 2 - Bun.stringWidth(name)));
+  const text = shorten(
+    detail.text,
+    Math.max(Math.floor(room / 2), room - 2 - Bun.stringWidth(name)),
+  );
   const space = room - 2 - Bun.stringWidth(text);
   return `${padEnd(shorten(name, space), Math.min(widest, space))}  ${paint.dim(text)}`;
 }

@@ -61,10 +61,7 @@ export function showDuration(span: number): string {
 }
 
 /** A point in time in the local zone: `2025-11-21 08:23`, to the unit asked for. */
-export function showTime(
-  time: Date,
-  unit: "minute" | "second" | "millisecond" = "minute",
-): string {
+export function showTime(time: Date, unit: "minute" | "second" | "millisecond" = "minute"): string {
   if (Number.isNaN(time.getTime())) return "unknown";
   const day = `${time.getFullYear()}-${padded(time.getMonth() + 1)}-${padded(time.getDate())}`;
   const minute = `${day} ${padded(time.getHours())}:${padded(time.getMinutes())}`;

@@ -9,6 +9,9 @@
 
 constexpr uint64_t IDLE_NS = 5'000'000'000;  // a thread without work ends after this long
 constexpr uint32_t LOWER_EVERY = 8;          // each eighth job comes from a lower lane
+// A worker that runs out of work looks around this long before it sleeps. Waking a sleeping thread costs both
+// sides more than most jobs take; tasks that follow each other closely find it awake. One worker of a kind at a time.
+constexpr uint64_t WATCH_NS = 50'000;
 
 enum kind : uint8_t { KIND_IO, KIND_CPU, KINDS };
 constexpr size_t LANES = 3;
@@ -20,6 +23,8 @@ struct workers {  // of one kind; guarded by the pool's lock
   uint32_t threads, busy, idle;
   uint32_t woken, starting;  // idle ones that were signalled, new ones that did not look yet
   uint32_t taken;            // jobs, for LOWER_EVERY
+  bool watched;              // one idle worker looks at `ready` before it sleeps
+  _Atomic uint32_t ready;    // groups in the lanes; written under the lock
 };
 
 struct pool {
@@ -90,6 +95,7 @@ static void lane_remove(struct workers *workers, struct group *group, enum kind 
   *(next ? &next->previous_ready[kind] : &workers->last[group->priority]) = previous;
   group->next_ready[kind] = group->previous_ready[kind] = nullptr;
   group->ready[kind] = false;
+  atomic_fetch_sub_explicit(&workers->ready, 1, memory_order_relaxed);
 }
 
 static void lane_append(struct workers *workers, struct group *group, enum kind kind) {
@@ -99,6 +105,7 @@ static void lane_append(struct workers *workers, struct group *group, enum kind 
   *(last ? &last->next_ready[kind] : &workers->first[group->priority]) = group;
   workers->last[group->priority] = group;
   group->ready[kind] = true;
+  atomic_fetch_add_explicit(&workers->ready, 1, memory_order_relaxed);
 }
 
 // Puts the group into the lanes it belongs to now.
@@ -174,7 +181,7 @@ static void tick_start(struct pool *pool);
 static bool wake_one(struct pool *pool, enum kind kind) {
   struct workers *workers = &pool->kinds[kind];
   if (!has_work(workers)) return true;
-  if (workers->busy + workers->woken + workers->starting >= workers->width) {
+  if (workers->busy + workers->woken + workers->starting + workers->watched >= workers->width) {
     if (kind == KIND_IO && workers->width < workers->most) tick_start(pool);
     return true;
   }
@@ -234,6 +241,25 @@ static void run_job(struct pool *pool, struct group *group, struct worker *worke
   if (!wake_one(pool, kind == KIND_IO ? KIND_CPU : KIND_IO)) work_inline(pool);
 }
 
+// True when there may be work again. The lock is held, and let go of meanwhile.
+static bool watch(struct pool *pool, struct workers *workers) {
+  workers->watched = true;
+  mutex_unlock(&pool->lock);
+  uint64_t until = clock_now() + WATCH_NS;
+  bool seen = false;
+  for (uint32_t i = 0; !seen; i++) {
+    for (int pause = 0; pause < 16 && !seen; pause++) {
+      seen = atomic_load_explicit(&workers->ready, memory_order_relaxed) > 0;
+      thread_pause();
+    }
+    if (clock_now() >= until) break;
+    if (i % 4 == 3) thread_yield();  // whoever brings the work may be waiting for this processor
+  }
+  mutex_lock(&pool->lock);
+  workers->watched = false;
+  return has_work(workers);
+}
+
 static void work(struct pool *pool, struct pool_thread *thread, bool until_empty) {
   enum kind kind = thread->kind;
   struct workers *workers = &pool->kinds[kind];
@@ -248,7 +274,11 @@ static void work(struct pool *pool, struct pool_thread *thread, bool until_empty
     }
     if (until_empty || pool->closing) return;
     uint64_t now = clock_now();
-    if (idle_since == 0) idle_since = now;
+    if (idle_since == 0) {
+      idle_since = now;
+      if (!workers->watched && watch(pool, workers)) continue;
+      if (pool->closing) return;
+    }
     if (now - idle_since >= IDLE_NS) return;
     workers->idle++;
     condition_wait_until(&workers->wanted, &pool->lock, idle_since + IDLE_NS);

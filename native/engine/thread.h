@@ -2,6 +2,7 @@
 // or condition that cannot be made is a broken system: we stop there.
 #pragma once
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 
 typedef pthread_mutex_t mutex;
@@ -36,3 +37,13 @@ struct thread {
 struct thread thread_self(void);
 // Waits until the thread is gone, its entry in /proc too; none is fine. After it none is named.
 void thread_join(struct thread *thread);
+
+// A moment in a loop that looks at memory; and a turn for another thread.
+static inline void thread_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+static inline void thread_yield(void) { sched_yield(); }

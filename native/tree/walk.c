@@ -133,7 +133,8 @@ bool node_next(struct node *node, struct entry **left, struct entry **right) {
 }
 
 // In a tree whose links are followed every entry is known by identity, so that a loop is seen before it is entered.
-static int32_t look_closer(struct node *node, uint8_t side, struct fault *fault) {
+// One that cannot be looked at keeps the type ENTRY_NONE, for node_trouble to tell of.
+static void look_closer(struct node *node, uint8_t side) {
   struct directory *directory = node->directory[side];
   const struct store_ops *ops = directory->store->ops;
   struct listing *listing = &node->listing[side];
@@ -145,10 +146,6 @@ static int32_t look_closer(struct node *node, uint8_t side, struct fault *fault)
     if (entry->type == ENTRY_NONE) {
       int32_t code = ops->stat(directory, entry, false, &gone);
       if (code == COPSE_E_NOT_FOUND) continue;  // vanished since it was listed
-      if (code < 0) {
-        *fault = gone;
-        return code;
-      }
     }
     if (entry->type == ENTRY_LINK && links == COPSE_LINKS_SKIP) continue;
     if (links == COPSE_LINKS_FOLLOW && (entry->type == ENTRY_LINK || entry->type == ENTRY_DIRECTORY)) {
@@ -158,12 +155,25 @@ static int32_t look_closer(struct node *node, uint8_t side, struct fault *fault)
       bool loops = code == 0 && through.type == ENTRY_DIRECTORY && entry->type == ENTRY_LINK &&
                    node_is_ancestor(node, side, &through);
       if (code == 0 && !loops) *entry = through;
+      // What it leads to is there and cannot be looked at: to compare the link instead would be to guess.
+      if (code < 0 && code != COPSE_E_NOT_FOUND && entry->type == ENTRY_LINK) {
+        entry->type = ENTRY_NONE;
+        entry->has |= HAS_FOLLOWED;
+      }
     }
     if (kept != i) listing->entries[kept] = *entry;
     kept++;
   }
   listing->count = kept;
-  return 0;
+}
+
+int32_t node_trouble(const struct node *node, uint8_t side, const struct entry *entry,
+                     struct fault *fault) {
+  struct directory *directory = node->directory[side];
+  struct entry again = *entry;
+  int32_t code = directory->store->ops->stat(directory, &again, false, fault);
+  if (code < 0) return code;
+  return fault_set(fault, COPSE_E_CHANGED, "it could not be looked at a moment ago; run again");
 }
 
 static int32_t list_side(struct node *node, uint8_t side, struct fault *fault) {
@@ -184,8 +194,7 @@ static int32_t list_side(struct node *node, uint8_t side, struct fault *fault) {
   if (code < 0) return code;
   bool closer = walk->links != COPSE_LINKS_KEEP;
   for (size_t i = 0; i < listing->count && !closer; i++) closer = listing->entries[i].type == ENTRY_NONE;
-  if (closer) code = look_closer(node, side, fault);
-  if (code < 0) return code;
+  if (closer) look_closer(node, side);
   uint64_t seen = atomic_fetch_add_explicit(&walk->entries, listing->count, memory_order_relaxed);
   if (listing->count > walk->entries_max || seen > walk->entries_max - listing->count)
     return fault_set(fault, COPSE_E_LIMIT,

@@ -230,8 +230,23 @@ static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct
   return compare_settle(spot, pair, &content, fault);
 }
 
+// What could not be looked at when it was listed is an error row for each side, whatever the other side is.
+static int32_t compare_troubles(struct spot *spot, const struct pair *pair, struct fault *fault) {
+  const struct entry *entries[2] = {pair->left, pair->right};
+  int32_t code = 0;
+  for (uint8_t side = 0; side < 2; side++) {
+    if (!entries[side] || entries[side]->type != ENTRY_NONE) continue;
+    if (code < 0) spot_error(spot, fault, pair->left->name);
+    spot->side = side;
+    code = node_trouble(spot->node, side, entries[side], fault);
+  }
+  return code;
+}
+
 static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {
   const struct pair *pair = &step->pair;
+  int32_t code = compare_troubles(spot, pair, fault);
+  if (code < 0) return code;
   if (!pair->left) return compare_one_sided(spot, pair->right, RIGHT, fault);
   if (!pair->right) return compare_one_sided(spot, pair->left, LEFT, fault);
   if (step->reason) return differs(spot, pair, step->reason, fault);
@@ -246,7 +261,7 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
   if (by == COPSE_BY_HASH) return compare_hashes(spot, pair, fault);
   struct content content = {.offset = COPSE_UNKNOWN};
   spot->files++;
-  int32_t code = compare_content(spot, pair, &content, fault);
+  code = compare_content(spot, pair, &content, fault);
   if (code < 0 || content.later) return code;
   return compare_settle(spot, pair, &content, fault);
 }

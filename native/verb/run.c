@@ -274,8 +274,8 @@ static bool walk_over(struct walk *walk) { return run_over(walk->owner); }
 // ── The roots ──
 
 // One pair that is no directory, or is looked at only itself: a node whose single row has the path "".
-static int32_t start_single(struct run *run, struct directory *directory[2], struct entry entry[2],
-                            struct fault *fault) {
+static int32_t start_single(struct run *run, struct worker *worker, struct directory *directory[2],
+                            struct entry entry[2], struct fault *fault) {
   struct pair pair = {&entry[LEFT], run->sides == 2 ? &entry[RIGHT] : nullptr};
   struct node *node = walk_root(&run->walk, (span){}, directory[LEFT], pair.left, directory[RIGHT], pair.right);
   if (!node) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
@@ -287,9 +287,10 @@ static int32_t start_single(struct run *run, struct directory *directory[2], str
   struct step step = run->verb->plan(run, &pair);
   struct batch *batch = step.kind == STEP_NONE ? nullptr : batch_new(node);
   if (batch) {
+    // Done here and now: for one pair, handing it to another worker costs more than the work.
     batch->steps[batch->count++] = step;
     node_let_go(node);
-    run_add(run, run->batch_place, &batch->job);
+    batch_run(&batch->job, worker);
   }
   node_drop(node);
   return step.kind == STEP_NONE || batch ? 0 : fault_set(fault, COPSE_E_MEMORY, "out of memory");
@@ -321,7 +322,7 @@ static int32_t open_side(struct run *run, uint8_t side, struct entry *entry,
   return code;
 }
 
-static int32_t open_roots(struct run *run, uint8_t *side, struct fault *fault) {
+static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side, struct fault *fault) {
   struct entry entry[2] = {};
   struct directory *directory[2] = {};
   int32_t code = 0;
@@ -350,7 +351,7 @@ static int32_t open_roots(struct run *run, uint8_t *side, struct fault *fault) {
       walk_visit(root);
     }
   } else if (code == 0) {
-    code = start_single(run, directory, entry, fault);
+    code = start_single(run, worker, directory, entry, fault);
   }
   for (uint8_t i = 0; i < 2; i++)
     if (directory[i]) directory[i]->store->ops->leave(directory[i]);
@@ -386,7 +387,7 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
                             .visit = visit,
                             .failed = visit_failed,
                             .over = walk_over};
-  return open_roots(run, side, fault);
+  return open_roots(run, worker, side, fault);
 }
 
 static void open_job(struct job *job, struct worker *worker) {

@@ -371,7 +371,7 @@ static void workers_have_room_to_work(void) {
 }
 
 static void nothing_starts_before_work_and_nothing_is_left(void) {
-  int before = count_threads();
+  int before = count_threads();  // not the first threads of this program: a sanitizer has its own
   for (int round = 0; round < 30; round++) {
     begin(4, 4, 4);
     CHECK(count_threads() == before);

@@ -1,0 +1,219 @@
+// compare: files and directories that change while they are compared (compare.md section 2, "a file that shrinks, grows
+// or is replaced", and security.md 3.13). Reads are slowed down by the fault store; the change is made by a shell that waits
+// until copse has the file open, so nothing depends on luck or on the clock.
+
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { directory, groundsIn, Scratch, type Tree } from "./trees.ts";
+import { facts, leaveNothingOpen, ways, type Way } from "./ways.ts";
+
+leaveNothingOpen();
+const scratch = new Scratch();
+afterAll(() => scratch[Symbol.dispose]());
+const { file } = groundsIn(() => scratch);
+
+const waitAndChange =
+  'until ls -l "/proc/$1/fd" 2>/dev/null | grep -qF -- "$2"; do :; done; cd "$3" && eval "$4"';
+
+let round = 0;
+beforeEach(() => {
+  round++;
+});
+
+interface Scene {
+  readonly tree: Tree;
+  /** The file that is open when the change is made. */
+  readonly when: string;
+  /** A shell command, run in the left tree. */
+  readonly change: string;
+  /** Milliseconds for each read on the left. */
+  readonly delay: number;
+  readonly by?: "content" | "hash";
+}
+
+/** What compare says of two equal trees, the left one of which is changed meanwhile. */
+async function watch(way: Way, scene: Scene): Promise<string[]> {
+  const [left, right] = [await file.plant(scene.tree), await file.plant(scene.tree)];
+  const meddler = Bun.spawn(
+    [
+      "sh",
+      "-c",
+      waitAndChange,
+      "sh",
+      String(process.pid),
+      `${left}/${scene.when}`,
+      left,
+      scene.change,
+    ],
+    { stderr: "inherit" },
+  );
+  try {
+    const answer = await way.compare(`fault:delay=${scene.delay}:${left}`, right, {
+      concurrency: 1,
+      by: scene.by,
+    });
+    expect(answer.equal).toBe(false);
+    const says = facts(answer);
+    for (const row of answer.differences)
+      if (row.kind === "error") expect(row.error.location).toContain(left);
+    return says;
+  } finally {
+    meddler.kill();
+    await meddler.exited;
+  }
+}
+
+const large = Buffer.alloc(24 << 20, 1); // cut into blocks, read by several workers
+const medium = Buffer.alloc(900_000, 1); // several reads in one go
+const small = Buffer.alloc(1000, 1); // one read
+
+describe("compare.md 2, a file that changes while it is compared is different or CHANGED, never equal:", () => {
+  const changes: readonly [string, string, RegExp][] = [
+    ["grows", "printf x >> f", /^(differs size|error CHANGED) f$/],
+    ["shrinks", "truncate -s -1 f", /^(differs size|error CHANGED) f$/],
+    ["shrinks to nothing", ": > f", /^(differs (size|content@\d+)|error CHANGED) f$/],
+    [
+      "is written to",
+      "printf xyz | dd of=f bs=1 seek=990 conv=notrunc status=none",
+      /^(differs content@\d+|error CHANGED) f$/,
+    ],
+  ];
+  for (const [what, change, allowed] of changes)
+    for (const [size, content, delay] of [
+      ["large", large, 6],
+      ["medium", medium, 60],
+      ["small", small, 200],
+    ] as const)
+      test(`a ${size} file that ${what}`, async () => {
+        for (const way of ways)
+          for (const by of ["content", "hash"] as const) {
+            const says = await watch(way, {
+              tree: { f: content },
+              when: "f",
+              change,
+              delay: by === "hash" && size === "large" ? 12 : delay,
+              by,
+            });
+            expect(says).toEqual([
+              expect.stringMatching(
+                by === "hash" ? /^(differs (size|content)|error CHANGED) f$/ : allowed,
+              ),
+            ]);
+          }
+      });
+
+  for (const [what, change] of [
+    ["is replaced by another file", "printf x > ../new; mv ../new f"],
+    ["is replaced by a copy of itself", "cp f ../new; mv ../new f"],
+    ["vanishes", "rm f"],
+  ] as const)
+    for (const [size, content, delay] of [
+      ["large", large, 6],
+      ["medium", medium, 60],
+    ] as const)
+      test(`a ${size} file that ${what}`, async () => {
+        for (const way of ways)
+          for (const by of ["content", "hash"] as const) {
+            const says = await watch(way, {
+              tree: { f: content },
+              when: "f",
+              change,
+              delay: by === "hash" && size === "large" ? 12 : delay,
+              by,
+            });
+            expect(says).toEqual([
+              expect.stringMatching(/^(differs (size|content@?\d*)|error (CHANGED|NOT_FOUND)) f$/),
+            ]);
+          }
+      });
+
+  test("a root that is a file and shrinks", async () => {
+    for (const way of ways) {
+      const left = scratch.plant(`root-${round}-${way.name}`, { f: medium, same: medium });
+      const meddler = Bun.spawn([
+        "sh",
+        "-c",
+        waitAndChange,
+        "sh",
+        String(process.pid),
+        `${left}/f`,
+        left,
+        "truncate -s 800000 f",
+      ]);
+      const answer = await way.compare(`fault:delay=60:${left}/f`, `${left}/same`);
+      expect(facts(answer)).toEqual([expect.stringMatching(/^(differs size|error CHANGED) $/)]);
+      await meddler.exited;
+    }
+  });
+});
+
+describe("compare.md 2, an entry that is something else by the time it is looked at:", () => {
+  // While `a` is read, slowly, what was listed after it is changed.
+  const after: readonly [string, Tree, string, RegExp][] = [
+    ["a file that vanished", { b: "1" }, "rm b", /^error NOT_FOUND b$/],
+    ["a file that is a pipe now", { b: "1" }, "rm b; mkfifo b", /^error CHANGED b$/],
+    ["an empty file that is a pipe now", { b: "" }, "rm b; mkfifo b", /^error CHANGED b$/],
+    [
+      "a file that is a link now",
+      { b: "1" },
+      "mv b ../elsewhere$$; ln -s ../elsewhere$$ b",
+      /^error CHANGED b$/,
+    ],
+    ["a file that is a directory now", { b: "1" }, "rm b; mkdir b", /^error CHANGED b$/],
+    ["a file with other content now", { b: "1" }, "printf 2 > b", /^differs content@0 b$/],
+    ["a directory that vanished", { "b/c": "1" }, "rm -r b", /^error NOT_FOUND b$/],
+    ["a directory that is a file now", { "b/c": "1" }, "rm -r b; : > b", /^error CHANGED b$/],
+    [
+      "a directory that is a link to itself elsewhere now",
+      { "b/c": "1" },
+      "mv b ../moved$$; ln -s ../moved$$ b",
+      /^error CHANGED b$/,
+    ],
+    [
+      "an empty directory that is a pipe now",
+      { b: directory },
+      "rmdir b; mkfifo b",
+      /^error CHANGED b$/,
+    ],
+  ];
+  for (const [what, tree, change, says] of after)
+    test(what, async () => {
+      for (const way of ways)
+        expect(
+          await watch(way, { tree: { a: "slow", ...tree }, when: "a", change, delay: 200 }),
+        ).toEqual([expect.stringMatching(says)]);
+    });
+
+  test("what vanished on one side before it was looked at has the code NOT_FOUND, and the rest goes on", async () => {
+    const tree: Tree = { a: "1", b: "2", "c/d": "3", e: "4" };
+    const [left, right] = [await file.plant(tree), await file.plant({ ...tree, e: "5" })];
+    for (const way of ways) {
+      const answer = await way.compare(`fault:open=1,enter=1,vanish:${left}`, right, {
+        concurrency: 1,
+      });
+      expect(facts(answer).toSorted()).toEqual(
+        [
+          "differs content@0 e",
+          expect.stringMatching(/^error NOT_FOUND [abd]$/),
+          "error NOT_FOUND c",
+        ].toSorted(),
+      );
+    }
+  });
+
+  test("a short read is not the end: content that is cut off in the midst is never equal", async () => {
+    const tree: Tree = { f: medium };
+    const [left, right] = [await file.plant(tree), await file.plant(tree)];
+    for (const way of ways)
+      for (const read of [1, 2, 3]) {
+        const answer = await way.compare(`fault:read=${read},cut=10:${left}`, right);
+        expect(answer).toMatchObject({ equal: false });
+        expect(facts(answer)).toHaveLength(1);
+        // Cut on both sides alike: the size says that something is missing.
+        const both = await way.compare(
+          `fault:read=${read},cut=10:${left}`,
+          `fault:read=${read},cut=10:${right}`,
+        );
+        if (read > 1) expect(both.equal).toBe(false);
+      }
+  });
+});

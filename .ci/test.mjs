@@ -8,7 +8,7 @@ main(() => {
   setup({ programs: process.env.CI ? ["clang-format"] : [] });
   // COPSE_LIB names a library that someone built another way.
   if (!process.env.COPSE_LIB) build();
-  // Twice five seconds on a busy machine are no failure. (bunfig.toml has no key for it, and what a
+  // More than five seconds on a busy machine are no failure. (bunfig.toml has no key for it, and what a
   // preload sets holds for the first file only.) A later --timeout among the arguments wins.
   return run(bun(), ["test", "--timeout", "30000", ...process.argv.slice(2)], {
     stdio: "inherit",

@@ -1,6 +1,6 @@
 import { parseLocation } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { byPath, decodeRows } from "./rows.ts";
+import { decodeRows, sortByPath } from "./rows.ts";
 import { checkOptions, compareRequest } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
@@ -15,7 +15,7 @@ function comparison(differences: Difference[], ending: Ending, seen: number): Co
     bytes: ending.bytes,
     errors: ending.errors,
     milliseconds: ending.milliseconds,
-    differences: differences.sort(byPath),
+    differences: sortByPath(differences),
   };
 }
 
@@ -43,19 +43,23 @@ function verbOf(request: Uint8Array): Verb<Comparison, Difference> {
  * Rejects with `NOT_FOUND`, `DENIED` or `UNSUPPORTED` when a root cannot be opened, `ARGUMENT` before any work for a bad
  * location or option, `TIMEOUT`, or the signal's reason. What concerns one entry is an `error` row.
  */
-export function compare(left: Location, right: Location, options: CompareOptions = {}): Task<Comparison, Difference> {
+export function compare(
+  left: Location,
+  right: Location,
+  options: CompareOptions = {},
+): Task<Comparison, Difference> {
   checkOptions(options);
-  const places = [parseLocation(left), parseLocation(right)] as const;
-  compareRequest(...places, options, false, 0); // every option is checked before a runtime is made for it
-  const engine = engineOf(options.runtime);
-  engine.checkOpen();
-  const token = engine.tokenOf(options.signal);
-  return new NativeTask(engine, verbOf(compareRequest(...places, options, false, token)), options, token);
+  const request = compareRequest(parseLocation(left), parseLocation(right), options, false);
+  return new NativeTask(engineOf(options.runtime), verbOf(request), options);
 }
 
 /** `compare`, on this thread until the answer is there. */
-export function compareSync(left: Location, right: Location, options: CompareOptions = {}): Comparison {
+export function compareSync(
+  left: Location,
+  right: Location,
+  options: CompareOptions = {},
+): Comparison {
   checkOptions(options);
-  const request = compareRequest(parseLocation(left), parseLocation(right), options, true, 0);
+  const request = compareRequest(parseLocation(left), parseLocation(right), options, true);
   return runSync(engineOf(options.runtime), verbOf(request), options);
 }

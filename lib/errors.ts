@@ -11,7 +11,14 @@ export function codeName(code: number): ErrorCode {
   return names.get(code) ?? "INTERNAL";
 }
 
-const retryable: ReadonlySet<ErrorCode> = new Set(["NETWORK", "TIMEOUT", "THROTTLED", "CHANGED", "BUSY", "MEMORY"]);
+const retryable: ReadonlySet<ErrorCode> = new Set([
+  "NETWORK",
+  "TIMEOUT",
+  "THROTTLED",
+  "CHANGED",
+  "BUSY",
+  "MEMORY",
+]);
 
 /** What a message may be made of. */
 export interface ErrorDetails {
@@ -52,7 +59,10 @@ export class CopseError extends Error {
   constructor(code: ErrorCode, sentence: string, details: ErrorDetails = {}) {
     const { location, path, status, errno, cause } = details;
     const place = [location, path].filter((part) => part !== undefined && part !== "").join(" › ");
-    super(place ? `${escapeForMessage(place)}: ${sentence}` : sentence, cause === undefined ? undefined : { cause });
+    super(
+      place ? `${escapeForMessage(place)}: ${sentence}` : sentence,
+      cause === undefined ? undefined : { cause },
+    );
     this.code = code;
     if (location !== undefined) this.location = location;
     if (path !== undefined) this.path = path;

@@ -1,6 +1,6 @@
 import { parseLocation, type Place } from "./location.ts";
 import { Done, Verb as VerbNumber } from "./native/abi.ts";
-import { byPath, decodeRows } from "./rows.ts";
+import { decodeRows, sortByPath } from "./rows.ts";
 import { checkOptions, placeRequest, type InPlace } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
@@ -11,8 +11,8 @@ function isFailure(row: Entry | Failure): row is Failure {
 }
 
 function found(rows: (Entry | Failure)[], ending: Ending): Found<Entry> {
-  const entries = rows.filter((row) => !isFailure(row)).sort(byPath);
-  const errors = rows.filter(isFailure).sort(byPath);
+  const entries = sortByPath(rows.filter((row) => !isFailure(row)));
+  const errors = sortByPath(rows.filter(isFailure));
   const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
   return Object.defineProperties(entries as Found<Entry>, {
     // Not enumerable: an array is printed and compared by its entries.
@@ -31,12 +31,13 @@ function verbOf(request: Uint8Array): Verb<Found<Entry>, Entry | Failure> {
 }
 
 /** For Store, too: the entries below a place, or the entry itself. */
-export function listPlace(place: Place, what: InPlace, options: Options): Task<Found<Entry>, Entry | Failure> {
-  placeRequest(VerbNumber.LIST, place, what, options, false, 0);
-  const engine = engineOf(options.runtime);
-  engine.checkOpen();
-  const token = engine.tokenOf(options.signal);
-  return new NativeTask(engine, verbOf(placeRequest(VerbNumber.LIST, place, what, options, false, token)), options, token);
+export function listPlace(
+  place: Place,
+  what: InPlace,
+  options: Options,
+): Task<Found<Entry>, Entry | Failure> {
+  const request = placeRequest(VerbNumber.LIST, place, what, options, false);
+  return new NativeTask(engineOf(options.runtime), verbOf(request), options);
 }
 
 /**
@@ -52,6 +53,6 @@ export function list(root: Location, options: Options = {}): Task<Found<Entry>, 
 /** `list`, on this thread until the answer is there. */
 export function listSync(root: Location, options: Options = {}): Found<Entry> {
   checkOptions(options);
-  const request = placeRequest(VerbNumber.LIST, parseLocation(root), {}, options, true, 0);
+  const request = placeRequest(VerbNumber.LIST, parseLocation(root), {}, options, true);
   return runSync(engineOf(options.runtime), verbOf(request), options);
 }

@@ -7,7 +7,10 @@ import { Record } from "./native/record.ts";
 import type { CompareOptions, Limits, Options } from "./types.ts";
 
 function putPlace(record: Record, place: Place): void {
-  record.text(PlaceKey.SCHEME, place.scheme).text(PlaceKey.PATH, place.path).text(PlaceKey.SHOWN, place.shown);
+  record
+    .text(PlaceKey.SCHEME, place.scheme)
+    .text(PlaceKey.PATH, place.path)
+    .text(PlaceKey.SHOWN, place.shown);
   if (place.spec !== undefined) record.text(PlaceKey.SPEC, place.spec);
   const { inner } = place;
   if (inner) record.record(PlaceKey.INNER, (record) => putPlace(record, inner));
@@ -17,23 +20,29 @@ function putPlace(record: Record, place: Place): void {
 
 function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
   const found = choices.find((choice) => choice === value);
-  if (found === undefined) throw argumentError(name, `must be one of ${choices.join(", ")}, not ${showValue(value)}`);
+  if (found === undefined)
+    throw argumentError(name, `must be one of ${choices.join(", ")}, not ${showValue(value)}`);
   return found;
 }
 
 function whole(name: string, value: unknown, least: number, most: number): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most)
-    throw argumentError(name, `must be a whole number from ${least} to ${most}, not ${showValue(value)}`);
+    throw argumentError(
+      name,
+      `must be a whole number from ${least} to ${most}, not ${showValue(value)}`,
+    );
   return value;
 }
 
 function flag(name: string, value: unknown): boolean {
-  if (typeof value !== "boolean") throw argumentError(name, `must be true or false, not ${showValue(value)}`);
+  if (typeof value !== "boolean")
+    throw argumentError(name, `must be true or false, not ${showValue(value)}`);
   return value;
 }
 
 function globs(name: string, value: unknown): readonly string[] {
-  if (!Array.isArray(value)) throw argumentError(name, `must be an array of globs, not ${showValue(value)}`);
+  if (!Array.isArray(value))
+    throw argumentError(name, `must be an array of globs, not ${showValue(value)}`);
   for (const glob of value)
     if (typeof glob !== "string" || glob === "" || glob.includes("\0"))
       throw argumentError(name, `must hold non-empty strings without NUL, not ${showValue(glob)}`);
@@ -57,11 +66,13 @@ const keep: Put = () => {};
 const common: Table<Options> = {
   // Checked here, used by the task itself.
   signal: (_, value) => {
-    if (!(value instanceof AbortSignal)) throw argumentError("signal", `must be an AbortSignal, not ${showValue(value)}`);
+    if (!(value instanceof AbortSignal))
+      throw argumentError("signal", `must be an AbortSignal, not ${showValue(value)}`);
   },
   runtime: keep,
   onProgress: (record, value) => {
-    if (typeof value !== "function") throw argumentError("onProgress", `must be a function, not ${showValue(value)}`);
+    if (typeof value !== "function")
+      throw argumentError("onProgress", `must be a function, not ${showValue(value)}`);
     record.number(Key.PROGRESS, 100);
   },
   include: (record, value) => {
@@ -78,27 +89,40 @@ const common: Table<Options> = {
     record.number(Key.CONCURRENCY, whole("concurrency", value, 0, 256));
   },
   priority: (record, value) => {
-    record.number(Key.PRIORITY, ["high", "normal", "low"].indexOf(oneOf("priority", value, ["high", "normal", "low"])));
+    record.number(
+      Key.PRIORITY,
+      ["high", "normal", "low"].indexOf(oneOf("priority", value, ["high", "normal", "low"])),
+    );
   },
   timeout: (record, value) => {
     if (typeof value !== "number" || !(value > 0))
-      throw argumentError("timeout", `must be a number of milliseconds above 0, not ${showValue(value)}`);
+      throw argumentError(
+        "timeout",
+        `must be a number of milliseconds above 0, not ${showValue(value)}`,
+      );
     if (value !== Infinity) record.number(Key.DEADLINE, Math.min(Math.ceil(value), 2 ** 43));
   },
   limits: (record, value) => {
-    if (typeof value !== "object" || value === null) throw argumentError("limits", `must be an object, not ${showValue(value)}`);
+    if (typeof value !== "object" || value === null)
+      throw argumentError("limits", `must be an object, not ${showValue(value)}`);
     for (const [name, limit] of Object.entries(value)) {
       if (limit === undefined) continue;
       const key = Object.hasOwn(limitKeys, name) ? limitKeys[name as keyof Limits] : undefined; // hasOwn said so
       if (key === undefined) throw argumentError("limits", `has no field ${showValue(name)}`);
       if (limit === Infinity) continue;
-      if (typeof limit !== "number" || !(limit >= 1)) throw argumentError(`limits.${name}`, `must be at least 1, not ${showValue(limit)}`);
+      if (typeof limit !== "number" || !(limit >= 1))
+        throw argumentError(`limits.${name}`, `must be at least 1, not ${showValue(limit)}`);
       record.number(key, Math.min(Math.floor(limit), Number.MAX_SAFE_INTEGER));
     }
   },
 };
 
-const metadataBits = { mode: Metadata.MODE, mtime: Metadata.MTIME, owner: Metadata.OWNER, xattr: Metadata.XATTR };
+const metadataBits = {
+  mode: Metadata.MODE,
+  mtime: Metadata.MTIME,
+  owner: Metadata.OWNER,
+  xattr: Metadata.XATTR,
+};
 type MetadataName = keyof typeof metadataBits;
 
 const bool =
@@ -118,7 +142,8 @@ const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
   sizeCheck: bool("sizeCheck", Key.SIZE_CHECK),
   emptyDirectories: bool("emptyDirectories", Key.EMPTY_DIRECTORIES),
   metadata: (record, value) => {
-    if (!Array.isArray(value)) throw argumentError("metadata", `must be an array, not ${showValue(value)}`);
+    if (!Array.isArray(value))
+      throw argumentError("metadata", `must be an array, not ${showValue(value)}`);
     const names: readonly MetadataName[] = ["mode", "mtime", "owner", "xattr"];
     let bits = 0;
     for (const name of value) bits |= metadataBits[oneOf("metadata", name, names)];
@@ -129,7 +154,11 @@ const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
   },
 };
 
-function putOptions(record: Record, options: object, tables: readonly { readonly [name: string]: Put }[]): void {
+function putOptions(
+  record: Record,
+  options: object,
+  tables: readonly { readonly [name: string]: Put }[],
+): void {
   for (const [name, value] of Object.entries(options)) {
     const put = tables.find((table) => Object.hasOwn(table, name))?.[name];
     if (!put) throw argumentError("options", `has no field ${showValue(name)}`);
@@ -144,10 +173,18 @@ function begin(verb: number, waited: boolean): Record {
   return record;
 }
 
-export function compareRequest(left: Place, right: Place, options: CompareOptions, waited: boolean): Uint8Array {
+export function compareRequest(
+  left: Place,
+  right: Place,
+  options: CompareOptions,
+  waited: boolean,
+): Uint8Array {
   const record = begin(Verb.COMPARE, waited);
   putOptions(record, options, [common, compareTable]);
-  return record.record(Key.LEFT, (r) => putPlace(r, left)).record(Key.RIGHT, (r) => putPlace(r, right)).end();
+  return record
+    .record(Key.LEFT, (r) => putPlace(r, left))
+    .record(Key.RIGHT, (r) => putPlace(r, right))
+    .end();
 }
 
 /** What a request about one place may say besides its options. */
@@ -160,7 +197,13 @@ export interface InPlace {
   readonly to?: number;
 }
 
-export function placeRequest(verb: number, place: Place, what: InPlace, options: Options, waited: boolean): Uint8Array {
+export function placeRequest(
+  verb: number,
+  place: Place,
+  what: InPlace,
+  options: Options,
+  waited: boolean,
+): Uint8Array {
   const record = begin(verb, waited);
   putOptions(record, options, [common]);
   if (what.path) record.text(Key.PATH, what.path);
@@ -174,4 +217,12 @@ export function placeRequest(verb: number, place: Place, what: InPlace, options:
 export function checkOptions(options: unknown): asserts options is object {
   if (typeof options !== "object" || options === null || Array.isArray(options))
     throw argumentError("options", `must be an object, not ${showValue(options)}`);
+}
+
+/** An object with no other fields than these. */
+export function checkFields(name: string, value: unknown, fields: readonly string[]): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw argumentError(name, `must be an object, not ${showValue(value)}`);
+  for (const field of Object.keys(value))
+    if (!fields.includes(field)) throw argumentError(name, `has no field ${showValue(field)}`);
 }

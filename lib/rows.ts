@@ -50,12 +50,15 @@ export class Details {
 
   constructor(bytes: Uint8Array) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let at = 0; at + 8 <= bytes.length; ) {
+    for (let at = 0; at + 8 <= bytes.length;) {
       const key = view.getUint16(at, true);
       const size = view.getUint32(at + 4, true);
       if (bytes[at + 2] === Field.NUMBER)
         // Codes are negative, everything else fits 53 bits or is an owner, read by halves.
-        this.#numbers.set(key, view.getInt32(at + 12, true) * 2 ** 32 + view.getUint32(at + 8, true));
+        this.#numbers.set(
+          key,
+          view.getInt32(at + 12, true) * 2 ** 32 + view.getUint32(at + 8, true),
+        );
       else this.#texts.set(key, bytes.subarray(at + 8, at + 8 + size));
       at += 8 + size;
     }
@@ -87,25 +90,30 @@ export class Details {
   }
 }
 
+const beyondAscii = /[^\0-\x7f]/;
+
 /** One page while it is decoded. */
 class Page {
   readonly #bytes: Uint8Array;
   readonly view: DataView;
   readonly #heapAt: number;
-  readonly #heap: string | undefined;
+  /** A character for each byte, so that offsets in bytes are offsets in the string. */
+  readonly #heap: string;
+  readonly #isAscii: boolean;
 
   constructor(buffer: ArrayBuffer, heapAt: number) {
     this.#bytes = new Uint8Array(buffer);
     this.view = new DataView(buffer);
     this.#heapAt = heapAt;
-    const heap = this.#bytes.subarray(heapAt);
-    const text = lenient.decode(heap);
-    // As long as its bytes: every character is ASCII, and offsets in bytes are offsets in the string.
-    if (text.length === heap.length && !text.includes("\ufffd")) this.#heap = text;
+    this.#heap = Buffer.from(buffer, heapAt).toString("latin1");
+    this.#isAscii = !beyondAscii.test(this.#heap);
   }
 
   text(at: number, length: number): Text {
-    if (this.#heap !== undefined) return { text: this.#heap.slice(at - this.#heapAt, at - this.#heapAt + length) };
+    const begin = at - this.#heapAt;
+    const text = this.#heap.slice(begin, begin + length);
+    // Details with numbers and hashes are not ASCII; most names beside them are.
+    if (this.#isAscii || !beyondAscii.test(text)) return { text };
     return decode(this.#bytes.subarray(at, at + length));
   }
 
@@ -123,19 +131,32 @@ function unsigned(view: DataView, at: number): number {
 
 // All ones: nobody knows. Sizes above 2^53 do not occur in any file system.
 function known(view: DataView, at: number): number | undefined {
-  return view.getUint32(at, true) === 0xffffffff && view.getUint32(at + 4, true) === 0xffffffff ? undefined : unsigned(view, at);
+  return view.getUint32(at, true) === 0xffffffff && view.getUint32(at + 4, true) === 0xffffffff
+    ? undefined
+    : unsigned(view, at);
 }
 
+// Nanoseconds to milliseconds, rounded down. A double has no room for the nanoseconds of our time, so
+// the halves are divided one by one: each step stays below 2^53.
 function time(view: DataView, at: number): Date | undefined {
   const high = view.getInt32(at + 4, true);
   const low = view.getUint32(at, true);
   if (high === -0x80000000 && low === 0) return undefined;
-  return new Date(Math.floor((high * 2 ** 32 + low) / 1e6));
+  const whole = Math.floor(high / 1e6);
+  const rest = high - whole * 1e6;
+  return new Date(whole * 2 ** 32 + Math.floor((rest * 2 ** 32 + low) / 1e6));
 }
 
 type Side = "left" | "right";
 
-function entryOf(page: Page, row: number, side: Side, path: Text, details: Details | undefined, mode: number | undefined): Entry {
+function entryOf(
+  page: Page,
+  row: number,
+  side: Side,
+  path: Text,
+  details: Details | undefined,
+  mode: number | undefined,
+): Entry {
   const { view } = page;
   const left = side === "left";
   const types = view.getUint8(row + Row.type);
@@ -171,23 +192,41 @@ export type AnyRow = Difference | Entry;
 
 function rowOf(page: Page, row: number): AnyRow {
   const { view } = page;
-  const path = page.text(view.getUint32(row + Row.path_at, true), view.getUint32(row + Row.path_len, true));
+  const path = page.text(
+    view.getUint32(row + Row.path_at, true),
+    view.getUint32(row + Row.path_len, true),
+  );
   const details = page.details(row);
   const kind = view.getUint8(row + Row.kind);
   switch (kind) {
     case RowKind.ENTRY:
       return entryOf(page, row, "left", path, details, oneSidedMode(view, row));
     case RowKind.ONLY_LEFT:
-      return withBytes({ kind: "only-left", path: path.text, left: entryOf(page, row, "left", path, details, oneSidedMode(view, row)) }, path);
+      return withBytes(
+        {
+          kind: "only-left",
+          path: path.text,
+          left: entryOf(page, row, "left", path, details, oneSidedMode(view, row)),
+        },
+        path,
+      );
     case RowKind.ONLY_RIGHT:
-      return withBytes({ kind: "only-right", path: path.text, right: entryOf(page, row, "right", path, details, oneSidedMode(view, row)) }, path);
+      return withBytes(
+        {
+          kind: "only-right",
+          path: path.text,
+          right: entryOf(page, row, "right", path, details, oneSidedMode(view, row)),
+        },
+        path,
+      );
     case RowKind.DIFFERS:
     case RowKind.MOVED: {
       const from = details?.text(Detail.FROM);
       const leftPath = from === undefined ? path : { text: from };
       const left = entryOf(page, row, "left", leftPath, details, details?.number(Detail.LEFT_MODE));
       const right = entryOf(page, row, "right", path, details, details?.number(Detail.RIGHT_MODE));
-      if (kind === RowKind.MOVED) return withBytes({ kind: "moved", path: path.text, from: from ?? "", left, right }, path);
+      if (kind === RowKind.MOVED)
+        return withBytes({ kind: "moved", path: path.text, from: from ?? "", left, right }, path);
       const reason = reasonNames.get(view.getUint16(row + Row.reason, true)) ?? "content";
       const offset = known(view, row + Row.extra);
       const differs: Difference = { kind: "differs", path: path.text, reason, left, right };
@@ -195,7 +234,11 @@ function rowOf(page: Page, row: number): AnyRow {
       return withBytes(differs, path);
     }
     default: {
-      const failure: Failure = { kind: "error", path: path.text, error: (details ?? new Details(new Uint8Array())).error(path.text) };
+      const failure: Failure = {
+        kind: "error",
+        path: path.text,
+        error: (details ?? new Details(new Uint8Array())).error(path.text),
+      };
       return withBytes(failure, path);
     }
   }
@@ -215,12 +258,17 @@ interface Named {
 const surrogates = /[\ud800-\udfff]/;
 const encoder = new TextEncoder();
 
-/** The order of the bytes of paths. JavaScript's own order is that of UTF-16, which differs above the surrogates. */
-export function byPath(left: Named, right: Named): number {
-  if (left.pathBytes || right.pathBytes || surrogates.test(left.path) || surrogates.test(right.path)) {
-    const a = left.pathBytes ?? encoder.encode(left.path);
-    const b = right.pathBytes ?? encoder.encode(right.path);
-    return Buffer.compare(a, b);
-  }
-  return left.path < right.path ? -1 : left.path > right.path ? 1 : 0;
+/**
+ * Sorts in place by the bytes of the paths. JavaScript's own order is that of UTF-16, which differs
+ * only where there are surrogates.
+ */
+export function sortByPath<T extends Named>(rows: T[]): T[] {
+  if (!rows.some(({ path, pathBytes }) => pathBytes || surrogates.test(path)))
+    return rows.sort((left, right) =>
+      left.path < right.path ? -1 : Number(left.path > right.path),
+    );
+  const keyed = rows.map((row) => ({ row, key: row.pathBytes ?? encoder.encode(row.path) }));
+  keyed.sort((left, right) => Buffer.compare(left.key, right.key));
+  for (const [i, { row }] of keyed.entries()) rows[i] = row;
+  return rows;
 }

@@ -1,93 +1,121 @@
-import { argumentError, CopseError, codeName } from "./errors.ts";
+import { argumentError, CopseError, codeName, showValue } from "./errors.ts";
 import { listPlace } from "./list.ts";
 import { parseLocation, type Place } from "./location.ts";
 import { Code, Verb as VerbNumber } from "./native/abi.ts";
 import { decodeRows } from "./rows.ts";
-import { checkOptions, placeRequest, type InPlace } from "./request.ts";
-import { engineOf, type Engine, type Runtime } from "./runtime.ts";
-import { NativeTask, type Verb } from "./task.ts";
+import { checkFields, checkOptions, placeRequest, type InPlace } from "./request.ts";
+import { engineOf, type Runtime } from "./runtime.ts";
+import { NativeTask, Running, type Verb } from "./task.ts";
 import type { Entry, Failure, Found, Limits, Location, Options, Task } from "./types.ts";
 
 /** What a store can do; each is one call or option. */
 export type StoreCan = Readonly<
-  Record<"list" | "range" | "write" | "delete" | "mtime" | "mode" | "links" | "hash" | "resume" | "atomic", boolean>
+  Record<
+    | "list"
+    | "range"
+    | "write"
+    | "delete"
+    | "mtime"
+    | "mode"
+    | "links"
+    | "hash"
+    | "resume"
+    | "atomic",
+    boolean
+  >
 >;
 
 const file: StoreCan = {
-  list: true, range: true, write: true, delete: true, mtime: true, mode: true, links: true, hash: false, resume: false, atomic: true,
+  list: true,
+  range: true,
+  write: true,
+  delete: true,
+  mtime: true,
+  mode: true,
+  links: true,
+  hash: false,
+  resume: false,
+  atomic: true,
 };
-const able = new Map<string, StoreCan>([
+const able: ReadonlyMap<string, StoreCan> = new Map([
   ["file", file],
   ["memory", { ...file, links: false }],
 ]);
 
 function canOf(place: Place): StoreCan {
   const can = able.get(place.inner?.scheme ?? place.scheme);
-  if (!can) throw new CopseError("UNSUPPORTED", `${place.scheme} locations are not built in`, { location: place.shown });
-  return can;
+  if (can) return can;
+  throw new CopseError("UNSUPPORTED", `${place.scheme} locations are not built in`, {
+    location: place.shown,
+  });
 }
 
-function safePath(path: unknown): string {
-  if (typeof path !== "string") throw argumentError("path", "must be a string");
-  if (path.includes("\0")) throw argumentError("path", "must not hold a NUL byte");
-  if (path === "") return path;
-  const parts = path.split("/");
-  if (parts.some((part) => part === "" || part === "." || part === ".."))
-    throw new CopseError("UNSAFE_PATH", "a path inside a store is relative, without empty, \".\" or \"..\" parts", { path });
-  return path;
-}
-
+/** What a Store takes besides its location. */
 export interface StoreOptions {
+  /** Stops what runs and refuses what comes. */
   signal?: AbortSignal;
+  /** Default: `Runtime.default`. */
   runtime?: Runtime;
+  /** What listing an untrusted tree may cost. */
   limits?: Partial<Limits>;
 }
 
 /** What can be written as a file's content. */
-export type Body = string | Blob | Response | ReadableStream<Uint8Array> | ArrayBufferView | ArrayBuffer;
+export type Body =
+  | string
+  | Blob
+  | Response
+  | ReadableStream<Uint8Array>
+  | ArrayBufferView
+  | ArrayBuffer;
 
-const PUSH_BYTES = 256 * 1024; // at once; the native side takes up to a megabyte before it asks to wait
+/** Which bytes of a file: from `start` (default 0) to before `end` (default: all there is). */
+export interface ByteRange {
+  start?: number | undefined;
+  end?: number | undefined;
+}
 
-/** One place, one file at a time. Holds nothing native; disposing it refuses later calls. */
+const PUSH_BYTES = 256 * 1024; // at once; native code takes up to a megabyte before it asks to wait
+
+/**
+ * One place, one file at a time. Paths are relative to it, with `/` between their parts.
+ *
+ * ```ts
+ * await using store = new Store("site");
+ * await store.write("notes/today.txt", "hello");
+ * await new Response(store.read("notes/today.txt")).text();
+ * ```
+ *
+ * Every call rejects with `UNSAFE_PATH` or `ARGUMENT` for a path that is none, before any work. Holds
+ * nothing native; disposing it refuses later calls.
+ */
 export class Store implements AsyncDisposable {
+  /** `file`, `memory`, … */
   readonly scheme: string;
+  /** What it can do; what it cannot answers `UNSUPPORTED`. */
   readonly can: StoreCan;
   readonly #place: Place;
   readonly #options: StoreOptions;
-  #closed = false;
+  #isClosed = false;
 
+  /** `ARGUMENT` for a bad location or option, `UNSUPPORTED` for a scheme that is not built in. */
   constructor(location: Location, options: StoreOptions = {}) {
-    checkOptions(options);
+    checkFields("options", options, ["signal", "runtime", "limits"]);
     this.#place = parseLocation(location);
     this.scheme = this.#place.scheme;
     this.can = canOf(this.#place);
-    this.#options = options;
-    placeRequest(VerbNumber.LIST, this.#place, {}, options, false, 0); // the options are good
-  }
-
-  #check(path: string): string {
-    if (this.#closed) throw new CopseError("CLOSED", "the store was closed", { location: this.#place.shown });
-    return safePath(path);
-  }
-
-  #start<Whole, Part>(verb: number, what: InPlace, decode: Verb<Whole, Part>["decode"], whole: Verb<Whole, Part>["whole"]): {
-    engine: Engine;
-    task: NativeTask<Whole, Part>;
-  } {
-    const engine = engineOf(this.#options.runtime);
-    engine.checkOpen();
-    const token = engine.tokenOf(this.#options.signal);
-    const request = placeRequest(verb, this.#place, what, this.#options, false, token);
-    return { engine, task: new NativeTask(engine, { request, decode, whole }, this.#options, token) };
+    this.#options = { ...options };
+    placeRequest(VerbNumber.LIST, this.#place, {}, this.#options, false); // the options are good
   }
 
   /** The entries below a path of the store; their paths are relative to the store. */
   list(path = "", options: Options = {}): Task<Found<Entry>, Entry | Failure> {
     checkOptions(options);
-    return listPlace(this.#place, { path: this.#check(path) }, { ...this.#options, ...options });
+    const what = { path: this.#check(path) };
+    return listPlace(this.#place, what, { ...this.#options, ...options });
   }
 
-  /** What is at a path, not following a link there; null when there is nothing. */
+  /** What is at a path, not following a link there; `null` when there is nothing. */
   async stat(path: string): Promise<Entry | null> {
     const what = { path: this.#check(path), self: true };
     try {
@@ -107,30 +135,27 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * The content from `start` (default 0) to before `end` (default: all there is). Nothing is read before it is asked
-   * for; cancelling the stream stops the work.
+   * The content of a file, or a part of it. Nothing is read before it is asked for, and no more than
+   * two pages of 64 KiB ahead; cancelling the stream stops the work.
    */
-  read(path: string, range: { start?: number; end?: number } = {}): ReadableStream<Uint8Array> {
-    const { start = 0, end } = range;
-    for (const [name, value] of Object.entries({ start, end }))
-      if (value !== undefined && (!Number.isSafeInteger(value) || value < 0))
-        throw argumentError(name, `must be a whole number of bytes, at least 0, not ${String(value)}`);
-    if (end !== undefined && end < start) throw argumentError("end", `must not be before start (${start}), not ${end}`);
-    const what: InPlace = { path: this.#check(path), from: start, ...(end === undefined ? {} : { to: end }) };
-    let chunks: AsyncIterator<Uint8Array<ArrayBuffer>> | undefined;
+  read(path: string, range: ByteRange = {}): ReadableStream<Uint8Array> {
+    const what: InPlace = { path: this.#check(path), ...checkRange(range) };
     let task: NativeTask<void, Uint8Array<ArrayBuffer>> | undefined;
-    const begin = (): AsyncIterator<Uint8Array<ArrayBuffer>> => {
-      // The page is lent: the bytes are copied.
-      ({ task } = this.#start<void, Uint8Array<ArrayBuffer>>(VerbNumber.READ, what, (buffer) => [new Uint8Array(buffer.slice(0))], () => {}));
-      return task[Symbol.asyncIterator]();
+    let pages: AsyncIterableIterator<readonly Uint8Array<ArrayBuffer>[]> | undefined;
+    const begin = (): typeof pages & {} => {
+      const verb = this.#verb<void, Uint8Array<ArrayBuffer>>(VerbNumber.READ, what, (page) => [
+        new Uint8Array(page.slice(0)), // the page is lent
+      ]);
+      task = new NativeTask(engineOf(this.#options.runtime), verb, this.#options);
+      return task.batches();
     };
     return new ReadableStream<Uint8Array>(
       {
         type: "bytes",
         async pull(controller) {
-          const { done, value } = await (chunks ??= begin()).next();
+          const { done, value } = await (pages ??= begin()).next();
           if (!done) {
-            controller.enqueue(value);
+            for (const page of value) controller.enqueue(page);
             return;
           }
           controller.close();
@@ -138,7 +163,7 @@ export class Store implements AsyncDisposable {
         },
         async cancel(reason) {
           task?.cancel(reason);
-          await chunks?.return?.();
+          await pages?.return?.();
         },
       },
       { highWaterMark: 0 },
@@ -146,78 +171,154 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * Puts a file in place, whole or not at all: the old content stays until the new one is complete. Parents are made.
-   * A body that fails leaves everything as it was.
+   * Puts a file in place, whole or not at all: the old content stays until the new one is complete.
+   * Directories above it are made. A body that fails rejects with its own error and leaves the file
+   * as it was.
    */
   async write(path: string, body: Body): Promise<Entry> {
     const what = { path: this.#check(path) };
-    const { engine, task } = this.#start<Entry | undefined, Entry>(
+    const chunks = chunksOf(body);
+    const verb = this.#verb<Entry | undefined, Entry>(
       VerbNumber.WRITE,
       what,
       // A write task has one ENTRY row.
-      (buffer, rows, heapAt) => decodeRows(buffer, rows, heapAt) as Entry[],
+      (page, rows, heapAt) => decodeRows(page, rows, heapAt) as Entry[],
       (parts) => parts[0],
     );
-    task.catch(() => {}); // told below, or by what the body threw
+    const running = new Running(engineOf(this.#options.runtime), verb, this.#options);
+    running.promise.catch(() => {}); // told below, or by what the body threw
     try {
-      engine.flush();
-      for await (const chunk of chunksOf(body))
-        for (let at = 0; at < chunk.length; at += PUSH_BYTES) await push(engine, task, chunk.subarray(at, at + PUSH_BYTES));
-      await push(engine, task, new Uint8Array(0));
+      for await (const chunk of chunks)
+        for (let at = 0; at < chunk.length; at += PUSH_BYTES)
+          await push(running, chunk.subarray(at, at + PUSH_BYTES));
+      await push(running, nothing);
     } catch (error) {
       if (!(error instanceof Ended)) {
-        task.cancel(error);
-        await task.catch(() => {});
+        await running.leave(error);
         throw error;
       }
     }
-    const entry = await task;
-    if (!entry) throw new CopseError("INTERNAL", "the file was written and not described; please report it", { path });
-    return entry;
+    const entry = await running.promise;
+    if (entry) return entry;
+    throw new CopseError("INTERNAL", "the file was written and not described: please report it", {
+      path,
+    });
   }
 
-  /** Takes away a file, a link or an empty directory. */
+  /** Takes away a file, a link or an empty directory. `EXISTS`: the directory is not empty. */
   async remove(path: string): Promise<void> {
-    const { task } = this.#start<void, never>(VerbNumber.REMOVE, { path: this.#check(path) }, () => [], () => {});
-    await task;
+    const what = { path: this.#check(path) };
+    const verb = this.#verb<void, never>(VerbNumber.REMOVE, what, () => []);
+    await new NativeTask(engineOf(this.#options.runtime), verb, this.#options);
   }
 
+  /** Refuses later calls with `CLOSED`. What runs goes on. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
+  }
+
+  #check(path: string): string {
+    if (this.#isClosed)
+      throw new CopseError("CLOSED", "the store was closed: make a new one", {
+        location: this.#place.shown,
+      });
+    return safePath(path);
+  }
+
+  #verb<Whole, Part>(
+    verb: number,
+    what: InPlace,
+    decode: Verb<Whole, Part>["decode"],
+    ...whole: undefined extends Whole
+      ? [whole?: Verb<Whole, Part>["whole"]]
+      : [Verb<Whole, Part>["whole"]]
+  ): Verb<Whole, Part> {
+    const request = placeRequest(verb, this.#place, what, this.#options, false);
+    // Without one nothing is expected of the task but its end.
+    const [make = () => undefined as Whole] = whole;
+    return { request, decode, whole: make };
   }
 }
+
+function safePath(path: unknown): string {
+  if (typeof path !== "string")
+    throw argumentError("path", `must be a string, not ${showValue(path)}`);
+  if (path.includes("\0")) throw argumentError("path", "must not hold a NUL byte");
+  if (path === "") return path;
+  const parts = path.split("/");
+  if (parts.some((part) => part === "" || part === "." || part === ".."))
+    throw new CopseError(
+      "UNSAFE_PATH",
+      'a path inside a store is relative, without empty, "." or ".." parts',
+      { path },
+    );
+  return path;
+}
+
+function checkRange(range: ByteRange): { from: number; to?: number } {
+  checkFields("range", range, ["start", "end"]);
+  const { start = 0, end } = range;
+  for (const [name, value] of Object.entries({ start, end }))
+    if (value !== undefined && (!Number.isSafeInteger(value) || value < 0))
+      throw argumentError(name, `must be a whole number of bytes, not ${showValue(value)}`);
+  if (end === undefined) return { from: start };
+  if (end < start) throw argumentError("end", `must not be before start (${start}), not ${end}`);
+  return { from: start, to: end };
+}
+
+// ── Writing ──
 
 /** The task ended while bytes were pushed: its own outcome tells why. */
 class Ended extends Error {}
 
-async function push<Whole, Part>(engine: Engine, task: NativeTask<Whole, Part>, chunk: Uint8Array): Promise<void> {
-  // Not started yet when more tasks are in flight than the runtime takes at once.
-  while (task.id === 0 && task.state === "queued") await new Promise((resolve) => setImmediate(resolve));
+// No bytes end the file; the address must be one all the same.
+const nothing = new Uint8Array(0);
+const somewhere = new Uint8Array(1);
+
+async function push<Whole>(running: Running<Whole, Entry>, chunk: Uint8Array): Promise<void> {
+  const { native } = running.engine;
   for (;;) {
-    if (task.id === 0) throw new Ended();
-    // Asked for before the push: the room may be there before we look.
+    if (running.isSettled) throw new Ended();
+    // Set before the push: the room may be there before we wait for it.
     const { promise, resolve } = Promise.withResolvers<void>();
-    task.onRoom = () => resolve();
-    const code = engine.native.copse_task_push(task.id, chunk.length > 0 ? chunk : empty, chunk.length);
-    if (code >= 0) return;
-    if (code !== Code.BUSY) {
+    running.onRoom = resolve;
+    // Not started yet when more tasks are in flight than the runtime takes at once.
+    if (running.id !== 0) {
+      const code = native.copse_task_push(
+        running.id,
+        chunk.length ? chunk : somewhere,
+        chunk.length,
+      );
+      if (code >= 0) return;
       if (code === Code.CLOSED || code === Code.CANCELLED) throw new Ended();
-      throw new CopseError(codeName(code), "the content could not be handed over");
+      if (code !== Code.BUSY)
+        throw new CopseError(codeName(code), "the content could not be handed over");
     }
-    await Promise.race([promise, task.then(() => {}, () => {})]);
+    await promise;
   }
 }
 
-// A pointer to nothing is no pointer.
-const empty = new Uint8Array(1);
+type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
-async function* chunksOf(body: Body): AsyncGenerator<Uint8Array, void, void> {
-  if (typeof body === "string") yield new TextEncoder().encode(body);
-  else if (body instanceof ArrayBuffer) yield new Uint8Array(body);
-  else if (ArrayBuffer.isView(body)) yield new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
-  else if (body instanceof ReadableStream) yield* body;
-  else if (body instanceof Response) {
-    if (body.body) yield* body.body;
-  } else if (body instanceof Blob) yield* body.stream();
-  else throw argumentError("body", "must be a string, Blob, Response, ReadableStream or bytes");
+function chunksOf(body: Body): Chunks {
+  if (typeof body === "string") return [new TextEncoder().encode(body)];
+  if (body instanceof ArrayBuffer) return [new Uint8Array(body)];
+  if (ArrayBuffer.isView(body))
+    return [new Uint8Array(body.buffer, body.byteOffset, body.byteLength)];
+  if (body instanceof ReadableStream) return bytesOf(body);
+  if (body instanceof Response) return body.body ? bytesOf(body.body) : [];
+  if (body instanceof Blob) return bytesOf(body.stream());
+  throw argumentError(
+    "body",
+    `must be a string, bytes, a Blob, a Response or a ReadableStream, not ${showValue(body)}`,
+  );
+}
+
+async function* bytesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of stream) {
+    // Whoever made the stream may know no types.
+    if (!(chunk instanceof Uint8Array))
+      throw argumentError("body", `must be a stream of bytes, not of ${showValue(chunk)}`);
+    yield chunk;
+  }
 }

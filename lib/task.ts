@@ -4,11 +4,12 @@
 // first iteration on they are decoded when they are asked for and given back then, which is what holds
 // a fast producer: two unread pages park the native task.
 
+import { decodeDone, type Done, type Engine, type Receiver, type Start } from "./engine.ts";
 import { CopseError, codeName } from "./errors.ts";
 import { pageBytes, type Native } from "./native/ffi.ts";
 import { Code, Event, EventKind } from "./native/abi.ts";
+import { Batches, Items } from "./parts.ts";
 import { Details } from "./rows.ts";
-import { decodeDone, type Done, type Engine, type Receiver, type Start } from "./runtime.ts";
 import type { Progress, Task } from "./types.ts";
 
 // After a cancellation the end is waited for this long, so that whoever sees the rejection finds
@@ -75,7 +76,8 @@ export class Running<Whole, Part> implements Receiver {
   #pages: LentPage[] = [];
   /** DONE came; pages may still wait to be read. */
   #done: Ending | undefined;
-  #cancelled: { readonly reason: unknown } | undefined;
+  /** It is to end with this, whatever native code says. */
+  #stopped: { readonly state: "failed" | "cancelled"; readonly reason: unknown } | undefined;
   #cancelTimer: Timer | undefined;
   #changed: (() => void) | undefined;
 
@@ -108,11 +110,11 @@ export class Running<Whole, Part> implements Receiver {
     this.#pages.push({ address, size, rows, heapAt });
     try {
       // What was cancelled is decoded by nobody; its pages go with the task.
-      if (!this.#isIterated && !this.#cancelled)
+      if (!this.#isIterated && !this.#stopped)
         for (let part = this.#takePage(); part; part = this.#takePage())
           this.#parts = this.#parts.length > 0 ? append(this.#parts, part) : part;
     } catch (error) {
-      this.cancel(error);
+      this.#stop("failed", error, false);
     }
     this.#wake();
   }
@@ -122,7 +124,7 @@ export class Running<Whole, Part> implements Receiver {
     try {
       this.#options.onProgress?.({ ...this.totals });
     } catch (error) {
-      this.cancel(error);
+      this.#stop("failed", error, false);
     }
   }
 
@@ -134,40 +136,25 @@ export class Running<Whole, Part> implements Receiver {
     clearTimeout(this.#cancelTimer);
     this.totals = { ...this.totals, files: done.files, bytes: done.bytes };
     this.#done = { ...done, milliseconds: performance.now() - this.#began };
-    if (this.#pages.length === 0 || done.code < 0 || this.#cancelled) this.#end(this.#done);
+    if (this.#pages.length === 0 || done.code < 0 || this.#stopped) this.#end(this.#done);
   }
 
   aborted(reason: unknown): void {
-    this.cancel(reason, true);
+    this.#stop("cancelled", reason, true);
   }
 
   refused(error: CopseError): void {
     clearTimeout(this.#cancelTimer);
-    this.id = 0;
-    this.#pages = []; // they went with the runtime
+    this.#close(true); // with its pages it went already
     if (this.isSettled) return;
-    if (this.#cancelled) this.#reject("cancelled", this.#cancelled.reason);
+    if (this.#stopped) this.#reject(this.#stopped.state, this.#stopped.reason);
     else this.#reject("failed", error);
   }
 
   // ── What the user wants ──
 
-  /** `isKnown`: native code was told already. */
-  cancel(reason: unknown, isKnown = false): void {
-    if (this.isSettled || this.#cancelled) return;
-    this.#cancelled = { reason };
-    if (this.#done) {
-      // Ended, but pages are unread, and now nobody wants them: what is left is not the whole.
-      this.#end(this.#done);
-    } else if (this.engine.withdraw(this.#start)) {
-      this.#reject("cancelled", reason);
-    } else {
-      if (!isKnown) this.engine.native.copse_task_cancel(this.id);
-      this.#cancelTimer = setTimeout(() => {
-        this.#close(false);
-        this.#reject("cancelled", reason);
-      }, CANCEL_MS);
-    }
+  cancel(reason: unknown): void {
+    this.#stop("cancelled", reason, false);
   }
 
   /** From now on pages wait until they are asked for. */
@@ -209,6 +196,24 @@ export class Running<Whole, Part> implements Receiver {
 
   // ── Inside ──
 
+  /** `isKnown`: native code was told already. */
+  #stop(state: "failed" | "cancelled", reason: unknown, isKnown: boolean): void {
+    if (this.isSettled || this.#stopped) return;
+    this.#stopped = { state, reason };
+    if (this.#done) {
+      // Ended, but pages are unread, and now nobody wants them: what is left is not the whole.
+      this.#end(this.#done);
+    } else if (this.engine.withdraw(this.#start)) {
+      this.#reject(state, reason);
+    } else {
+      if (!isKnown) this.engine.native.copse_task_cancel(this.id);
+      this.#cancelTimer = setTimeout(() => {
+        this.#close(false);
+        this.#reject(state, reason);
+      }, CANCEL_MS);
+    }
+  }
+
   #wake(): void {
     const changed = this.#changed;
     this.#changed = undefined;
@@ -231,7 +236,7 @@ export class Running<Whole, Part> implements Receiver {
     const { code } = done;
     const error = code < 0 ? fetchError(this.engine.native, this.id, code) : undefined;
     this.#close(true);
-    if (this.#cancelled) this.#reject("cancelled", this.#cancelled.reason);
+    if (this.#stopped) this.#reject(this.#stopped.state, this.#stopped.reason);
     else if (error) this.#reject(code === Code.CANCELLED ? "cancelled" : "failed", error);
     else this.#resolve(done);
   }
@@ -240,7 +245,7 @@ export class Running<Whole, Part> implements Receiver {
     const { id } = this;
     this.id = 0;
     this.#pages = [];
-    this.engine.closeTask(id, this.#options.signal, isDone);
+    this.engine.closeTask(this, id, this.#options.signal, isDone);
   }
 
   #resolve(done: Ending): void {
@@ -271,96 +276,6 @@ export class Running<Whole, Part> implements Receiver {
 function append<T>(all: T[], more: readonly T[]): T[] {
   for (const one of more) all.push(one);
   return all;
-}
-
-// ── Reading parts ──
-
-/** Hand-written, because an async generator costs several promises for every part. */
-abstract class Parts<Part, Item> implements AsyncIterableIterator<Item, void, void> {
-  protected readonly running: Running<unknown, Part>;
-  #last: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
-  #hasLeft = false;
-
-  constructor(running: Running<unknown, Part>) {
-    this.running = running;
-  }
-
-  /** What is at hand. */
-  protected abstract ready(): IteratorResult<Item, void> | undefined;
-  protected abstract take(batch: readonly Part[]): IteratorResult<Item, void>;
-
-  next(): Promise<IteratorResult<Item, void>> {
-    const ready = this.#waiting === 0 && !this.#hasLeft ? this.ready() : undefined;
-    if (ready) return Promise.resolve(ready);
-    this.#waiting++;
-    // One after the other, also for who calls next() again before the last one answered.
-    const next = this.#last.then(() => this.#step());
-    this.#last = next.catch(ignore);
-    return next;
-  }
-
-  async #step(): Promise<IteratorResult<Item, void>> {
-    try {
-      const ready = this.#hasLeft ? undefined : this.ready();
-      if (ready) return ready;
-      const batch = this.#hasLeft ? undefined : await this.running.nextBatch();
-      if (batch && !this.#hasLeft) return this.take(batch);
-    } catch (error) {
-      if (!this.#hasLeft) {
-        this.#hasLeft = true; // thrown once, then it is over
-        throw error;
-      }
-    } finally {
-      this.#waiting--;
-    }
-    this.#hasLeft = true;
-    return { done: true, value: undefined };
-  }
-
-  async return(): Promise<IteratorResult<Item, void>> {
-    await this.leave();
-    return { done: true, value: undefined };
-  }
-
-  async leave(reason?: unknown): Promise<void> {
-    this.#hasLeft = true;
-    await this.running.leave(reason);
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.leave();
-  }
-}
-
-class Batches<Part> extends Parts<Part, readonly Part[]> {
-  protected ready(): undefined {
-    return undefined;
-  }
-
-  protected take(batch: readonly Part[]): IteratorResult<readonly Part[], void> {
-    return { done: false, value: batch };
-  }
-}
-
-class Items<Part> extends Parts<Part, Part> {
-  #batch: readonly Part[] = [];
-  #at = 0;
-
-  protected ready(): IteratorResult<Part, void> | undefined {
-    if (this.#at === this.#batch.length) return undefined;
-    return { done: false, value: this.#batch[this.#at++]! };
-  }
-
-  protected take(batch: readonly Part[]): IteratorResult<Part, void> {
-    this.#batch = batch;
-    this.#at = 1;
-    return { done: false, value: batch[0]! }; // a batch is never empty
-  }
 }
 
 /** A Task over a native one. */

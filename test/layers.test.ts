@@ -37,8 +37,9 @@ const homes: Record<string, RegExp> = {
 const libLayers = [
   ["native/", "async/", "types"],
   ["errors"],
+  ["engine"],
   ["runtime"],
-  ["task", "location", "request", "rows"],
+  ["parts", "task", "location", "request", "rows"],
   ["store", "list", "compare", "scan", "sync", "pack"],
   ["index"],
   ["cli/"],

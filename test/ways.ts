@@ -18,6 +18,9 @@ import {
   type Options,
 } from "../lib/index.ts";
 
+/** For test files that do much: the default of a bare `bun test` is five seconds. */
+export const patience = process.env["COPSE_SANITIZER"] === undefined ? 60_000 : 300_000;
+
 export interface Way {
   readonly name: string;
   compare(left: Location, right: Location, options?: CompareOptions): Promise<Comparison>;

@@ -64,7 +64,7 @@ export async function runCompare(
 async function printReport(left: string, right: string, comparison: Comparison): Promise<void> {
   const onTerminal = await isTerminal(1);
   const paint = await paintFor(onTerminal);
-  const columns = onTerminal ? columnsOf(1) : undefined;
+  const columns = onTerminal ? columnsOf(1) : Infinity;
   await print(report(left, right, comparison, { paint, columns }));
 }
 

@@ -1,7 +1,7 @@
 // The report of a comparison for a person: grouped by kind, one line per difference, the summary
 // last, where the eye is when the prompt comes back.
 
-import type { Comparison, CopseError, Difference, Entry } from "../index.ts";
+import type { Comparison, CopseError, Difference, Entry, Failure } from "../index.ts";
 import { describe, type Detail } from "./describe.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { padEnd, shorten, wrap, type Paint } from "./terminal.ts";
@@ -9,8 +9,8 @@ import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
 
 export interface ReportStyle {
   readonly paint: Paint;
-  /** Columns of the terminal; undefined elsewhere: nothing is shortened for a file or a pipe. */
-  readonly columns: number | undefined;
+  /** Columns of the terminal; Infinity elsewhere: nothing is shortened for a file or a pipe. */
+  readonly columns: number;
 }
 
 interface Line {
@@ -57,7 +57,7 @@ export function* report(
   }));
   yield* group(">", paint.cyan, `${showCount(moved.length)} moved`, moved, style);
 
-  yield* errors(rows.error, nameOf, style);
+  yield* errors(rows.error, style);
   yield summary(comparison, style);
 }
 
@@ -80,7 +80,7 @@ function summary(comparison: Comparison, { paint, columns }: ReportStyle): strin
   else if (!complete && errors === 0) parts.push("stopped at the first");
   const work = `${showCounted(files, "file")}, ${showBytes(bytes)} compared in ${showDuration(milliseconds)}`;
   const found = parts.join(", ");
-  const isLong = Bun.stringWidth(`${found} · ${work}`) > (columns ?? Infinity);
+  const isLong = Bun.stringWidth(`${found} · ${work}`) > columns;
   return `${found}${isLong ? "\n" : " "}${paint.dim(isLong ? work : `· ${work}`)}\n`;
 }
 
@@ -146,32 +146,22 @@ function* group(
   { paint, columns }: ReportStyle,
 ): Generator<string> {
   if (lines.length === 0) return;
-  yield `${paint.bold(columns ? shorten(title, columns) : title)}\n`;
+  yield `${paint.bold(shorten(title, columns))}\n`;
   let widest = 0;
   for (const { name } of lines) widest = Math.max(widest, Bun.stringWidth(name));
   widest = Math.min(widest, widestColumn);
   for (const { name, detail } of lines) {
-    yield `  ${colour(sign)} ${
-      columns
-        ? fitted(name, detail, widest, columns - 4, paint)
-        : joined(name, detail, widest, paint)
-    }\n`;
+    yield `  ${colour(sign)} ${fitted(name, detail, widest, columns - 4, paint)}\n`;
   }
   yield "\n";
 }
 
-function joined(name: string, detail: Detail, widest: number, paint: Paint): string {
-  if ("arrow" in detail) return `${name} ${paint.dim("→")} ${detail.arrow}`;
-  return detail.text === "" ? name : `${padEnd(name, widest)}  ${paint.dim(detail.text)}`;
-}
-
-/** The same in at most `room` columns. */
+/** Name and detail in at most `room` columns. */
 function fitted(name: string, detail: Detail, widest: number, room: number, paint: Paint): string {
   if ("arrow" in detail) {
     const [from, to] = share(name, detail.arrow, room - 3);
     return `${from} ${paint.dim("→")} ${to}`;
   }
-  if (detail.text === "") return shorten(name, room);
   // The name matters more than a long detail, such as two link targets.
   const text = shorten(
     detail.text,
@@ -190,19 +180,19 @@ function share(one: string, other: string, room: number): [string, string] {
   return [shorten(one, room - half), shorten(other, half)];
 }
 
-function* errors(
-  rows: readonly Extract<Difference, { kind: "error" }>[],
-  nameOf: (path: string, bytes?: Uint8Array) => string,
-  { paint, columns }: ReportStyle,
-): Generator<string> {
+/** Entries that failed alike stand together, with what happened and the next move said once. */
+function* errors(rows: readonly Failure[], { paint, columns }: ReportStyle): Generator<string> {
   if (rows.length === 0) return;
   yield `${paint.bold(`${showCount(rows.length)} could not be compared`)}\n`;
-  for (const { path, pathBytes, error } of rows) {
-    const name = nameOf(path, pathBytes);
-    const room = columns ? columns - 4 : undefined;
-    yield `  ${paint.magenta("!")} ${room ? fitted(name, { text: error.code }, 0, room, paint) : `${name}  ${error.code}`}\n`;
-    const sentence = escapeText(sentenceOf(error));
-    for (const line of room ? wrap(sentence, room) : [sentence]) yield `    ${paint.dim(line)}\n`;
+  const room = columns - 4;
+  for (const [sentence, failures] of Map.groupBy(rows, ({ error }) => sentenceOf(error))) {
+    for (const { path, pathBytes, error } of failures) {
+      // Either side, or both, can fail at one path.
+      const place = error.location === undefined ? [] : [escapeName(error.location)];
+      const name = [...place, ...(path === "" ? [] : [escapeName(path, pathBytes)])].join(" › ");
+      yield `  ${paint.magenta("!")} ${fitted(name, { text: error.code }, 0, room, paint)}\n`;
+    }
+    for (const line of wrap(escapeText(sentence), room)) yield `    ${paint.dim(line)}\n`;
   }
   yield "\n";
 }

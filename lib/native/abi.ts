@@ -2,7 +2,16 @@
 
 export const ABI = 1;
 
-export const Verb = { LIST: 1, SCAN: 2, COMPARE: 3, SYNC: 4, VERIFY: 5, READ: 6, WRITE: 7, REMOVE: 8 } as const;
+export const Verb = {
+  LIST: 1,
+  SCAN: 2,
+  COMPARE: 3,
+  SYNC: 4,
+  VERIFY: 5,
+  READ: 6,
+  WRITE: 7,
+  REMOVE: 8,
+} as const;
 
 export const Field = { NUMBER: 1, TEXT: 2, RECORD: 3 } as const;
 
@@ -44,10 +53,24 @@ export const Place = { SCHEME: 1, PATH: 2, INNER: 3, SPEC: 4, SHOWN: 5 } as cons
 export const Links = { KEEP: 0, FOLLOW: 1, SKIP: 2 } as const;
 export const By = { CONTENT: 0, HASH: 1, STAT: 2 } as const;
 export const Metadata = { MODE: 1, MTIME: 2, OWNER: 4, XATTR: 8 } as const;
-export const Option = { WORKERS: 1, IO_WORKERS: 2, CONNECTIONS: 3, MEMORY: 4, IO: 5, BANDWIDTH: 6 } as const;
+export const Option = {
+  WORKERS: 1,
+  IO_WORKERS: 2,
+  CONNECTIONS: 3,
+  MEMORY: 4,
+  IO: 5,
+  BANDWIDTH: 6,
+} as const;
 export const Io = { AUTO: 0, BLOCKING: 1, THREADS: 2, URING: 3 } as const;
 export const EventKind = { PAGE: 1, PROGRESS: 2, ROOM: 3, DONE: 4 } as const;
-export const RowKind = { ENTRY: 1, ONLY_LEFT: 2, ONLY_RIGHT: 3, DIFFERS: 4, MOVED: 5, ERROR: 6 } as const;
+export const RowKind = {
+  ENTRY: 1,
+  ONLY_LEFT: 2,
+  ONLY_RIGHT: 3,
+  DIFFERS: 4,
+  MOVED: 5,
+  ERROR: 6,
+} as const;
 export const Type = { NONE: 0, FILE: 1, DIRECTORY: 2, LINK: 3, OTHER: 4 } as const;
 export const Reason = {
   NONE: 0,
@@ -159,4 +182,6 @@ export const Stats = {
 } as const;
 
 /** What copse_abi writes when library and bindings belong together. */
-export const layout: readonly number[] = [Row, Event, Stats].flatMap((struct) => Object.values(struct));
+export const layout: readonly number[] = [Row, Event, Stats].flatMap((struct) =>
+  Object.values(struct),
+);

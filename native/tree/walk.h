@@ -58,6 +58,8 @@ void node_hold(struct node *node);
 void node_drop(struct node *node);
 // True when entering `entry` of `side` would come back to a directory that is an ancestor.
 bool node_is_ancestor(const struct node *node, uint8_t side, const struct entry *entry);
+// An entry that was listed with the type ENTRY_NONE: somebody saw its name, nobody what it is. Says why; always negative.
+int32_t node_trouble(const struct node *node, uint8_t side, const struct entry *entry, struct fault *fault);
 // Bytes of the path of the node, and the path itself written backwards from parent to parent into `into`.
 size_t node_path_size(const struct node *node);
 void node_path(const struct node *node, uint8_t *into);

@@ -59,7 +59,7 @@ void spot_emit(struct spot *spot, const copse_row *row, span name, span detail) 
 }
 
 void spot_error(struct spot *spot, const struct fault *fault, span name) {
-  if (fault->code == COPSE_E_CANCELLED && task_cancelled(spot->run->task)) return;
+  if (fault->code == COPSE_E_CANCELLED && run_over(spot->run)) return;  // cancelled, or stopped at the first
   span location = spot->run->store[spot->side].shown;
   if (spot->node->nameless)
     task_emit_error(spot->run->task, fault, (span){}, spot->run->path, location);

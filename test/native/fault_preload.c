@@ -113,6 +113,9 @@ EXPORTED const char *preload_name(void) {
   return name ? name : "nothing";
 }
 
+EXPORTED bool preload_sticky(void) { return atomic_load(&state.is_sticky); }
+
+// Allocations that libcopse.so has not given back.
 EXPORTED int64_t preload_live(void) { return atomic_load(&state.live); }
 
 // A call that hangs may hold the JavaScript thread itself, so a thread of our own looks on and ends
@@ -306,6 +309,10 @@ EXPORTED int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 
 // ── Files ──
 
+// Nothing is there to be waited for, so nothing can be interrupted.
+#define FAIL_AT_ONCE(name) \
+  if (atomic_load(&state.with_errno) != EINTR) FAIL(name, -1)
+
 #define FAIL(name, failure)                 \
   if (is_cue(KIND_FILES, #name, CALLER)) {  \
     errno = atomic_load(&state.with_errno); \
@@ -496,11 +503,11 @@ EXPORTED ssize_t getrandom(void *into, size_t size, unsigned flags) {
 }
 
 EXPORTED int eventfd(unsigned first, int flags) {
-  FAIL(eventfd, -1)
+  FAIL_AT_ONCE(eventfd)
   return real_eventfd(first, flags);
 }
 
 EXPORTED int pipe2(int ends[2], int flags) {
-  FAIL(pipe2, -1)
+  FAIL_AT_ONCE(pipe2)
   return real_pipe2(ends, flags);
 }

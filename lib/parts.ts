@@ -4,6 +4,8 @@ const ignore = (): void => {};
 
 /** What parts come from: a running task. */
 interface Source<Part> {
+  /** Somebody stopped it: what is at hand is not wanted any more. */
+  readonly isStopped: boolean;
   nextBatch(): Promise<readonly Part[] | undefined>;
   leave(reason?: unknown): Promise<void>;
 }
@@ -24,7 +26,7 @@ abstract class Parts<Part, Item> implements AsyncIterableIterator<Item, void, vo
   protected abstract take(batch: readonly Part[]): IteratorResult<Item, void>;
 
   next(): Promise<IteratorResult<Item, void>> {
-    const ready = this.#waiting === 0 && !this.#hasLeft ? this.ready() : undefined;
+    const ready = this.#waiting === 0 ? this.#readyNow() : undefined;
     if (ready) return Promise.resolve(ready);
     this.#waiting++;
     // One after the other, also for who calls next() again before the last one answered.
@@ -33,9 +35,13 @@ abstract class Parts<Part, Item> implements AsyncIterableIterator<Item, void, vo
     return next;
   }
 
+  #readyNow(): IteratorResult<Item, void> | undefined {
+    return this.#hasLeft || this.#source.isStopped ? undefined : this.ready();
+  }
+
   async #step(): Promise<IteratorResult<Item, void>> {
     try {
-      const ready = this.#hasLeft ? undefined : this.ready();
+      const ready = this.#readyNow();
       if (ready) return ready;
       const batch = this.#hasLeft ? undefined : await this.#source.nextBatch();
       if (batch && !this.#hasLeft) return this.take(batch);

@@ -98,6 +98,10 @@ export class Running<Whole, Part> implements Receiver {
     return this.state !== "queued" && this.state !== "running";
   }
 
+  get isStopped(): boolean {
+    return this.#stopped !== undefined;
+  }
+
   // ── What the engine says ──
 
   started(id: number): void {
@@ -169,6 +173,10 @@ export class Running<Whole, Part> implements Receiver {
   /** The next parts, as they come. undefined: the end. Throws what the task failed with. */
   async nextBatch(): Promise<readonly Part[] | undefined> {
     for (;;) {
+      if (this.isStopped) {
+        await this.promise; // rejects
+        return undefined;
+      }
       if (this.#parts.length > 0) {
         // A copy: after the end the whole has the array.
         const parts = this.isSettled ? [...this.#parts] : this.#parts;

@@ -127,9 +127,9 @@ function fish(): string {
     const { name, about, places } = shape;
     lines.push(`complete -c copse -n __fish_use_subcommand -a ${name} -d ${quoted(about)}`);
     const seen = `-n ${quoted(`__fish_seen_subcommand_from ${name}`)}`;
-    for (const { values } of places) {
-      lines.push(`complete -c copse ${seen} ${values ? `-a ${quoted(values.join(" "))}` : "-F"}`);
-    }
+    const values = places.flatMap(({ values }) => values ?? []);
+    if (values.length > 0) lines.push(`complete -c copse ${seen} -a ${quoted(values.join(" "))}`);
+    else if (places.length > 0) lines.push(`complete -c copse ${seen} -F`);
     for (const { short, long, takes, flag } of flagsOf(shape)) {
       const value = takes ? ` -x${flag.values ? ` -a ${quoted(flag.values.join(" "))}` : ""}` : "";
       const letter = short ? ` -s ${short.slice(1)}` : "";

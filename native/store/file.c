@@ -254,7 +254,10 @@ static void entry_fill(struct entry *entry, const struct io_stat *stat) {
   entry->gid = stat->gid;
   entry->mode = stat->mode;
   entry->type = type_of_mode(stat->mode);
-  entry->has |= HAS_STAT;
+  entry->has = (uint8_t)((entry->has & ~HAS_SIZE) | HAS_STAT);
+  // A file of /proc says 0 and one of /sys says 4096 whatever they hold, both without a block. So does a file that is
+  // one hole, which file_measure tells apart.
+  if (stat->blocks_512 > 0) entry->has |= HAS_SIZE;
 }
 
 static int32_t file_root(struct store *store, struct arena *, struct entry *out,
@@ -490,6 +493,8 @@ static bool magic_short_is_end(uint64_t magic) {
 }
 
 static bool short_is_end(struct file_state *state, struct file_directory *directory, int fd) {
+  uint64_t magic = 0;
+  if (!directory) return state->io->file_system(fd, &magic) >= 0 && magic_short_is_end(magic);
   uint8_t known = atomic_load_explicit(&directory->short_is_end, memory_order_relaxed);
   if (known != SHORT_UNKNOWN) return known == SHORT_IS_END;
   bool root_is_file = directory->here;
@@ -504,7 +509,6 @@ static bool short_is_end(struct file_state *state, struct file_directory *direct
     mutex_unlock(&all->lock);
   }
   if (!found) {
-    uint64_t magic = 0;
     answer = state->io->file_system(fd, &magic) >= 0 && magic_short_is_end(magic);
     if (root_is_file) {
       mutex_lock(&all->lock);
@@ -529,9 +533,12 @@ static int32_t file_reader(struct directory *base, const struct entry *entry, st
                    IO_READ | (follow ? IO_FOLLOW : 0));
   if (fd == -ELOOP && !follow)
     return fault_set(fault, COPSE_E_CHANGED, "it was a file and is a link now; run again");
+  if (fd == -ENXIO)  // a socket
+    return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
   if (fd < 0) return fault_from_errno(fault, -fd, "openat");
   *out = (struct reader){.store = base->store, .fd = fd};
-  out->slot[0] = directory;
+  // A link may lead to another file system than its directory's; a root's directory is the root itself.
+  out->slot[0] = follow && !directory->here ? nullptr : directory;
   return 0;
 }
 
@@ -564,6 +571,7 @@ static int32_t file_measure(struct reader *reader, struct entry *out, bool *hole
   if (!S_ISREG(stat.mode))
     return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
   entry_fill(out, &stat);
+  if (stat.blocks_512 == 0 && short_is_end(state, reader->slot[0], reader->fd)) out->has |= HAS_SIZE;
   if (holes) *holes = stat.blocks_512 < stat.size / 512;
   return 0;
 }

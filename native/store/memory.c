@@ -178,7 +178,7 @@ static void fill(struct entry *entry, const struct item *item) {
   entry->mode = item->mode;
   entry->type = item->type;
   entry->uid = entry->gid = 0;
-  entry->has |= HAS_STAT;
+  entry->has |= HAS_STAT | HAS_SIZE;
 }
 
 // ── Opening ──

@@ -59,6 +59,7 @@ enum entry_has : uint8_t {
   HAS_STAT = 1 << 0,      // size, mtime_ns, mode, inode, device, uid, gid are right
   HAS_TARGET = 1 << 1,
   HAS_FOLLOWED = 1 << 2,  // a link that stands for what it points to
+  HAS_SIZE = 1 << 3,      // size is what reading gives: not so in /proc and /sys
 };
 
 struct entry {

@@ -195,7 +195,7 @@ static int32_t list_side(struct node *node, uint8_t side, struct fault *fault) {
   bool closer = walk->links != COPSE_LINKS_KEEP;
   for (size_t i = 0; i < listing->count && !closer; i++) closer = listing->entries[i].type == ENTRY_NONE;
   if (closer) look_closer(node, side);
-  uint64_t seen = atomic_fetch_add_explicit(&walk->entries, listing->count, memory_order_relaxed);
+  uint64_t seen = atomic_fetch_add_explicit(&walk->entries[side], listing->count, memory_order_relaxed);
   if (listing->count > walk->entries_max || seen > walk->entries_max - listing->count)
     return fault_set(fault, COPSE_E_LIMIT,
                      "the tree has more than %llu entries (limits.entries); raise the limit if you trust it",

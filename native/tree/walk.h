@@ -12,7 +12,7 @@ struct walk {
   struct group *group;
   uint32_t links;            // enum copse_links
   uint64_t depth_max, path_max, entries_max;  // UINT64_MAX: none
-  _Atomic uint64_t entries;
+  _Atomic uint64_t entries[2];
   void *owner;
   // Both listings are there and sorted: merge them with node_next. Ends with node_drop, or with node_again to be called once
   // more later.

@@ -68,8 +68,12 @@ static bool enter(struct spot *spot) {
   struct spot above = *spot;
   above.node = node->parent;
   above.has_directory = false;
-  int32_t code = node->directory[side]->store->ops->hold(node->parent->directory[side], &fault);
-  if (code == 0) {
+  // One that no include names is entered and not told of.
+  const struct filter *filter = spot->run->filter;
+  bool seen = !filter || filter_entry(filter, filter_wants_path(filter) ? spot_path(&above) : (span){}, itself.name,
+                                      true, node->parent->inside).seen;
+  int32_t code = seen ? node->directory[side]->store->ops->hold(node->parent->directory[side], &fault) : 0;
+  if (seen && code == 0) {
     code = compare_one_sided(&above, &itself, side, &fault);
     node->directory[side]->store->ops->drop(node->parent->directory[side]);
   }
@@ -223,9 +227,16 @@ static int32_t compare_stats(struct spot *spot, const struct pair *pair, struct 
 static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct fault *fault) {
   struct content content = {.reason = COPSE_REASON_CONTENT, .offset = COPSE_UNKNOWN, .hashed = true};
   spot->files++;
-  int32_t code = compare_hash(spot, LEFT, pair->left, content.hash[LEFT], fault);
-  if (code == 0) code = compare_hash(spot, RIGHT, pair->right, content.hash[RIGHT], fault);
-  if (code < 0) return code;
+  struct fault of_right = {};
+  int32_t left = compare_hash(spot, LEFT, pair->left, content.hash[LEFT], fault);
+  int32_t right = compare_hash(spot, RIGHT, pair->right, content.hash[RIGHT], &of_right);
+  if (left < 0 && right < 0) {  // a row for each side: the left one's is written here
+    spot->side = LEFT;
+    spot_error(spot, fault, pair->left->name);
+  }
+  spot->side = right < 0 ? RIGHT : LEFT;
+  if (right < 0) *fault = of_right;
+  if (left < 0 || right < 0) return fault->code;
   content.equal = memcmp(content.hash[LEFT], content.hash[RIGHT], HASH_BYTES) == 0;
   return compare_settle(spot, pair, &content, fault);
 }

@@ -73,14 +73,26 @@ static int32_t both_measure(struct both *both, struct entry out[2], struct fault
   return 0;
 }
 
-// Nobody touched the files between both_measure and now.
-static int32_t both_unchanged(struct both *both, struct fault *fault) {
+// The file that was read is still the one that the name means, as it was.
+static int32_t still_there(struct directory *directory, const struct entry *read, const struct entry *named,
+                           struct fault *fault) {
+  struct entry now = *named;
+  int32_t code = directory->store->ops->stat(directory, &now, false, fault);
+  if (code == 0 && (now.inode != read->inode || now.device != read->device))
+    code = fault_set(fault, COPSE_E_CHANGED, "the file was replaced while it was read; run again when nobody writes to it");
+  return code;
+}
+
+// Nobody touched the files between both_measure and now. The node is in use.
+static int32_t both_unchanged(struct both *both, const struct node *node, const struct pair *pair, struct fault *fault) {
   struct entry after[2] = {both->before[LEFT], both->before[RIGHT]};
   int32_t code = both_measure(both, after, fault);
   for (uint8_t side = 0; side < 2 && code == 0; side++) {
     both->side = side;
     if (after[side].size != both->before[side].size || after[side].mtime_ns != both->before[side].mtime_ns)
       code = fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read; run again when nobody writes to it");
+    else
+      code = still_there(node->directory[side], &after[side], side == LEFT ? pair->left : pair->right, fault);
   }
   return code;
 }
@@ -206,12 +218,12 @@ static void large_finish(struct large *large, struct worker *worker) {
     spot.side = large->side;
     code = fault.code;
   } else {
-    code = both_unchanged(&large->both, &fault);
-    spot.side = large->both.side;
-    // The row may ask for links' targets or attributes, so the directories must be usable.
-    if (code == 0) code = node_use(large->node, &spot.side, &fault);
+    // The files are looked at by name once more, and the row may ask for attributes: the directories must be usable.
+    code = node_use(large->node, &spot.side, &fault);
     if (code == 0) {
-      code = compare_settle(&spot, &large->pair, &content, &fault);
+      code = both_unchanged(&large->both, large->node, &large->pair, &fault);
+      spot.side = large->both.side;
+      if (code == 0) code = compare_settle(&spot, &large->pair, &content, &fault);
       node_let_go(large->node);
     }
   }
@@ -302,7 +314,8 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
     *entry = measured;
   }
   const struct entry *left = &both->before[LEFT], *right = &both->before[RIGHT];
-  if (compare->size_check && left->size != right->size) {
+  bool sure = left->has & right->has & HAS_SIZE;
+  if (compare->size_check && sure && left->size != right->size) {
     out->reason = COPSE_REASON_SIZE;
     return 0;
   }
@@ -311,7 +324,8 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
     return 0;
   }
   uint64_t size = left->size;
-  bool known = size == right->size && size > from;
+  bool known = sure && size == right->size && size > from;
+  both->holes = both->holes && known;  // holes are skipped up to a common end, so there has to be one
   if (known && compare->stop_at_first && compare->sample && size > SAMPLED_BYTES) {
     code = sample(both, spot->worker, size, &spot->bytes, fault);
     if (code < 0) return code;
@@ -330,7 +344,7 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
   if (code < 0) return code;
   out->equal = code == 0;
   out->reason = COPSE_REASON_CONTENT;
-  return both_unchanged(both, fault);
+  return both_unchanged(both, spot->node, pair, fault);
 }
 
 static int32_t compare_open(struct both *both, struct spot *spot, const struct pair *pair,
@@ -364,7 +378,8 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
   *pair->right = now[RIGHT];
   out->equal = same && got[LEFT] == got[RIGHT] && ended[LEFT] && ended[RIGHT];
   if (out->equal) return 0;
-  bool sizes = compare_of(spot->run)->size_check && now[LEFT].size != now[RIGHT].size;
+  bool sure = now[LEFT].has & now[RIGHT].has & HAS_SIZE;
+  bool sizes = compare_of(spot->run)->size_check && sure && now[LEFT].size != now[RIGHT].size;
   out->reason = sizes ? COPSE_REASON_SIZE : COPSE_REASON_CONTENT;
   out->offset = sizes ? COPSE_UNKNOWN : same ? shorter : first_difference(slab[LEFT], slab[RIGHT], shorter);
   return 0;
@@ -373,7 +388,7 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
 int32_t compare_content(struct spot *spot, const struct pair *pair, struct content *out, struct fault *fault) {
   struct compare *compare = compare_of(spot->run);
   const struct entry *entries[2] = {pair->left, pair->right};
-  bool sized = entries[LEFT]->has & entries[RIGHT]->has & HAS_STAT && entries[LEFT]->size && entries[RIGHT]->size;
+  bool sized = entries[LEFT]->has & entries[RIGHT]->has & HAS_SIZE;
   if (compare->size_check && sized && entries[LEFT]->size != entries[RIGHT]->size) {
     out->reason = COPSE_REASON_SIZE;
     return 0;
@@ -423,11 +438,13 @@ int32_t compare_hash(struct spot *spot, uint8_t side, const struct entry *entry,
     else hash_add(&hash, spot->worker->slab[0], (size_t)got);
     if (code == 0 && run_over(spot->run)) code = fault_set(fault, COPSE_E_CANCELLED, "cancelled");
     at += code == 0 ? (uint64_t)got : 0;
-    spot->bytes += code == 0 ? (uint64_t)got : 0;
+    if (side == LEFT) spot->bytes += code == 0 ? (uint64_t)got : 0;  // one side is counted
   }
   if (code == 0) code = ops->measure(&reader, &after, nullptr, fault);
   if (code == 0 && (before.size != after.size || before.mtime_ns != after.mtime_ns))
     code = fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read; run again when nobody writes to it");
+  // What one read took was whole when it was read.
+  if (code == 0 && after.size > WORKER_SLAB) code = still_there(directory, &after, entry, fault);
   ops->read_end(&reader);
   hash_end(&hash, digest);
   return code;

@@ -61,7 +61,10 @@ void spot_emit(struct spot *spot, const copse_row *row, span name, span detail) 
 void spot_error(struct spot *spot, const struct fault *fault, span name) {
   if (fault->code == COPSE_E_CANCELLED && run_over(spot->run)) return;  // cancelled, or stopped at the first
   span location = spot->run->store[spot->side].shown;
-  if (spot->node->nameless)
+  // A root that cannot be opened is the task's failure, be it a file or a directory; one that changes has a row.
+  if (spot->node->nameless && (fault->code == COPSE_E_DENIED || fault->code == COPSE_E_NOT_FOUND))
+    task_fail(spot->run->task, fault, location, spot->run->path);
+  else if (spot->node->nameless)
     task_emit_error(spot->run->task, fault, (span){}, spot->run->path, location);
   else task_emit_error(spot->run->task, fault, spot_path(spot), name, location);
 }
@@ -194,17 +197,25 @@ static bool add_step(struct run *run, struct node *node, struct batch **batch,
   return true;
 }
 
-// Whether what is below the pair is to be visited, and says why not when a limit forbids it.
-static bool within_limits(struct run *run, struct node *node, struct spot *spot, span name) {
+// The limits say why something is not looked at: an entry whose path is too long is left out, a directory that lies too
+// deep is not entered.
+static bool path_fits(struct run *run, struct spot *spot, span name) {
+  uint64_t most = run->walk.path_max;
+  if (most == UINT64_MAX) return true;
+  size_t above = spot_path(spot).size;
+  if (above + (above ? 1 : 0) + name.size <= most) return true;
   struct fault fault = {};
-  if (node->depth + 1 > run->walk.depth_max)
-    fault_set(&fault, COPSE_E_LIMIT, "deeper than limits.depth (%llu)",
-              (unsigned long long)run->walk.depth_max);
-  else if (run->walk.path_max != UINT64_MAX && spot_path(spot).size + 1 + name.size > run->walk.path_max)
-    fault_set(&fault, COPSE_E_LIMIT, "the path is longer than limits.pathLength (%llu)",
-              (unsigned long long)run->walk.path_max);
-  if (fault.code) spot_error(spot, &fault, name);
-  return fault.code == 0;
+  fault_set(&fault, COPSE_E_LIMIT, "the path is longer than limits.pathLength (%llu)", (unsigned long long)most);
+  spot_error(spot, &fault, name);
+  return false;
+}
+
+static bool depth_fits(struct run *run, struct spot *spot, span name) {
+  if (spot->node->depth < run->walk.depth_max) return true;
+  struct fault fault = {};
+  fault_set(&fault, COPSE_E_LIMIT, "deeper than limits.depth (%llu)", (unsigned long long)run->walk.depth_max);
+  spot_error(spot, &fault, name);
+  return false;
 }
 
 static void visit(struct walk *walk, struct node *node, struct worker *worker) {
@@ -224,10 +235,10 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
                           (pair.right && pair.right->type == ENTRY_DIRECTORY);
       verdict = filter_entry(run->filter, directory, either->name, is_directory, node->inside);
     }
-    if (verdict.seen || verdict.descend) {
+    if ((verdict.seen || verdict.descend) && path_fits(run, &spot, either->name)) {
       struct step step = run->verb->plan(run, &pair);
       // First the visit, then the step: once a batch is given away, its entries belong to another worker.
-      if (step.descend && verdict.descend && within_limits(run, node, &spot, either->name)) {
+      if (step.descend && verdict.descend && depth_fits(run, &spot, either->name)) {
         bool left = pair.left && pair.left->type == ENTRY_DIRECTORY;
         bool right = pair.right && pair.right->type == ENTRY_DIRECTORY;
         go_on = walk_descend(node, left ? pair.left : nullptr, right ? pair.right : nullptr,

@@ -1,5 +1,5 @@
-// abi: ids that are stale, forged or closed twice are CLOSED, wrong arguments are ARGUMENT, wrong requests
-// are tasks that say so, and nothing of it crashes or stays behind.
+// abi: ids that are stale, forged or closed twice are CLOSED, wrong arguments are ARGUMENT, wrong
+// requests are tasks that say so, and nothing of it crashes or stays behind.
 #include <string.h>
 #include <unistd.h>
 
@@ -75,8 +75,9 @@ static void about(void) {
   int32_t size = copse_about(nullptr, 0);
   CHECK(size > 0 && copse_about(text, 10) == size && text[10] == 0);
   CHECK(copse_about(text, sizeof text) == size);
-  static const char *const keys[] = {"version", "abi",    "mode",  "wake",     "backends", "schemes", "libraries",
-                                     "kernel",  "arch",   "cores", "pageSize", "uring",    "features"};
+  static const char *const keys[] = {"version",  "abi",       "mode",    "wake", "backends",
+                                     "schemes",  "libraries", "kernel",  "arch", "cores",
+                                     "pageSize", "uring",     "features"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     char key[32];
     snprintf(key, sizeof key, "\"%s\":", keys[i]);
@@ -91,8 +92,9 @@ static void stale_and_forged_ids(void) {
   static uint8_t bytes[64];
   copse_event event;
   copse_stats stats;
-  const copse_id wrong[] = {0,       1,        runtime + 1'000'000,  runtime ^ 1ull << 40, UINT64_MAX, 1ull << 52,
-                            ~runtime, runtime ^ 1ull << 60, (1ull << 52) - 1};
+  const copse_id wrong[] = {
+      0,          1,        runtime + 1'000'000,  runtime ^ 1ull << 40, UINT64_MAX,
+      1ull << 52, ~runtime, runtime ^ 1ull << 60, (1ull << 52) - 1};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong + 1; i++) {
     copse_id id = i ? wrong[i - 1] : task;  // a task is no runtime
     if (id == runtime || id == other) continue;
@@ -139,7 +141,8 @@ static void wrong_arguments(void) {
   CHECK(copse_task_start(runtime, bytes, 4, &id, 0) == COPSE_E_ARGUMENT);
   CHECK(copse_task_start(runtime, bytes, 3, &id, 1) == COPSE_E_ARGUMENT);  // a cut length
   bytes[0] = 5;
-  CHECK(copse_task_start(runtime, bytes, 8, &id, 1) == COPSE_E_ARGUMENT);  // longer than what is there
+  CHECK(copse_task_start(runtime, bytes, 8, &id, 1) ==
+        COPSE_E_ARGUMENT);  // longer than what is there
   memset(bytes, 0xFF, 4);
   CHECK(copse_task_start(runtime, bytes, 8, &id, 1) == COPSE_E_ARGUMENT);
   copse_stats stats;
@@ -172,9 +175,10 @@ static void wrong_requests_are_tasks_that_say_so(void) {
     span text = failure(runtime, RECORD(WAITED, cases[i].pair), cases[i].code);
     CHECK(contains(text, cases[i].part));
   }
-  CHECK(contains(failure(runtime, RECORD(WAITED, {COPSE_KEY_VERB, COPSE_VERB_COMPARE}, {COPSE_KEY_BY, 3}),
-                         COPSE_E_ARGUMENT),
-                 "by must be between 0 and 2"));
+  CHECK(contains(
+      failure(runtime, RECORD(WAITED, {COPSE_KEY_VERB, COPSE_VERB_COMPARE}, {COPSE_KEY_BY, 3}),
+              COPSE_E_ARGUMENT),
+      "by must be between 0 and 2"));
   // What is no record at all cannot say that it is waited.
   copse_id task = start(runtime, SPAN("no record at all"));
   copse_event event = {};
@@ -232,7 +236,8 @@ static span place_request(uint64_t verb, const char *path) {
   return (span){bytes, writer.size};
 }
 
-static int32_t run(copse_id runtime, span record, copse_event *done, uint64_t *rows, uint64_t *bytes) {
+static int32_t run(copse_id runtime, span record, copse_event *done, uint64_t *rows,
+                   uint64_t *bytes) {
   copse_id task = start(runtime, record);
   for (;;) {
     copse_event event;
@@ -278,8 +283,10 @@ static void a_file_from_push_to_remove(void) {
   CHECK(rows == 2 && read == 0);
   CHECK(run(runtime, place_request(COPSE_VERB_READ, "directory/file"), &event, &rows, &read) == 0);
   CHECK(read == pushed);
-  CHECK(run(runtime, place_request(COPSE_VERB_REMOVE, "directory/file"), &event, &rows, &read) == 0);
-  CHECK(run(runtime, place_request(COPSE_VERB_READ, "directory/file"), &event, &rows, &read) == COPSE_E_NOT_FOUND);
+  CHECK(run(runtime, place_request(COPSE_VERB_REMOVE, "directory/file"), &event, &rows, &read) ==
+        0);
+  CHECK(run(runtime, place_request(COPSE_VERB_READ, "directory/file"), &event, &rows, &read) ==
+        COPSE_E_NOT_FOUND);
   // One that is never ended, closed while it waits for bytes.
   write = start(runtime, place_request(COPSE_VERB_WRITE, "other"));
   CHECK(copse_task_push(write, bytes, 100) == 0);
@@ -302,19 +309,48 @@ static void misuse(void) {
     uint32_t what = random >> 28, a = random >> 24 & 15, b = random >> 20 & 15;
     copse_id id = ids[a] ^ (random >> 10 & 63 ? 0 : 1ull << (random >> 4 & 63));
     switch (what) {
-      case 0: if (random >> 8 & 1) copse_runtime_open(bytes, random & 8, &ids[b]); break;
-      case 1: if ((random >> 12 & 15) == 0) copse_runtime_close(id); break;
-      case 2: copse_runtime_fd(id); break;
-      case 3: copse_runtime_stats(id, &stats); break;
-      case 4: copse_runtime_drain(id, events, random & 3); break;
-      case 5: copse_runtime_cancel(id, random & 3); break;
-      case 6: case 7: case 8: copse_task_start(id, request.bytes, request.size - (random >> 9 & 1), &ids[b], 1); break;
-      case 9: copse_task_wait(id, events, random & 3, 0); break;
-      case 10: copse_task_push(id, bytes, random & 63); break;
-      case 11: copse_task_cancel(id); break;
-      case 12: copse_task_error(id, bytes, random & 63); break;
-      case 13: copse_task_close(id); break;
-      default: copse_page_release(id, events[0].page); break;
+      case 0:
+        copse_runtime_close(ids[b]);
+        copse_runtime_open(bytes, random & 8, &ids[b]);
+        break;
+      case 1:
+        if ((random >> 12 & 15) == 0) copse_runtime_close(id);
+        break;
+      case 2:
+        copse_runtime_fd(id);
+        break;
+      case 3:
+        copse_runtime_stats(id, &stats);
+        break;
+      case 4:
+        copse_runtime_drain(id, events, random & 3);
+        break;
+      case 5:
+        copse_runtime_cancel(id, random & 3);
+        break;
+      case 6:
+      case 7:
+      case 8:
+        copse_task_start(id, request.bytes, request.size - (random >> 9 & 1), &ids[b], 1);
+        break;
+      case 9:
+        copse_task_wait(id, events, random & 3, 0);
+        break;
+      case 10:
+        copse_task_push(id, bytes, random & 63);
+        break;
+      case 11:
+        copse_task_cancel(id);
+        break;
+      case 12:
+        copse_task_error(id, bytes, random & 63);
+        break;
+      case 13:
+        copse_task_close(id);
+        break;
+      default:
+        copse_page_release(id, events[0].page);
+        break;
     }
   }
   for (size_t i = 0; i < 16; i++) copse_runtime_close(ids[i]);

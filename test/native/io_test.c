@@ -1,5 +1,5 @@
-// io: each call of the table does what io.h says, with names that try to lead elsewhere and directory
-// buffers that lie.
+// io: each call of the table does what io.h says, with names that try to lead elsewhere and
+// directory buffers that lie.
 #include "engine/io.h"
 
 #include <dirent.h>
@@ -179,7 +179,8 @@ static int count_names(const uint8_t *bytes, size_t size) {
   struct io_name name;
   int count = 0;
   for (size_t at = 0; io_each_name(exact, size, &at, &name); count++) {
-    CHECK((const uint8_t *)name.name >= exact && (const uint8_t *)name.name + name.name_len <= exact + size);
+    CHECK((const uint8_t *)name.name >= exact &&
+          (const uint8_t *)name.name + name.name_len <= exact + size);
     CHECK(at <= size);
   }
   free(exact);
@@ -218,7 +219,8 @@ static void buffers_that_lie(void) {
   CHECK(count_names(bytes, 32) == 0);
   uint32_t random = 5;
   for (int round = 0; round < 20'000; round++) {
-    for (size_t i = 0; i < 128; i++) bytes[i] = (uint8_t)((random = random * 1664525u + 1013904223u) >> 24);
+    for (size_t i = 0; i < 128; i++)
+      bytes[i] = (uint8_t)((random = random * 1664525u + 1013904223u) >> 24);
     for (size_t i = 17; i < 128; i += 24) bytes[i] = 0;  // often a likely length
     count_names(bytes, random % 129);
   }
@@ -233,7 +235,8 @@ static void attributes(void) {
     printf("io: skipped attributes, the file system has none\n");
   } else {
     CHECK(before >= 0 && io->list_xattr(fd, "", names, sizeof names) == before);
-    CHECK(io->list_xattr(root, "link", names, sizeof names) >= 0);  // the link's own: none of the file's
+    CHECK(io->list_xattr(root, "link", names, sizeof names) >=
+          0);  // the link's own: none of the file's
     CHECK(io->get_xattr(fd, "", "user.copse-nothing", value, sizeof value) == -ENODATA ||
           io->get_xattr(fd, "", "user.copse-nothing", value, sizeof value) == -EOPNOTSUPP);
     CHECK(io->list_xattr(root, "nothing", names, sizeof names) == -ENOENT);

@@ -1,5 +1,5 @@
-// pool: which job runs when, that each runs once, that nothing is left over, and that a system which
-// gives no threads is slow and not stuck.
+// pool: which job runs when, that each runs once, that nothing is left over, and that a system
+// which gives no threads is slow and not stuck.
 #include "engine/pool.h"
 
 #include <stdatomic.h>
@@ -111,12 +111,11 @@ static void stop(struct work *work, struct job *job) {
   gate_wait(&stopped);
 }
 
-static void let_go(void) {
-  gate_step(&go);
-}
+static void let_go(void) { gate_step(&go); }
 
 static void ordered(const char *letters) {
-  if (strcmp(order.letters, letters) != 0) fprintf(stderr, "%s instead of %s\n", order.letters, letters);
+  if (strcmp(order.letters, letters) != 0)
+    fprintf(stderr, "%s instead of %s\n", order.letters, letters);
   CHECK(strcmp(order.letters, letters) == 0);
   gate_end(&stopped);
   gate_end(&go);
@@ -216,7 +215,10 @@ static void split_run(struct job *job, struct worker *worker) {
     CHECK(half);
     *half = (struct split){.job.run = split_run, .count = split->count / 2};
     split->count -= half->count;
-    group_run(group, half->count % 3 == 0 ? JOB_COMPUTE : half->count % 3 == 1 ? JOB_LEAF : JOB_BRANCH,
+    group_run(group,
+              half->count % 3 == 0   ? JOB_COMPUTE
+              : half->count % 3 == 1 ? JOB_LEAF
+                                     : JOB_BRANCH,
               &half->job);
   }
   atomic_fetch_add(&work_of(group)->done, 1);
@@ -252,7 +254,8 @@ static void no_more_at_once_than_allowed(void) {
   struct work work;
   work_begin(&work, 1, 3);
   group_hold(&work.group);
-  for (int i = 0; i < 3000; i++) group_run(&work.group, i % 2 ? JOB_LEAF : JOB_COMPUTE, count_job());
+  for (int i = 0; i < 3000; i++)
+    group_run(&work.group, i % 2 ? JOB_LEAF : JOB_COMPUTE, count_job());
   group_let_go(&work.group);
   work_wait(&work);
   CHECK(atomic_load(&work.done) == 3000);
@@ -260,7 +263,8 @@ static void no_more_at_once_than_allowed(void) {
   end();
 }
 
-// With one job at once a job leaves work for the other kind of worker, who is asleep or not there yet.
+// With one job at once a job leaves work for the other kind of worker, who is asleep or not there
+// yet.
 static void hand_run(struct job *job, struct worker *worker) {
   struct work *work = work_of(job->group);
   if (atomic_fetch_add(&work->done, 1) < 2000 / SHRINK)
@@ -283,7 +287,8 @@ static void a_parked_group_gives_no_jobs(void) {
   work_begin(&parked, 0, 0);
   group_hold(&parked.group);
   group_park(&parked.group);
-  for (int i = 0; i < 100; i++) group_run(&parked.group, i % 2 ? JOB_LEAF : JOB_COMPUTE, count_job());
+  for (int i = 0; i < 100; i++)
+    group_run(&parked.group, i % 2 ? JOB_LEAF : JOB_COMPUTE, count_job());
   work_begin(&other, 1, 0);
   for (int i = 0; i < 100; i++) group_run(&other.group, JOB_LEAF, count_job());
   work_wait(&other);
@@ -378,7 +383,8 @@ static void nothing_starts_before_work_and_nothing_is_left(void) {
     struct work work;
     work_begin(&work, 1, 0);
     group_hold(&work.group);
-    for (int i = 0; i < 50; i++) group_run(&work.group, i % 2 ? JOB_LEAF : JOB_COMPUTE, count_job());
+    for (int i = 0; i < 50; i++)
+      group_run(&work.group, i % 2 ? JOB_LEAF : JOB_COMPUTE, count_job());
     group_let_go(&work.group);
     work_wait(&work);
     end();

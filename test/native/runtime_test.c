@@ -1,5 +1,5 @@
-// runtime: options, the wake and drain contract, cancelling by token, counters that balance at every moment,
-// and nothing left when it is closed, also when memory ran out on the way.
+// runtime: options, the wake and drain contract, cancelling by token, counters that balance at
+// every moment, and nothing left when it is closed, also when memory ran out on the way.
 #include "engine/runtime.h"
 
 #include <poll.h>
@@ -226,7 +226,8 @@ static void cancelling_by_token(void) {
   struct runtime *runtime = open_runtime((span){});
   struct task *tasks[30];
   for (uint64_t i = 0; i < 30; i++)
-    tasks[i] = start_task(runtime, RECORD(WAITED, {COPSE_KEY_TOKEN, i % 3}), until_cancelled, nullptr);
+    tasks[i] =
+        start_task(runtime, RECORD(WAITED, {COPSE_KEY_TOKEN, i % 3}), until_cancelled, nullptr);
   CHECK(runtime_cancel(runtime, 0) == 0);  // those without a token are nobody's
   CHECK(runtime_cancel(runtime, 77) == 0);
   CHECK(runtime_cancel(runtime, 1) == 10);
@@ -247,7 +248,8 @@ static void closing_ends_what_runs(void) {
     struct gate running;
     gate_begin(&running, 1);
     for (int i = 0; i < 40; i++)
-      tasks[i] = start_task(runtime, (span){}, i % 2 ? one_row : until_cancelled, i == 0 ? &running : nullptr);
+      tasks[i] = start_task(runtime, (span){}, i % 2 ? one_row : until_cancelled,
+                            i == 0 ? &running : nullptr);
     gate_wait(&running);
     for (int i = 0; i < 40; i++) task_close(tasks[i]);
     runtime_close(runtime);
@@ -272,7 +274,8 @@ static void watch(void *argument) {
   do {
     copse_stats stats;
     runtime_stats(watcher->runtime, &stats);
-    CHECK(stats.started == stats.done + stats.failed + stats.cancelled + stats.running + stats.queued);
+    CHECK(stats.started ==
+          stats.done + stats.failed + stats.cancelled + stats.running + stats.queued);
     CHECK(stats.running <= stats.started && stats.queued <= stats.started);
     watcher->looks++;
   } while (!atomic_load(&stop_watching));
@@ -291,7 +294,8 @@ static void counters_balance_at_every_moment(void) {
   for (uint64_t i = 0; i < tasks;) {
     uint64_t count = 0;
     for (; count < 64 && i < tasks; count++, i++) {
-      waiting[count] = start_task(runtime, RECORD({COPSE_KEY_PRIORITY, i % 3}), i % 5 ? nothing : one_row, nullptr);
+      waiting[count] = start_task(runtime, RECORD({COPSE_KEY_PRIORITY, i % 3}),
+                                  i % 5 ? nothing : one_row, nullptr);
       if (i % 11 == 0) task_cancel(waiting[count], COPSE_E_CANCELLED);
     }
     for (uint64_t done = 0; done < count;) {
@@ -314,7 +318,8 @@ static void counters_balance_at_every_moment(void) {
   runtime_close(runtime);
 }
 
-// Tasks closed by one thread while another drains and jobs end: nobody is freed under somebody's hands.
+// Tasks closed by one thread while another drains and jobs end: nobody is freed under somebody's
+// hands.
 struct closer {
   struct task *tasks[1000];
   struct thread thread;
@@ -335,7 +340,8 @@ static void closing_races_with_draining(void) {
     closer = (struct closer){};
     gate_begin(&closer.over, 1);
     for (size_t i = 0; i < 1000; i++)
-      closer.tasks[i] = start_task(runtime, RECORD({COPSE_KEY_TOKEN, i % 4}), i % 2 ? one_row : nothing, nullptr);
+      closer.tasks[i] =
+          start_task(runtime, RECORD({COPSE_KEY_TOKEN, i % 4}), i % 2 ? one_row : nothing, nullptr);
     CHECK(thread_start("closer", close_all, &closer));
     copse_event events[8];
     while (runtime->tasks > 0) {
@@ -351,7 +357,8 @@ static void closing_races_with_draining(void) {
 }
 
 static void two_runtimes_do_not_see_each_other(void) {
-  struct runtime *left = open_runtime((span){}), *right = open_runtime(RECORD({COPSE_OPTION_IO, COPSE_IO_BLOCKING}));
+  struct runtime *left = open_runtime((span){}),
+                 *right = open_runtime(RECORD({COPSE_OPTION_IO, COPSE_IO_BLOCKING}));
   struct task *task = start_task(left, RECORD({COPSE_KEY_TOKEN, 5}), nothing, nullptr);
   wait_readable(left->wake.read_fd);
   CHECK(runtime_cancel(right, 5) == 0 && !is_readable(right->wake.read_fd));

@@ -20,9 +20,10 @@ static inline span record_of(const struct pair_of_numbers *pairs, size_t count) 
   CHECK(writer.size <= sizeof bytes);
   return (span){bytes, writer.size};
 }
-#define RECORD(...)                                    \
-  record_of((const struct pair_of_numbers[]){__VA_ARGS__}, \
-            sizeof((const struct pair_of_numbers[]){__VA_ARGS__}) / sizeof(struct pair_of_numbers))
+#define RECORD(...)                                  \
+  record_of(                                         \
+      (const struct pair_of_numbers[]){__VA_ARGS__}, \
+      sizeof((const struct pair_of_numbers[]){__VA_ARGS__}) / sizeof(struct pair_of_numbers))
 
 static inline struct runtime *open_runtime(span options) {
   struct runtime *runtime = nullptr;

@@ -1,5 +1,5 @@
-// task: rows and bytes arrive whole and in order, two unread pages are the most, DONE is one and last, and
-// whatever ends a task early leaves nothing behind.
+// task: rows and bytes arrive whole and in order, two unread pages are the most, DONE is one and
+// last, and whatever ends a task early leaves nothing behind.
 #include "engine/task.h"
 
 #include <poll.h>
@@ -12,9 +12,7 @@
 
 static struct runtime *runtime;
 
-static void finish(struct task *task) {
-  task_close(task);
-}
+static void finish(struct task *task) { task_close(task); }
 
 // Every task is gone and every page given back.
 static void end(void) {
@@ -49,7 +47,8 @@ static void emit_rows(struct act *act, struct worker *worker) {
 
 static void check_row(const copse_event *page, const copse_row *row, uint64_t i) {
   char path[128];
-  snprintf(path, sizeof path, "%sname-%llu", i % 3 == 0 ? "" : "some/directory/", (unsigned long long)i);
+  snprintf(path, sizeof path, "%sname-%llu", i % 3 == 0 ? "" : "some/directory/",
+           (unsigned long long)i);
   CHECK(row->kind == COPSE_ROW_ENTRY);
   CHECK(row->left_size == i && row->left_mtime_ns == -(int64_t)i);
   CHECK(span_equal(row_path(page, row), span_of(path)));
@@ -132,7 +131,8 @@ static void error_rows_say_what_happened(void) {
   struct task *task = start_task(runtime, RECORD(WAITED), emit_errors, nullptr);
   copse_event events[8];
   int32_t taken = wait_events(task, events, 8);
-  while (events[taken - 1].kind != COPSE_EVENT_DONE) taken += wait_events(task, events + taken, (uint32_t)(8 - taken));
+  while (events[taken - 1].kind != COPSE_EVENT_DONE)
+    taken += wait_events(task, events + taken, (uint32_t)(8 - taken));
   size_t seen = 0;
   for (int32_t at = 0; at < taken - 1; at++) {
     CHECK(events[at].kind == COPSE_EVENT_PAGE);
@@ -200,7 +200,8 @@ static void page_job(struct job *job, struct worker *worker) {
   CHECK(page);
   uint32_t made = atomic_fetch_add(&pages_made, 1) + 1;
   task_send_bytes(act->task, page, PAGE_BYTES);
-  if (made < (uint32_t)(uintptr_t)act->with && !task_cancelled(act->task)) group_run(job->group, JOB_LEAF, job);
+  if (made < (uint32_t)(uintptr_t)act->with && !task_cancelled(act->task))
+    group_run(job->group, JOB_LEAF, job);
 }
 
 static void page_first(struct act *act, struct worker *worker) {
@@ -232,7 +233,8 @@ static void two_unread_pages_are_the_most(span request, bool by_drain) {
     while (!has_parked(task) && !has_ended(task)) usleep(10);
     CHECK(atomic_load(&pages_made) <= seen + PAGES_UNREAD_MAX);
     copse_event events[4];
-    int32_t taken = by_drain ? runtime_drain(runtime, events, 4) : task_wait(task, events, 4, 10'000);
+    int32_t taken =
+        by_drain ? runtime_drain(runtime, events, 4) : task_wait(task, events, 4, 10'000);
     CHECK(taken >= 1);
     for (int32_t i = 0; i < taken; i++) {
       if (events[i].kind != COPSE_EVENT_PAGE) continue;
@@ -339,7 +341,8 @@ static void refused_tasks_say_why(void) {
   CHECK(events[0].kind == COPSE_EVENT_DONE && events[0].code == COPSE_E_ARGUMENT);
   uint8_t detail[512];
   int32_t size = task_error(task, detail, sizeof detail);
-  CHECK(span_equal(record_text((span){detail, (size_t)size}, COPSE_DETAIL_SENTENCE), SPAN("that is no request")));
+  CHECK(span_equal(record_text((span){detail, (size_t)size}, COPSE_DETAIL_SENTENCE),
+                   SPAN("that is no request")));
   finish(task);
   end();
 }
@@ -369,11 +372,13 @@ static void cancelling_and_deadlines(void) {
   CHECK(clock_now() - before >= 30'000'000);
   uint8_t detail[512];
   int32_t size = task_error(task, detail, sizeof detail);
-  CHECK((int32_t)(int64_t)record_number((span){detail, (size_t)size}, COPSE_DETAIL_CODE, 0) == COPSE_E_TIMEOUT);
+  CHECK((int32_t)(int64_t)record_number((span){detail, (size_t)size}, COPSE_DETAIL_CODE, 0) ==
+        COPSE_E_TIMEOUT);
   finish(task);
 
   // One that is kept says nothing, however long it is.
-  task = start_task(runtime, RECORD(WAITED, {COPSE_KEY_DEADLINE, UINT64_MAX}), emit_rows, (void *)1);
+  task =
+      start_task(runtime, RECORD(WAITED, {COPSE_KEY_DEADLINE, UINT64_MAX}), emit_rows, (void *)1);
   CHECK(wait_done(task, nullptr, nullptr).code == 0);
   finish(task);
   task = start_task(runtime, RECORD(WAITED, {COPSE_KEY_DEADLINE, 3'600'000}), emit_rows, (void *)1);
@@ -408,8 +413,9 @@ static void closing_at_any_moment_leaves_nothing(void) {
   begin();
   for (int round = 0; round < 3000 / SHRINK; round++) {
     atomic_store(&pages_made, 0);
-    struct task *task = start_task(runtime, round % 2 ? RECORD(WAITED) : (span){},
-                                   round % 3 ? page_first : emit_rows, (void *)(uintptr_t)(round % 40 + 1));
+    struct task *task =
+        start_task(runtime, round % 2 ? RECORD(WAITED) : (span){},
+                   round % 3 ? page_first : emit_rows, (void *)(uintptr_t)(round % 40 + 1));
     copse_event event;
     if (round % 5 == 0) runtime_drain(runtime, &event, 1);
     if (round % 7 == 0) task_wait(task, &event, 1, 1);
@@ -499,7 +505,8 @@ static void progress_comes_until_done(void) {
   begin();
   struct gate running;
   gate_begin(&running, 1);
-  struct task *task = start_task(runtime, RECORD({COPSE_KEY_PROGRESS, 1}), until_cancelled, &running);
+  struct task *task =
+      start_task(runtime, RECORD({COPSE_KEY_PROGRESS, 1}), until_cancelled, &running);
   gate_wait(&running);
   struct pollfd wake = {.fd = runtime->wake.read_fd, .events = POLLIN};
   copse_event event = {};

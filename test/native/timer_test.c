@@ -1,5 +1,5 @@
-// timer: timers fire once, in order, not before their time; a cleared one does not fire, nor is it firing
-// when the clearing returns.
+// timer: timers fire once, in order, not before their time; a cleared one does not fire, nor is it
+// firing when the clearing returns.
 #include "engine/timer.h"
 
 #include <stdatomic.h>
@@ -51,7 +51,8 @@ static void fire_in_order(void) {
     notes[i].due_ns = begin + (random >> 8) % 1000 * 20'000;
     CHECK(timer_set(timers, &notes[i].timer, i % 3 ? notes[i].due_ns : LATER + begin));
   }
-  for (size_t i = 0; i < NOTES; i += 3) CHECK(timer_set(timers, &notes[i].timer, notes[i].due_ns));  // moved
+  for (size_t i = 0; i < NOTES; i += 3)
+    CHECK(timer_set(timers, &notes[i].timer, notes[i].due_ns));  // moved
   for (size_t i = 1; i < NOTES; i += 2) timer_clear(timers, &notes[i].timer);
   gate_wait(&gate);
   for (size_t i = 0; i < NOTES; i++) {

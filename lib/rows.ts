@@ -69,8 +69,13 @@ export class Details {
   }
 
   text(key: number): string | undefined {
+    return this.name(key)?.text;
+  }
+
+  /** A text that may be a name: its bytes too, when they are not UTF-8. */
+  name(key: number): Text | undefined {
     const bytes = this.#texts.get(key);
-    return bytes && decode(bytes).text;
+    return bytes && decode(bytes);
   }
 
   hex(key: number): string | undefined {
@@ -170,8 +175,9 @@ function entryOf(
   if (mtime) entry.mtime = mtime;
   if (mode !== undefined) entry.mode = mode;
   if (!details) return entry;
-  const target = details.text(left ? Detail.LEFT_TARGET : Detail.RIGHT_TARGET);
-  if (target !== undefined) entry.target = target;
+  const target = details.name(left ? Detail.LEFT_TARGET : Detail.RIGHT_TARGET);
+  if (target) entry.target = target.text;
+  if (target?.bytes) entry.targetBytes = target.bytes;
   const hash = details.hex(left ? Detail.LEFT_HASH : Detail.RIGHT_HASH);
   if (hash !== undefined) entry.hash = hash;
   return entry;
@@ -221,12 +227,11 @@ function rowOf(page: Page, row: number): AnyRow {
       );
     case RowKind.DIFFERS:
     case RowKind.MOVED: {
-      const from = details?.text(Detail.FROM);
-      const leftPath = from === undefined ? path : { text: from };
-      const left = entryOf(page, row, "left", leftPath, details, details?.number(Detail.LEFT_MODE));
+      const from = details?.name(Detail.FROM);
+      const left = entryOf(page, row, "left", from ?? path, details, details?.number(Detail.LEFT_MODE));
       const right = entryOf(page, row, "right", path, details, details?.number(Detail.RIGHT_MODE));
       if (kind === RowKind.MOVED)
-        return withBytes({ kind: "moved", path: path.text, from: from ?? "", left, right }, path);
+        return withBytes({ kind: "moved", path: path.text, from: from?.text ?? "", left, right }, path);
       const reason = reasonNames.get(view.getUint16(row + Row.reason, true)) ?? "content";
       const offset = known(view, row + Row.extra);
       const differs: Difference = { kind: "differs", path: path.text, reason, left, right };

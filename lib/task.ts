@@ -198,7 +198,8 @@ export class Running<Whole, Part> implements Receiver {
   /** Nobody wants more: what runs is stopped, and waited for. */
   async leave(reason?: unknown): Promise<void> {
     this.#parts = [];
-    this.cancel(reason ?? new CopseError("CANCELLED", "the task was left before its end"));
+    if (!this.isSettled)
+      this.cancel(reason ?? new CopseError("CANCELLED", "the task was left before its end"));
     await this.promise.then(ignore, ignore);
   }
 

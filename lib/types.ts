@@ -102,6 +102,8 @@ export interface Entry {
   hash?: string;
   /** What a link points to. */
   target?: string;
+  /** The bytes of the target, set only when they are not UTF-8. */
+  targetBytes?: Uint8Array;
 }
 
 /** One entry that could not be looked at. The rest goes on. */

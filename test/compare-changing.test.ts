@@ -21,7 +21,11 @@ const waitAndChange = `
   if is_open "$1" "$2"; then : > "$3.in-time"; fi`;
 
 /** Changes a tree as soon as this process has one of its files open. */
-function meddle(root: string, when: string, change: string): Disposable & { settled(): Promise<boolean> } {
+function meddle(
+  root: string,
+  when: string,
+  change: string,
+): Disposable & { settled(): Promise<boolean> } {
   const child = Bun.spawn(
     ["sh", "-c", waitAndChange, "sh", String(process.pid), `${root}/${when}`, root, change],
     { stderr: "inherit" },
@@ -97,9 +101,17 @@ describe("compare.md 2, a file that changes while it is compared is different or
     for (const [size, content, reads] of contents)
       test.concurrent(`a ${size} file that ${what}`, async () => {
         for (const [way, by] of asked) {
-          const says = await watch(way, { tree: { f: content }, when: "f", change, reads: reads[by], by });
+          const says = await watch(way, {
+            tree: { f: content },
+            when: "f",
+            change,
+            reads: reads[by],
+            by,
+          });
           expect(says).toEqual([
-            expect.stringMatching(by === "hash" ? /^(differs (size|content)|error CHANGED) f$/ : allowed),
+            expect.stringMatching(
+              by === "hash" ? /^(differs (size|content)|error CHANGED) f$/ : allowed,
+            ),
           ]);
         }
       });
@@ -114,7 +126,13 @@ describe("compare.md 2, a file that changes while it is compared is different or
       if (size === "small") continue;
       test.concurrent(`a ${size} file that ${what}`, async () => {
         for (const [way, by] of asked) {
-          const says = await watch(way, { tree: { f: content }, when: "f", change, reads: reads[by], by });
+          const says = await watch(way, {
+            tree: { f: content },
+            when: "f",
+            change,
+            reads: reads[by],
+            by,
+          });
           expect(says).toEqual([
             expect.stringMatching(/^(differs (size|content@?\d*)|error (CHANGED|NOT_FOUND)) f$/),
           ]);
@@ -168,6 +186,18 @@ describe("compare.md 2, an entry that is something else by the time it is looked
         ).toEqual([expect.stringMatching(says)]);
     });
 
+  test.concurrent("a file that is a socket now", async () => {
+    const [left, right] = [
+      await file.plant({ a: "slow", b: "1" }),
+      await file.plant({ a: "slow", b: "1" }),
+    ];
+    const server = Bun.listen({ unix: `${left}.socket`, socket: { data() {} } });
+    using meddler = meddle(left, "a", `mv "${left}.socket" b`);
+    const answer = await awaited.compare(`fault:delay=300:${left}`, right, { concurrency: 1 });
+    if (await meddler.settled()) expect(facts(answer)).toEqual(["error CHANGED b"]);
+    server.stop();
+  });
+
   test("what vanished on one side before it was looked at has the code NOT_FOUND, and the rest goes on", async () => {
     const tree: Tree = { a: "1", b: "2", "c/d": "3", e: "4" };
     const [left, right] = [await file.plant(tree), await file.plant({ ...tree, e: "5" })];
@@ -176,11 +206,7 @@ describe("compare.md 2, an entry that is something else by the time it is looked
         concurrency: 1,
       });
       expect(facts(answer).toSorted()).toEqual(
-        [
-          "differs content@0 e",
-          "error NOT_FOUND a",
-          "error NOT_FOUND c",
-        ].toSorted(),
+        ["differs content@0 e", "error NOT_FOUND a", "error NOT_FOUND c"].toSorted(),
       );
     }
   });

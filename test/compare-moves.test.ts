@@ -25,16 +25,41 @@ const nearly = Buffer.from(big);
 nearly[299_999] = 0;
 
 const cases: readonly Case[] = [
-  { name: "an only-left and an only-right file of the same content are one row", left: { a: "content" }, right: { b: "content" }, says: ["moved a to b"] },
+  {
+    name: "an only-left and an only-right file of the same content are one row",
+    left: { a: "content" },
+    right: { b: "content" },
+    says: ["moved a to b"],
+  },
   {
     name: "across directories, which stay one-sided themselves",
     left: { "old/deep/name": "content", kept: "1" },
     right: { "new/name": "content", kept: "1" },
-    says: ["only-right directory new", "moved old/deep/name to new/name", "only-left directory old", "only-left directory old/deep"],
+    says: [
+      "only-right directory new",
+      "moved old/deep/name to new/name",
+      "only-left directory old",
+      "only-left directory old/deep",
+    ],
   },
-  { name: "the same size with other content is no move", left: { a: "12345" }, right: { b: "12346" }, says: ["only-left file a", "only-right file b"] },
-  { name: "content that differs late is no move", left: { a: big }, right: { b: nearly }, says: ["only-left file a", "only-right file b"] },
-  { name: "large files move too", left: { a: bigger, b: big }, right: { "d/a": bigger, c: big }, says: ["moved b to c", "only-right directory d", "moved a to d/a"] },
+  {
+    name: "the same size with other content is no move",
+    left: { a: "12345" },
+    right: { b: "12346" },
+    says: ["only-left file a", "only-right file b"],
+  },
+  {
+    name: "content that differs late is no move",
+    left: { a: big },
+    right: { b: nearly },
+    says: ["only-left file a", "only-right file b"],
+  },
+  {
+    name: "large files move too",
+    left: { a: bigger, b: big },
+    right: { "d/a": bigger, c: big },
+    says: ["moved b to c", "only-right directory d", "moved a to d/a"],
+  },
   {
     name: "content that is there twice on one side is unclear, and stays as it is",
     left: { a: "twice", b: "twice", c: "once" },
@@ -53,7 +78,12 @@ const cases: readonly Case[] = [
     right: { same: "content", b: "content", c: "other" },
     says: ["moved a to b", "only-right file c"],
   },
-  { name: "an empty file that is alone on each side is a move like any other", left: { a: "" }, right: { b: "" }, says: ["moved a to b"] },
+  {
+    name: "an empty file that is alone on each side is a move like any other",
+    left: { a: "" },
+    right: { b: "" },
+    says: ["moved a to b"],
+  },
   {
     name: "a file that differs in its place is a difference, not a move",
     left: { a: "1", b: "2" },
@@ -61,7 +91,12 @@ const cases: readonly Case[] = [
     says: ["differs content@0 a", "only-left file b", "only-right file c"],
   },
   { name: "nothing one-sided, nothing to do", left: { a: "1" }, right: { a: "1" }, says: [] },
-  { name: "one-sided on one side only", left: { a: "1", b: "1" }, right: { a: "1" }, says: ["only-left file b"] },
+  {
+    name: "one-sided on one side only",
+    left: { a: "1", b: "1" },
+    right: { a: "1" },
+    says: ["only-left file b"],
+  },
   {
     name: "include and exclude bound what can move",
     left: { "a.ts": "content", "b.js": "other" },
@@ -73,7 +108,15 @@ const cases: readonly Case[] = [
     name: "links, pipes and directories do not move",
     left: { l: link("x"), p: pipe, "d/": "", f: "content" },
     right: { m: link("x"), q: pipe, "e/": "", g: "content" },
-    says: ["only-left directory d", "only-right directory e", "moved f to g", "only-left link l", "only-right link m", "only-left other p", "only-right other q"],
+    says: [
+      "only-left directory d",
+      "only-right directory e",
+      "moved f to g",
+      "only-left link l",
+      "only-right link m",
+      "only-left other p",
+      "only-right other q",
+    ],
     onlyOnDisk: true,
   },
   {
@@ -98,7 +141,8 @@ describe("compare.md 6.2, moves:", () => {
         const [l, r] = [await ground.plant(left), await ground.plant(right)];
         for (const way of ways)
           for (const more of [{}, { concurrency: 1 }, { by: "hash" } as const]) {
-            if (more.by === "hash" && says.some((fact) => fact.startsWith("differs content@"))) continue;
+            if (more.by === "hash" && says.some((fact) => fact.startsWith("differs content@")))
+              continue;
             const answer = await way.compare(l, r, { ...options, ...more, moves: true });
             expect(facts(answer)).toEqual([...says]);
             expect(answer.complete).toBe(true);
@@ -128,7 +172,13 @@ describe("compare.md 6.2, moves:", () => {
     const r = await file.plant({ d: "333", e: "55555", f: "4444" });
     for (const way of ways) {
       const answer = await way.compare(`fault:open=2:${l}`, `fault:open=2:${r}`, { moves: true });
-      expect(facts(answer)).toEqual(["only-left file a", "only-left file b", "only-right file d", "only-right file e", "moved c to f"]);
+      expect(facts(answer)).toEqual([
+        "only-left file a",
+        "only-left file b",
+        "only-right file d",
+        "only-right file e",
+        "moved c to f",
+      ]);
     }
   });
 
@@ -142,8 +192,15 @@ describe("compare.md 6.2, moves:", () => {
     const [l, r] = [await file.plant(left), await file.plant(right)];
     for (const way of ways) {
       const { differences, complete } = await way.compare(l, r, { moves: true });
-      const moves = differences.flatMap((row) => (row.kind === "moved" ? [`${row.from} ${row.path}`] : []));
-      expect(moves.toSorted()).toEqual(Array.from({ length: 2000 }, (_, i) => `before/${i % 13}/${i} after/${i % 7}/${i}`).toSorted());
+      const moves = differences.flatMap((row) =>
+        row.kind === "moved" ? [`${row.from} ${row.path}`] : [],
+      );
+      expect(moves.toSorted()).toEqual(
+        Array.from(
+          { length: 2000 },
+          (_, i) => `before/${i % 13}/${i} after/${i % 7}/${i}`,
+        ).toSorted(),
+      );
       expect(differences).toHaveLength(2000 + 14 + 8);
       expect(complete).toBe(true);
     }

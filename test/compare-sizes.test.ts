@@ -69,7 +69,9 @@ describe.skipIf(!holes)("compare.md 2, sizes above 2^31 and 2^32:", () => {
     for (const way of ways) {
       const answer = await way.compare(left, right);
       expect(facts(answer)).toEqual(["differs size "]);
-      expect(answer.differences).toMatchObject([{ left: { size: 5 * gibi }, right: { size: gibi } }]);
+      expect(answer.differences).toMatchObject([
+        { left: { size: 5 * gibi }, right: { size: gibi } },
+      ]);
     }
   });
 
@@ -94,7 +96,19 @@ describe.skipIf(!holes)("compare.md 4.3, holes are never a difference:", () => {
   const zeros = Buffer.alloc(mega);
 
   test("a hole against written zeros is equal, either way round", async () => {
-    const [left, right] = sparsePair(40 * mega, [[0, "x"], [39 * mega, "y"]], [[0, "x"], [5 * mega, zeros], [20 * mega, zeros], [39 * mega, "y"]]);
+    const [left, right] = sparsePair(
+      40 * mega,
+      [
+        [0, "x"],
+        [39 * mega, "y"],
+      ],
+      [
+        [0, "x"],
+        [5 * mega, zeros],
+        [20 * mega, zeros],
+        [39 * mega, "y"],
+      ],
+    );
     for (const way of ways) {
       expect(facts(await way.compare(left, right))).toEqual([]);
       expect(facts(await way.compare(right, left))).toEqual([]);
@@ -105,10 +119,21 @@ describe.skipIf(!holes)("compare.md 4.3, holes are never a difference:", () => {
     const data = Buffer.from(zeros);
     data[777_777] = 1;
     for (const size of [12 * mega, 40 * mega]) {
-      const [left, right] = sparsePair(size, [[0, "x"]], [[0, "x"], [6 * mega, data]]);
+      const [left, right] = sparsePair(
+        size,
+        [[0, "x"]],
+        [
+          [0, "x"],
+          [6 * mega, data],
+        ],
+      );
       for (const way of ways) {
-        expect(facts(await way.compare(left, right))).toEqual([`differs content@${6 * mega + 777_777} `]);
-        expect(facts(await way.compare(right, left))).toEqual([`differs content@${6 * mega + 777_777} `]);
+        expect(facts(await way.compare(left, right))).toEqual([
+          `differs content@${6 * mega + 777_777} `,
+        ]);
+        expect(facts(await way.compare(right, left))).toEqual([
+          `differs content@${6 * mega + 777_777} `,
+        ]);
       }
     }
   });
@@ -131,11 +156,22 @@ describe.skipIf(!holes)("compare.md 4.3, holes are never a difference:", () => {
       [40 * mega, 30 * mega],
     ] as const) {
       const [left, right] = sparsePair(long, [[0, "x"]], [[0, "x"]], short);
-      const [written] = sparsePair(long, [[0, "x"], [long - mega, zeros]], []);
+      const [written] = sparsePair(
+        long,
+        [
+          [0, "x"],
+          [long - mega, zeros],
+        ],
+        [],
+      );
       for (const way of ways)
         for (const longer of [left, written]) {
-          expect(facts(await way.compare(longer, right, { sizeCheck: false }))).toEqual([`differs content@${short} `]);
-          expect(facts(await way.compare(right, longer, { sizeCheck: false }))).toEqual([`differs content@${short} `]);
+          expect(facts(await way.compare(longer, right, { sizeCheck: false }))).toEqual([
+            `differs content@${short} `,
+          ]);
+          expect(facts(await way.compare(right, longer, { sizeCheck: false }))).toEqual([
+            `differs content@${short} `,
+          ]);
         }
     }
   });
@@ -147,16 +183,25 @@ describe.skipIf(!holes)("compare.md 4.3, holes are never a difference:", () => {
       const pieces = (count: number): [number, Uint8Array][] =>
         Array.from({ length: count }, () => {
           const length = 1 + random.below(200_000);
-          return [random.below(Math.max(1, size - length)), random.chance(2) ? Buffer.alloc(length) : Buffer.alloc(length, 1 + random.below(3))];
+          return [
+            random.below(Math.max(1, size - length)),
+            random.chance(2) ? Buffer.alloc(length) : Buffer.alloc(length, 1 + random.below(3)),
+          ];
         });
       const shared = pieces(random.below(6));
-      const [left, right] = sparsePair(size, [...shared, ...pieces(random.below(3))], [...shared, ...pieces(random.below(3))]);
+      const [left, right] = sparsePair(
+        size,
+        [...shared, ...pieces(random.below(3))],
+        [...shared, ...pieces(random.below(3))],
+      );
       const { stdout } = Bun.spawnSync(["cmp", left, right], { env: { LC_ALL: "C" } });
       const at = / (?:byte|char) (\d+)/.exec(stdout.toString())?.[1];
       const says = at === undefined ? [] : [`differs content@${Number(at) - 1} `];
       for (const way of ways) {
         expect(facts(await way.compare(left, right))).toEqual(says);
-        expect(facts(await way.compare(left, right, { concurrency: 1, chunkSize: 50_000 }))).toEqual(says);
+        expect(
+          facts(await way.compare(left, right, { concurrency: 1, chunkSize: 50_000 })),
+        ).toEqual(says);
       }
       run("rm", left, right);
     }
@@ -170,7 +215,9 @@ describe.skipIf(!holes)("compare.md 4.3, holes are never a difference:", () => {
     }
     for (const way of ways) {
       expect(facts(await way.compare(`${root}/left`, `${root}/right`))).toEqual([]);
-      expect(facts(await way.compare(`${root}/left`, `${root}/right`, { metadata: ["mode"] }))).toEqual(["differs mode d/big"]);
+      expect(
+        facts(await way.compare(`${root}/left`, `${root}/right`, { metadata: ["mode"] })),
+      ).toEqual(["differs mode d/big"]);
     }
   });
 });
@@ -201,17 +248,28 @@ describe("compare.md 4.1, large files read by several workers:", () => {
       for (const at of places) {
         const right = await ground.plant({ f: changed(...at) });
         for (const way of ways)
-          for (const concurrency of [0, 1, 2]) expect(facts(await way.compare(left, right, { concurrency }))).toEqual([`differs content@${Math.min(...at)} f`]);
+          for (const concurrency of [0, 1, 2])
+            expect(facts(await way.compare(left, right, { concurrency }))).toEqual([
+              `differs content@${Math.min(...at)} f`,
+            ]);
       }
     }
   });
 
   test("several large pairs at once, equal and not", async () => {
     const left = await file.plant({ a: content, b: content, "d/c": content, e: content });
-    const right = await file.plant({ a: content, b: changed(17 * mega), "d/c": changed(size - 1), e: content });
+    const right = await file.plant({
+      a: content,
+      b: changed(17 * mega),
+      "d/c": changed(size - 1),
+      e: content,
+    });
     for (const way of ways) {
       const answer = await way.compare(left, right);
-      expect(facts(answer)).toEqual([`differs content@${17 * mega} b`, `differs content@${size - 1} d/c`]);
+      expect(facts(answer)).toEqual([
+        `differs content@${17 * mega} b`,
+        `differs content@${size - 1} d/c`,
+      ]);
       expect(answer.files).toBe(4);
       const first = await way.compare(left, right, { stopAtFirst: true });
       expect(facts(first)).toHaveLength(1);
@@ -220,14 +278,20 @@ describe("compare.md 4.1, large files read by several workers:", () => {
 
   test("an equal pair counts all its bytes, one side", async () => {
     const [left, right] = [await file.plant({ f: content }), await memory.plant({ f: content })];
-    for (const way of ways) expect(await way.compare(left, right)).toMatchObject({ equal: true, bytes: size, files: 1 });
+    for (const way of ways)
+      expect(await way.compare(left, right)).toMatchObject({ equal: true, bytes: size, files: 1 });
   });
 
   test("a read that fails in the midst is an error, never equal", async () => {
-    const [left, right] = [await file.plant({ f: content, g: "1" }), await file.plant({ f: content, g: "2" })];
+    const [left, right] = [
+      await file.plant({ f: content, g: "1" }),
+      await file.plant({ f: content, g: "2" }),
+    ];
     for (const way of ways)
       for (const read of [1, 2, 50, 200]) {
-        const answer = await way.compare(`fault:read=${read},code=IO:${left}`, right, { exclude: ["g"] });
+        const answer = await way.compare(`fault:read=${read},code=IO:${left}`, right, {
+          exclude: ["g"],
+        });
         expect(facts(answer)).toEqual(["error IO f"]);
         expect(answer).toMatchObject({ equal: false, complete: false });
       }

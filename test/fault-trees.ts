@@ -91,7 +91,8 @@ export function faultTrees(scratch: Scratch): FaultTrees {
   for (const tree of [left, twin]) chmodSync(join(tree, "sub/file"), 0o600);
   for (const tree of [left, twin, right]) settle(tree);
   utimesSync(join(right, "sub/deeper/leaf"), 1, 1);
-  const names = Array.from({ length: 3000 }, (_, i) => `a-name-that-fills-its-page-${i}`);
+  // A long name takes more of a page: three pages with few calls.
+  const names = Array.from({ length: 700 }, (_, i) => `${"long".repeat(50)}-${i}`);
   mkdirSync(scratch.at("writable"));
   const small = { one: "1", "two/three": "3" };
   const made: Tree = Object.fromEntries(names.map((name) => [name, ""]));

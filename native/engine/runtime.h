@@ -64,3 +64,4 @@ struct attachment *runtime_attachment(struct runtime *runtime, const void *key,
 
 // The smaller of the cores this process may run on and its cgroups' quotas, at least 1.
 uint32_t system_cores(void);
+uint32_t system_umask(void);  // permission bits that new files do not get

@@ -54,3 +54,14 @@ uint32_t system_cores(void) {
   uint32_t allowed = allowed_cores(), quota = quota_cores();
   return quota < allowed ? quota : allowed;
 }
+
+// umask(2) can only be read by changing it, for every thread at once; the status file tells it without.
+uint32_t system_umask(void) {
+  FILE *file = fopen("/proc/self/status", "re");
+  unsigned int mask = 022;
+  char line[256];
+  while (file && fgets(line, sizeof line, file))
+    if (sscanf(line, "Umask: %o", &mask) == 1) break;
+  if (file) fclose(file);
+  return mask & 0777;
+}

@@ -96,6 +96,8 @@ int32_t file_writer(struct store *store, span path, const struct entry *want, ui
   }
   *writer = (struct file_writer){.base.store = store, .io = state->io, .directory = directory, .fd = -EIO,
                                  .mode = want->mode & 0777, .mtime_ns = want->mtime_ns};
+  // No mode asked for: what any program's new file gets. It is made private and widened when it is whole.
+  if (want->mode == 0) writer->mode = 0666 & ~system_umask();
   memcpy(writer->name, name, strlen(name) + 1);
   free(name);
   // A replaced file keeps its permission bits, a new one gets what the caller wants.

@@ -505,7 +505,7 @@ static int32_t memory_writer(struct store *store, span path, const struct entry 
   }
   if (code == 0) {
     *writer = (struct memory_writer){
-        .base.store = store, .mode = want->mode, .mtime_ns = want->mtime_ns, .path_size = size};
+        .base.store = store, .mode = want->mode ? want->mode : 0644, .mtime_ns = want->mtime_ns, .path_size = size};
     memcpy(writer->path, full, size);
     *resume_from = 0;
     *out = &writer->base;

@@ -147,7 +147,7 @@ struct store_ops {
   int32_t (*next_data)(struct reader *, uint64_t at, uint64_t *begin, uint64_t *end, struct fault *);
 
   // ── Writing; paths passed path_safe, parents are made ──
-  // `want` has mode and mtime_ns (INT64_MIN: now). *resume_from: bytes of an earlier part that are kept (0 for now).
+  // `want` has mode (0: what any new file gets here) and mtime_ns (INT64_MIN: now). *resume_from: bytes of an earlier part that are kept (0 for now).
   int32_t (*writer)(struct store *, span path, const struct entry *want, uint64_t *resume_from, struct writer **, struct fault *);
   int32_t (*write)(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);
   int32_t (*commit)(struct writer *, struct entry *out, struct fault *);  // publishes and frees; out has HAS_STAT

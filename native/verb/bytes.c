@@ -155,7 +155,6 @@ constexpr size_t BLOCK_BYTES = 64 * 1024;  // small pushes are gathered into wri
 // Pushed and not yet written; enough to keep a disk busy.
 constexpr size_t QUEUE_BYTES_MAX = 1024 * 1024;
 constexpr size_t BLOCKS_A_JOB = 16;  // then other tasks have their turn
-constexpr uint32_t MODE_NEW = 0644;  // of a file that was not there
 
 struct block {
   struct block *next;
@@ -336,7 +335,7 @@ static int32_t write_once(struct run *run, struct worker *, struct fault *fault)
   struct store *store = &run->store[LEFT];
   int32_t code = can(store, CAN_WRITE, "written to", fault);
   if (code < 0) return code;
-  struct entry want = {.type = ENTRY_FILE, .mode = MODE_NEW, .mtime_ns = INT64_MIN};
+  struct entry want = {.type = ENTRY_FILE, .mtime_ns = INT64_MIN};
   uint64_t resume_from = 0;
   code = store->ops->writer(store, run->path, &want, &resume_from, &writing->writer, fault);
   if (code < 0) return code;

@@ -247,6 +247,52 @@ static void two_unread_pages_are_the_most(span request, bool by_drain) {
   end();
 }
 
+// Several chains of pages at once, and a reader that stops at any moment: what runs then is all
+// that still comes.
+static struct act chains[4];
+
+static void chain_job(struct job *job, struct worker *worker) {
+  struct act *act = (struct act *)job;
+  (void)worker;
+  uint8_t *bytes;
+  struct page *page = task_page_of_bytes(act->task, &bytes);
+  CHECK(page);
+  task_send_bytes(act->task, page, 1);
+  if (!task_cancelled(act->task)) group_run(job->group, JOB_LEAF, job);
+}
+
+static void start_chains(struct act *act, struct worker *worker) {
+  (void)worker;
+  for (size_t i = 0; i < 4; i++) {
+    chains[i] = (struct act){.job.run = chain_job, .task = act->task};
+    group_run(&act->task->group, JOB_LEAF, &chains[i].job);
+  }
+}
+
+static void a_reader_may_stop_at_any_moment(void) {
+  runtime = open_runtime((span){});
+  for (int round = 0; round < 300 / SHRINK; round++) {
+    struct task *task = start_task(runtime, RECORD(WAITED), start_chains, nullptr);
+    for (int i = 0; i < 20 + round % 7; i++) {
+      copse_event event;
+      wait_events(task, &event, 1);
+      CHECK(task_release(task, event.page) == 0);
+    }
+    uint32_t unread = 0;
+    for (int still = 0; still < 3; still++) {  // until nothing moves
+      usleep(100);
+      mutex_lock(&task->lock);
+      if (task->unread != unread) still = 0;
+      unread = task->unread;
+      mutex_unlock(&task->lock);
+      CHECK(unread < PAGES_UNREAD_MAX + 4);
+    }
+    finish(task);
+    while (runtime->tasks > 0) usleep(10);  // the chains are everybody's
+  }
+  end();
+}
+
 // A parked async task and a waited one beside it, with one worker.
 static void a_parked_task_stops_nobody(void) {
   runtime = open_runtime(RECORD({COPSE_OPTION_IO, COPSE_IO_BLOCKING}));
@@ -382,6 +428,8 @@ static void cancelling_and_deadlines(void) {
   CHECK(wait_done(task, nullptr, nullptr).code == 0);
   finish(task);
   task = start_task(runtime, RECORD(WAITED, {COPSE_KEY_DEADLINE, 3'600'000}), emit_rows, (void *)1);
+  while (!has_ended(task)) usleep(100);
+  task_cancel(task, COPSE_E_CANCELLED);  // it is done though nobody knows yet
   CHECK(wait_done(task, nullptr, nullptr).code == 0);
   task_cancel(task, COPSE_E_CANCELLED);
   CHECK(runtime->done == 2 && runtime->cancelled == 1 && runtime->failed == 1);
@@ -468,6 +516,23 @@ static struct task *start_pushing(span request) {
   return task;
 }
 
+struct pusher {
+  struct task *task;
+  struct thread thread;
+  struct gate started, over;
+};
+
+static void push_until_refused(void *argument) {
+  struct pusher *pusher = argument;
+  pusher->thread = thread_self();
+  struct fault fault = {};
+  gate_step(&pusher->started);
+  while (task_push(pusher->task, SPAN("some"), &fault) == 0) {
+  }
+  CHECK(fault.code == COPSE_E_CANCELLED);
+  gate_step(&pusher->over);
+}
+
 static void pushes(void) {
   begin();
   struct fault fault = {};
@@ -488,6 +553,22 @@ static void pushes(void) {
   CHECK(wait_done(task, nullptr, nullptr).code == COPSE_E_CANCELLED);
   CHECK(task_push(task, SPAN("late"), &fault) == COPSE_E_CANCELLED);
   finish(task);
+
+  for (int round = 0; round < 300 / SHRINK; round++) {  // cancelled under the hands of who pushes
+    task = start_pushing(RECORD(WAITED));
+    struct pusher pusher = {.task = task};
+    gate_begin(&pusher.started, 1);
+    gate_begin(&pusher.over, 1);
+    CHECK(thread_start("pusher", push_until_refused, &pusher));
+    gate_wait(&pusher.started);
+    task_cancel(task, COPSE_E_CANCELLED);
+    CHECK(wait_done(task, nullptr, nullptr).code == COPSE_E_CANCELLED);
+    gate_wait(&pusher.over);
+    thread_join(&pusher.thread);
+    gate_end(&pusher.over);
+    gate_end(&pusher.started);
+    finish(task);
+  }
 
   for (int round = 0; round < 2000 / SHRINK; round++) {  // at any moment
     task = start_pushing((span){});
@@ -541,6 +622,7 @@ int main(void) {
   pages_of_bytes();
   two_unread_pages_are_the_most(RECORD(WAITED), false);
   two_unread_pages_are_the_most((span){}, true);
+  a_reader_may_stop_at_any_moment();
   a_parked_task_stops_nobody();
   a_page_does_not_wait_until_it_is_full();
   the_first_failure_is_the_tasks();

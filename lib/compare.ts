@@ -40,8 +40,9 @@ function verbOf(request: Uint8Array): Verb<Comparison, Difference> {
  * for await (const row of compare("left", "right")) console.log(row.kind, row.path);
  * ```
  *
- * Rejects with `NOT_FOUND`, `DENIED` or `UNSUPPORTED` when a root cannot be opened, `ARGUMENT` before any work for a bad
- * location or option, `TIMEOUT`, or the signal's reason. What concerns one entry is an `error` row.
+ * Rejects with `NOT_FOUND`, `DENIED` or `UNSUPPORTED` when a root cannot be opened, `ARGUMENT`
+ * before any work for a bad location or option, `TIMEOUT`, or the signal's reason. What concerns
+ * one entry is an `error` row.
  */
 export function compare(
   left: Location,

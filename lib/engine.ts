@@ -1,7 +1,8 @@
 // Engine: a native runtime and the wake loop that brings its events to this JavaScript thread.
 //
-// The loop reads the wake descriptor while tasks run and for a short linger after the last one, because
-// an open reader keeps the process alive and opening one per task costs five times the throughput.
+// The loop reads the wake descriptor while tasks run and for a short linger after the last one,
+// because an open reader keeps the process alive and opening one per task costs five times the
+// throughput.
 
 import { CopseError, codeName } from "./errors.ts";
 import { Code, Event, EventKind, Field, Key, Stats } from "./native/abi.ts";
@@ -76,12 +77,16 @@ const forgotten = new FinalizationRegistry<{ native: Native; id: number }>(({ na
   native.copse_runtime_close(id),
 );
 
-/** The native runtime behind a Runtime. Everything in lib/ but the public class works with this one. */
+/**
+ * The native runtime behind a Runtime. Everything in lib/ but the public class works with this one.
+ */
 export class Engine {
   readonly native: Native;
   readonly id: number;
   readonly #fd: number;
-  /** Every task with an id that is not closed. One that is done stays while its pages are unread. */
+  /**
+   * Every task with an id that is not closed. One that is done stays while its pages are unread.
+   */
   readonly #receivers = new Map<number, Receiver>();
   #inFlight = 0;
   /** First in, first out, from #queueAt on; what was withdrawn stays as a gap. */
@@ -194,7 +199,9 @@ export class Engine {
     return starts;
   }
 
-  /** Writes the requests back to back, each with its length in front and its signal's token behind. */
+  /**
+   * Writes the requests back to back, each with its length in front and its signal's token behind.
+   */
   #encode(starts: readonly Start[]): number {
     let size = 0;
     for (const { request } of starts) size += 4 + request.length + TOKEN_FIELD_BYTES;

@@ -39,7 +39,8 @@ export function escapeForMessage(text: string): string {
 }
 
 /**
- * What goes wrong in copse. Switch on `code`; `message` is for people: it names the place and the next move.
+ * What goes wrong in copse. Switch on `code`; `message` is for people: it names the place and the
+ * next move.
  *
  * `retryable` says that the same call may work a moment later without anybody changing anything.
  */

@@ -43,7 +43,8 @@ export function listPlace(
 /**
  * Every entry below a location; of a file, the file itself with the path `""`.
  *
- * Awaited: sorted by the bytes of the path, with `errors` and `complete`. Iterated: as they are found.
+ * Awaited: sorted by the bytes of the path, with `errors` and `complete`. Iterated: as they are
+ * found.
  */
 export function list(root: Location, options: Options = {}): Task<Found<Entry>, Entry | Failure> {
   checkOptions(options);

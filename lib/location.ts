@@ -1,4 +1,5 @@
-// Location → place. What a user writes becomes a scheme, a path and, for messages, the same with its secrets masked.
+// Location → place. What a user writes becomes a scheme, a path and, for messages, the same with
+// its secrets masked.
 
 import { fileURLToPath } from "node:url";
 import { argumentError, CopseError, escapeForMessage, showValue } from "./errors.ts";
@@ -33,7 +34,9 @@ const schemeOf = /^([A-Za-z][A-Za-z0-9+.-]+):/;
 const remote = /^[^/\\@:\s]+@(?:\[[^\]]*\]|[^/\\@:\s]+):/;
 const secretValues = /^(x-amz-signature|x-amz-credential|x-amz-security-token|sig|token|code)$/i;
 
-/** The text of a location without what nobody may see: passwords and the signing values of a query. */
+/**
+ * The text of a location without what nobody may see: passwords and the signing values of a query.
+ */
 export function redact(text: string): string {
   return text
     .replace(/^([^/:@\s]+):[^/@\s]*@/, "$1:***@") // me:secret@host:path
@@ -68,7 +71,8 @@ function parseText(text: string): Place {
   const rest = text.slice(scheme.length + 1);
   switch (scheme) {
     case "file": {
-      // A URL's own rules: file:///a%20b, file:/a; "file:a" is no absolute path and so no URL of a file.
+      // A URL's own rules: file:///a%20b, file:/a; "file:a" is no absolute path and so no URL of a
+      // file.
       if (!rest.startsWith("/"))
         throw argumentError(
           "location",

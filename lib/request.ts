@@ -1,4 +1,5 @@
-// Options → record bytes: the only encoder. Every option is checked here, before anything is started.
+// Options → record bytes: the only encoder. Every option is checked here, before anything is
+// started.
 
 import { argumentError, showValue } from "./errors.ts";
 import type { Place } from "./location.ts";

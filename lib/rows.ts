@@ -1,5 +1,5 @@
-// Page bytes → typed rows: the only decoder. A page's text is decoded in one go and cut by offsets when it is ASCII, which
-// is three times as fast as a decode for each path.
+// Page bytes → typed rows: the only decoder. A page's text is decoded in one go and cut by offsets
+// when it is ASCII, which is three times as fast as a decode for each path.
 
 import { CopseError, codeName } from "./errors.ts";
 import { Detail, Field, MODE_KNOWN, Reason, Row, RowKind, Type } from "./native/abi.ts";
@@ -141,8 +141,8 @@ function known(view: DataView, at: number): number | undefined {
     : unsigned(view, at);
 }
 
-// Nanoseconds to milliseconds, rounded down. A double has no room for the nanoseconds of our time, so
-// the halves are divided one by one: each step stays below 2^53.
+// Nanoseconds to milliseconds, rounded down. A double has no room for the nanoseconds of our time,
+// so the halves are divided one by one: each step stays below 2^53.
 function time(view: DataView, at: number): Date | undefined {
   const high = view.getInt32(at + 4, true);
   const low = view.getUint32(at, true);
@@ -228,10 +228,20 @@ function rowOf(page: Page, row: number): AnyRow {
     case RowKind.DIFFERS:
     case RowKind.MOVED: {
       const from = details?.name(Detail.FROM);
-      const left = entryOf(page, row, "left", from ?? path, details, details?.number(Detail.LEFT_MODE));
+      const left = entryOf(
+        page,
+        row,
+        "left",
+        from ?? path,
+        details,
+        details?.number(Detail.LEFT_MODE),
+      );
       const right = entryOf(page, row, "right", path, details, details?.number(Detail.RIGHT_MODE));
       if (kind === RowKind.MOVED)
-        return withBytes({ kind: "moved", path: path.text, from: from?.text ?? "", left, right }, path);
+        return withBytes(
+          { kind: "moved", path: path.text, from: from?.text ?? "", left, right },
+          path,
+        );
       const reason = reasonNames.get(view.getUint16(row + Row.reason, true)) ?? "content";
       const offset = known(view, row + Row.extra);
       const differs: Difference = { kind: "differs", path: path.text, reason, left, right };
@@ -258,10 +268,22 @@ export function decodeRows(buffer: ArrayBuffer, rows: number, heapAt: number): A
 interface Named {
   readonly path: string;
   readonly pathBytes?: Uint8Array;
+  readonly kind?: string;
+  readonly error?: CopseError;
 }
 
 const surrogates = /[\ud800-\udfff]/;
 const encoder = new TextEncoder();
+
+function order<T extends string>(left: T, right: T): number {
+  return left < right ? -1 : Number(left > right);
+}
+
+// What is told twice of one path: the difference, then the errors by what they say.
+function orderOfOnePath(left: Named, right: Named): number {
+  const isError = Number(left.kind === "error") - Number(right.kind === "error");
+  return isError || order(left.error?.message ?? "", right.error?.message ?? "");
+}
 
 /**
  * Sorts in place by the bytes of the paths. JavaScript's own order is that of UTF-16, which differs
@@ -269,11 +291,11 @@ const encoder = new TextEncoder();
  */
 export function sortByPath<T extends Named>(rows: T[]): T[] {
   if (!rows.some(({ path, pathBytes }) => pathBytes || surrogates.test(path)))
-    return rows.sort((left, right) =>
-      left.path < right.path ? -1 : Number(left.path > right.path),
-    );
+    return rows.sort((left, right) => order(left.path, right.path) || orderOfOnePath(left, right));
   const keyed = rows.map((row) => ({ row, key: row.pathBytes ?? encoder.encode(row.path) }));
-  keyed.sort((left, right) => Buffer.compare(left.key, right.key));
+  keyed.sort(
+    (left, right) => Buffer.compare(left.key, right.key) || orderOfOnePath(left.row, right.row),
+  );
   for (const [i, { row }] of keyed.entries()) rows[i] = row;
   return rows;
 }

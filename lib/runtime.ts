@@ -68,7 +68,8 @@ function encode(options: RuntimeOptions): Uint8Array {
   return record.end();
 }
 
-// Kept on the object under a registered symbol: with --hot an older evaluation of this module may have made it.
+// Kept on the object under a registered symbol: with --hot an older evaluation of this module may
+// have made it.
 const engineKey = Symbol.for("copse.engine");
 const defaultKey = Symbol.for("copse.runtime");
 
@@ -76,7 +77,10 @@ interface Shared {
   [defaultKey]?: Runtime;
 }
 
-/** Threads, buffers and limits that tasks share. Most programs never make one: `Runtime.default` is made on first use. */
+/**
+ * Threads, buffers and limits that tasks share. Most programs never make one: `Runtime.default` is
+ * made on first use.
+ */
 export class Runtime implements Disposable, AsyncDisposable {
   readonly [engineKey]: Engine;
 
@@ -118,7 +122,10 @@ export class Runtime implements Disposable, AsyncDisposable {
     return this[engineKey].state;
   }
 
-  /** Refuses new tasks, lets running ones end for `grace` milliseconds (default 10,000), then cancels them and closes. */
+  /**
+   * Refuses new tasks, lets running ones end for `grace` milliseconds (default 10,000), then
+   * cancels them and closes.
+   */
   async shutdown(options: { grace?: number } = {}): Promise<void> {
     const grace = options.grace ?? GRACE_DEFAULT_MS;
     if (typeof grace !== "number" || !(grace >= 0))

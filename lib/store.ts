@@ -86,8 +86,8 @@ const PUSH_BYTES = 256 * 1024; // at once; native code takes up to a megabyte be
  * await new Response(store.read("notes/today.txt")).text();
  * ```
  *
- * Every call rejects with `UNSAFE_PATH` or `ARGUMENT` for a path that is none, before any work. Holds
- * nothing native; disposing it refuses later calls.
+ * Every call rejects with `UNSAFE_PATH` or `ARGUMENT` for a path that is none, before any work.
+ * Holds nothing native; disposing it refuses later calls.
  */
 export class Store implements AsyncDisposable {
   /** `file`, `memory`, … */
@@ -135,8 +135,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * The content of a file, or a part of it. Nothing is read before it is asked for, and no more than
-   * two pages of 64 KiB ahead; cancelling the stream stops the work.
+   * The content of a file, or a part of it. Nothing is read before it is asked for, and no more
+   * than two pages of 64 KiB ahead; cancelling the stream stops the work.
    */
   read(path: string, range: ByteRange = {}): ReadableStream<Uint8Array> {
     const what: InPlace = { path: this.#check(path), ...checkRange(range) };

@@ -1,8 +1,8 @@
 // Task: one native task as a promise and an async iterable.
 //
-// Pages that arrive before anybody iterates are decoded and collected for the awaited whole. From the
-// first iteration on they are decoded when they are asked for and given back then, which is what holds
-// a fast producer: two unread pages park the native task.
+// Pages that arrive before anybody iterates are decoded and collected for the awaited whole. From
+// the first iteration on they are decoded when they are asked for and given back then, which is
+// what holds a fast producer: two unread pages park the native task.
 
 import { decodeDone, type Done, type Engine, type Receiver, type Start } from "./engine.ts";
 import { CopseError, codeName } from "./errors.ts";

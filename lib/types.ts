@@ -1,4 +1,5 @@
-// Every public type. Sizes and offsets are in bytes, times in milliseconds unless a name says otherwise.
+// Every public type. Sizes and offsets are in bytes, times in milliseconds unless a name says
+// otherwise.
 
 import type { CopseError } from "./errors.ts";
 import type { Runtime } from "./runtime.ts";
@@ -6,9 +7,10 @@ import type { Runtime } from "./runtime.ts";
 /**
  * A place that holds a tree or a file: a path, a URL, or an object with a `url`.
  *
- * Built in: paths, `file:` URLs, and `memory:NAME[/path]` for trees that live in a runtime. Other schemes (`http:`,
- * `https:`, `sftp:`, `s3:`, `azure:`, `gs:`, `archive:`, `pack:`) are recognised and answered with `UNSUPPORTED`.
- * A scheme has at least two characters, so `C:\x` and `a:b` are paths; a path that looks like a URL is written `./ab:c`.
+ * Built in: paths, `file:` URLs, and `memory:NAME[/path]` for trees that live in a runtime. Other
+ * schemes (`http:`, `https:`, `sftp:`, `s3:`, `azure:`, `gs:`, `archive:`, `pack:`) are recognised
+ * and answered with `UNSUPPORTED`. A scheme has at least two characters, so `C:\x` and `a:b` are
+ * paths; a path that looks like a URL is written `./ab:c`.
  */
 export type Location = string | URL | UrlLocation;
 
@@ -16,7 +18,10 @@ export interface UrlLocation {
   readonly url: string | URL;
 }
 
-/** What bounds the cost of a tree one does not trust. `Infinity`: no limit, the default for local trees. */
+/**
+ * What bounds the cost of a tree one does not trust. `Infinity`: no limit, the default for local
+ * trees.
+ */
 export interface Limits {
   /** Entries in one tree. */
   entries: number;
@@ -49,18 +54,25 @@ export interface Options {
   /** Default: `Runtime.default`. */
   runtime?: Runtime;
   /**
-   * Globs of what belongs to the tree; everything when absent. A glob without `/` is matched against names, one with `/`
-   * against the path below the root. A directory that matches is included with all below it.
+   * Globs of what belongs to the tree; everything when absent. A glob without `/` is matched
+   * against names, one with `/` against the path below the root. A directory that matches is
+   * included with all below it.
    */
   include?: readonly string[];
-  /** Globs of what does not belong to the tree. Applied before anything is read or entered; wins over `include`. */
+  /**
+   * Globs of what does not belong to the tree. Applied before anything is read or entered; wins
+   * over `include`.
+   */
   exclude?: readonly string[];
   /**
-   * Symbolic links: `keep` (default) looks at the link itself, `follow` at what it points to, `skip` leaves links
-   * out. A root that the caller names is always followed.
+   * Symbolic links: `keep` (default) looks at the link itself, `follow` at what it points to,
+   * `skip` leaves links out. A root that the caller names is always followed.
    */
   links?: "follow" | "keep" | "skip";
-  /** Steps of this task at once, 0 to 256; 0 (default): as the runtime allows. Never changes the answer. */
+  /**
+   * Steps of this task at once, 0 to 256; 0 (default): as the runtime allows. Never changes the
+   * answer.
+   */
   concurrency?: number;
   /** Before or after other tasks of the runtime. Default `normal`. */
   priority?: "high" | "normal" | "low";
@@ -90,7 +102,10 @@ export type EntryType = "file" | "directory" | "link" | "other";
 export interface Entry {
   /** Below the root, `/` between the parts; `""` for a root that is a file. */
   path: string;
-  /** The bytes of the path, set only when they are not UTF-8; `path` then shows replacement characters. */
+  /**
+   * The bytes of the path, set only when they are not UTF-8; `path` then shows replacement
+   * characters.
+   */
   pathBytes?: Uint8Array;
   type: EntryType;
   /** Bytes of content; of a link, the length of its target. */
@@ -127,7 +142,10 @@ export type Difference =
       reason: Reason;
       left: Entry;
       right: Entry;
-      /** First differing byte, for reason `content`. May be absent with `stopAtFirst` and with `by: "hash"`. */
+      /**
+       * First differing byte, for reason `content`. May be absent with `stopAtFirst` and with `by:
+       * "hash"`.
+       */
       offset?: number;
     }
   | {
@@ -152,8 +170,8 @@ export interface Comparison extends Totals {
 
 export interface CompareOptions extends Options {
   /**
-   * `content` (default) reads both sides; `hash` computes BLAKE3 of both and fills `hash` in rows; `stat` trusts size
-   * and modification time and reads nothing.
+   * `content` (default) reads both sides; `hash` computes BLAKE3 of both and fills `hash` in rows;
+   * `stat` trusts size and modification time and reads nothing.
    */
   by?: "content" | "hash" | "stat";
   /** Only whether they differ: stop at the first difference. */
@@ -162,11 +180,19 @@ export interface CompareOptions extends Options {
   moves?: boolean;
   /** What must be equal besides type and content. Default: nothing. */
   metadata?: readonly ("mode" | "mtime" | "owner" | "xattr")[];
-  /** Bytes per read, 1 to 1 GiB; the engine reads at most 256 KiB at once. Never changes the answer. */
+  /**
+   * Bytes per read, 1 to 1 GiB; the engine reads at most 256 KiB at once. Never changes the answer.
+   */
   chunkSize?: number;
-  /** With `stopAtFirst`: look at a few places of a large pair first. Default true. Never changes the answer. */
+  /**
+   * With `stopAtFirst`: look at a few places of a large pair first. Default true. Never changes the
+   * answer.
+   */
   sample?: boolean;
-  /** Unequal sizes are a difference of their own, without reading. Default true; false gives `content` with its offset. */
+  /**
+   * Unequal sizes are a difference of their own, without reading. Default true; false gives
+   * `content` with its offset.
+   */
   sizeCheck?: boolean;
   /** Tell of one-sided directories that hold nothing. Default true. */
   emptyDirectories?: boolean;
@@ -185,7 +211,10 @@ export interface Task<Whole, Part> extends Promise<Whole>, AsyncIterable<Part>, 
   /** The parts a page at a time: for millions of rows, when one await per row costs too much. */
   batches(): AsyncIterable<readonly Part[]>;
   toReadableStream(): ReadableStream<Part>;
-  /** Stops the work; the task rejects with `reason`, or with a `CANCELLED` CopseError. After the end: nothing. */
+  /**
+   * Stops the work; the task rejects with `reason`, or with a `CANCELLED` CopseError. After the
+   * end: nothing.
+   */
   cancel(reason?: unknown): void;
 }
 
@@ -196,7 +225,10 @@ export interface RuntimeOptions {
   ioWorkers?: number;
   /** Network transfers at once, 1 to 4096. Default 64. */
   connections?: number;
-  /** Bytes for buffers and unread pages: 16 MiB or more, or a profile of 256 MB, 1 GB (default), 4 GB, 8 GB. */
+  /**
+   * Bytes for buffers and unread pages: 16 MiB or more, or a profile of 256 MB, 1 GB (default), 4
+   * GB, 8 GB.
+   */
   memory?: number | "low-memory" | "default" | "high-memory" | "max-throughput";
   /** `blocking`: one worker, steps in order. `COPSE_IO` overrides it. Default `auto`. */
   io?: "auto" | "blocking" | "threads" | "uring";
@@ -221,7 +253,9 @@ export interface RuntimeInfo {
   reflink: boolean;
 }
 
-/** Counters since the runtime was made. `started === done + failed + cancelled + running + queued`. */
+/**
+ * Counters since the runtime was made. `started === done + failed + cancelled + running + queued`.
+ */
 export interface RuntimeStats {
   started: number;
   done: number;

@@ -2,13 +2,12 @@
 // or is replaced", and security.md 3.13). Reads are slowed down by the fault store; the change is made by a shell that waits
 // until copse has the file open, so nothing depends on luck or on the clock.
 
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { directory, groundsIn, Scratch, type Tree } from "./trees.ts";
-import { awaited, facts, leaveNothingOpen, patience, sync, type Way } from "./ways.ts";
+import { awaited, facts, leaveNothingOpen, sync, type Way } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(patience);
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 const { file } = groundsIn(() => scratch);

@@ -63,7 +63,7 @@ const onlyLeft: Tree = {
 };
 
 /** Equal times and modes, so that metadata differs only where a test says so. */
-function settle(root: string): void {
+export function settle(root: string): void {
   run("find", root, "-exec", "touch", "-h", "-d", "2001-02-03T04:05:06Z", "{}", "+");
 }
 

@@ -1,6 +1,6 @@
 // list: every entry of a tree, or a file's own; the same rules for links, names, limits and errors as compare.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, lstatSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { CopseError, list, listSync, Store, type Entry, type Options } from "../lib/index.ts";
@@ -19,10 +19,9 @@ import {
   Scratch,
   type Tree,
 } from "./trees.ts";
-import { codeOf, leaveNothingOpen, patience, ways } from "./ways.ts";
+import { codeOf, leaveNothingOpen, ways } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(patience);
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 const { file, memory } = groundsIn(() => scratch);

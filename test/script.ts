@@ -1,5 +1,5 @@
-// A program in a process of its own: what holds for exit codes, signals, unhandled rejections and whole
-// lives of processes cannot be seen from inside this one.
+// A program in a process of its own: what holds for exit codes, signals, unhandled rejections and
+// whole lives of processes cannot be seen from inside this one.
 
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -40,7 +40,8 @@ export class Script implements AsyncDisposable {
     const names = "compare, compareSync, list, listSync, Store, Runtime, CopseError, parseLocation";
     writeFileSync(this.path, `import { ${names} } from ${index};\n${source}`);
     this.process = Bun.spawn(
-      // With default dispositions: a test that runs in the background ignores SIGINT, and so would the script.
+      // With default dispositions: a test that runs in the background ignores SIGINT, and so would
+      // the script.
       ["env", "--default-signal=INT", process.execPath, ...args, this.path],
       {
         cwd: this.folder,

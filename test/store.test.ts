@@ -1,5 +1,5 @@
-// One suite, every store (test/stores.ts). Each test gets an empty place of its own and a runtime of its own,
-// so that what is left over can be counted.
+// One suite, every store (test/stores.ts). Each test gets an empty place of its own and a runtime
+// of its own, so that what is left over can be counted.
 
 import { describe, expect, test } from "bun:test";
 import { CopseError, Runtime, Store, type Location } from "../lib/index.ts";

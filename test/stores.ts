@@ -1,5 +1,5 @@
-// The list of stores. A new store is tested by adding a line: test/store.test.ts is one suite over all of
-// them, and what a store cannot do is read from its `can`.
+// The list of stores. A new store is tested by adding a line: test/store.test.ts is one suite over
+// all of them, and what a store cannot do is read from its `can`.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-// What the types promise, checked by tsc (test/house.test.ts runs it): every verb has its Sync form with
-// the same arguments, a Task is a full promise, results are unions one can switch over.
+// What the types promise, checked by tsc (test/house.test.ts runs it): every verb has its Sync form
+// with the same arguments, a Task is a full promise, results are unions one can switch over.
 
 import { describe, expect, test } from "bun:test";
 import * as copse from "../lib/index.ts";

@@ -39,9 +39,13 @@ export function errorFields(error: unknown): Record<string, unknown> {
 
 /** Whether it has neither bytes nor an error inside. */
 function isPlain(row: Row): boolean {
-  if ("kind" in row && row.kind === "error") return false;
-  if (row.pathBytes) return false;
-  return !("left" in row && row.left.pathBytes) && !("right" in row && row.right.pathBytes);
+  if (row.pathBytes || ("kind" in row && row.kind === "error")) return false;
+  if (!("kind" in row)) return isPlainEntry(row);
+  return !("left" in row && !isPlainEntry(row.left)) && !("right" in row && !isPlainEntry(row.right));
+}
+
+function isPlainEntry(entry: Entry): boolean {
+  return !entry.pathBytes && !entry.targetBytes;
 }
 
 function readable(_key: string, value: unknown): unknown {

@@ -1,4 +1,5 @@
-// The numbers of native/include/copse.h. Each stands here once; test/abi.test.ts holds them against the header.
+// The numbers of native/include/copse.h. Each stands here once; test/abi.test.ts holds them against
+// the header.
 
 export const ABI = 1;
 

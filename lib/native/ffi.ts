@@ -1,7 +1,8 @@
-// Opens the library once per JavaScript thread and checks that it and these bindings belong together.
+// Opens the library once per JavaScript thread and checks that it and these bindings belong
+// together.
 //
-// Typed arrays are passed as they are and never as stored addresses: `ptr()` does not keep its buffer alive. Native code
-// copies what it is given before it returns.
+// Typed arrays are passed as they are and never as stored addresses: `ptr()` does not keep its
+// buffer alive. Native code copies what it is given before it returns.
 
 import { dlopen, toArrayBuffer, type Pointer } from "bun:ffi";
 import { ABI, layout } from "./abi.ts";

@@ -1,4 +1,5 @@
-// Finds the shared library: COPSE_LIB, then the one a package brought along, then the checkout's own build.
+// Finds the shared library: COPSE_LIB, then the one a package brought along, then the checkout's
+// own build.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +10,8 @@ export interface Found {
   readonly tried: readonly string[];
 }
 
-// A literal require behind a literal test: `bun build --compile` embeds the file, and a bundler on another
-// platform leaves the branch out. In a checkout there is no such file, hence the try.
+// A literal require behind a literal test: `bun build --compile` embeds the file, and a bundler on
+// another platform leaves the branch out. In a checkout there is no such file, hence the try.
 function packaged(): string | undefined {
   try {
     if (process.platform === "linux" && process.arch === "x64")

@@ -1,5 +1,6 @@
-// The dlopen table: one line per function of native/include/copse.h. test/abi.test.ts holds it against the header.
-// Ids are 52-bit numbers (u64 takes plain numbers up to 2^53); lengths are numbers; every pointer comes with its length.
+// The dlopen table: one line per function of native/include/copse.h. test/abi.test.ts holds it
+// against the header. Ids are 52-bit numbers (u64 takes plain numbers up to 2^53); lengths are
+// numbers; every pointer comes with its length.
 
 export const symbols = {
   copse_abi: { args: ["ptr", "u32"], returns: "u32" },

@@ -122,18 +122,15 @@ int32_t task_release(struct task *task, uint64_t address) {
     *at = page->next;
     task->unread--;
     unpark = task->parked && task->unread < PAGES_UNREAD_MAX;
-    if (unpark) __atomic_store_n(&task->parked, false, __ATOMIC_RELAXED);
+    if (unpark) {
+      __atomic_store_n(&task->parked, false, __ATOMIC_RELAXED);
+      group_unpark(&task->group);
+    }
   }
   mutex_unlock(&task->lock);
   if (!page) return COPSE_E_ARGUMENT;
   page_free(task, page);
-  if (!unpark) return 0;
-  group_unpark(&task->group);
-  // Another page may have gone out and parked the task in between; then that came first, and is
-  // done again.
-  mutex_lock(&task->lock);
-  if (task->parked) group_park(&task->group);
-  mutex_unlock(&task->lock);
+  if (unpark) pool_wake(task->runtime->pool);
   return 0;
 }
 

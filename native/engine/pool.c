@@ -9,8 +9,9 @@
 
 constexpr uint64_t IDLE_NS = 5'000'000'000;  // a thread without work ends after this long
 constexpr uint32_t LOWER_EVERY = 8;          // each eighth job comes from a lower lane
-// A worker that runs out of work looks around this long before it sleeps. Waking a sleeping thread costs both
-// sides more than most jobs take; tasks that follow each other closely find it awake. One worker of a kind at a time.
+// A worker that runs out of work looks around this long before it sleeps. Waking a sleeping thread
+// costs both sides more than most jobs take; tasks that follow each other closely find it awake.
+// One worker of a kind at a time.
 constexpr uint64_t WATCH_NS = 50'000;
 
 enum kind : uint8_t { KIND_IO, KIND_CPU, KINDS };
@@ -379,6 +380,12 @@ void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers,
   mutex_unlock(&pool->lock);
 }
 
+void pool_wake(struct pool *pool) {
+  mutex_lock(&pool->lock);
+  if (!wake_somebody(pool)) work_inline(pool);
+  mutex_unlock(&pool->lock);
+}
+
 bool pool_is_idle(struct pool *pool) {
   mutex_lock(&pool->lock);
   struct workers *io = &pool->kinds[KIND_IO];
@@ -441,10 +448,8 @@ void group_park(struct group *group) {
 }
 
 void group_unpark(struct group *group) {
-  struct pool *pool = group->pool;
-  mutex_lock(&pool->lock);
+  mutex_lock(&group->pool->lock);
   group->parked = false;
-  lanes_refresh(pool, group);
-  if (!wake_somebody(pool)) work_inline(pool);
-  mutex_unlock(&pool->lock);
+  lanes_refresh(group->pool, group);
+  mutex_unlock(&group->pool->lock);
 }

@@ -13,8 +13,7 @@
 //     eighth job comes from a lower lane.
 //   - A parked group gives no jobs until it is unparked; what runs goes on to its end.
 //   - Threads start when there is work and nobody idle, and end after IDLE seconds without work, so
-//   that a
-//     runtime nobody uses costs no thread.
+//     that a runtime nobody uses costs no thread.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -90,12 +89,15 @@ bool pool_is_idle(
 void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,
                  bool (*then)(struct group *, struct worker *));
 // Where no thread can be started the caller does the jobs itself before it returns, so it holds no
-// lock that a job or `then` takes. The same goes for the next three.
+// lock that a job or `then` takes. The same goes for group_let_go and pool_wake.
 void group_run(struct group *group, enum job_place place, struct job *job);
-void group_unpark(struct group *group);
 // A group with a hold is not over when it has no jobs: something outside will add one, or let go.
 // Any thread may do both; taking one needs a job or another hold that is still there, or certainty
 // that `then` did not return false.
 void group_let_go(struct group *group);
 void group_hold(struct group *group);
+// Both only note it, so that the caller can do so under the lock that decides. After unparking, and
+// without that lock, comes pool_wake.
 void group_park(struct group *group);
+void group_unpark(struct group *group);
+void pool_wake(struct pool *pool);

@@ -55,7 +55,8 @@ uint32_t system_cores(void) {
   return quota < allowed ? quota : allowed;
 }
 
-// umask(2) can only be read by changing it, for every thread at once; the status file tells it without.
+// umask(2) can only be read by changing it, for every thread at once; the status file tells it
+// without.
 uint32_t system_umask(void) {
   FILE *file = fopen("/proc/self/status", "re");
   unsigned int mask = 022;

@@ -78,15 +78,18 @@ static bool decide(struct task *task, int32_t code) {
 
 // After a decision nothing waits for JavaScript any more.
 static void wind_up(struct task *task) {
+  struct pool *pool = task->runtime->pool;
   mutex_lock(&task->lock);
   bool unpark = task->parked, let_go = task->expecting;
   __atomic_store_n(&task->parked, false, __ATOMIC_RELAXED);
   task->expecting = false;
-  if (unpark || let_go) task_hold(task);
-  mutex_unlock(&task->lock);
   if (unpark) group_unpark(&task->group);
-  if (let_go) group_let_go(&task->group);
-  if (unpark || let_go) task_drop(task);
+  if (let_go) task_hold(task);
+  mutex_unlock(&task->lock);
+  if (unpark) pool_wake(pool);
+  if (!let_go) return;
+  group_let_go(&task->group);
+  task_drop(task);
 }
 
 void task_cancel(struct task *task, int32_t code) {

@@ -12,8 +12,8 @@ static void must(int code) {
   if (code != 0) abort();
 }
 
-// Every lock here is held for well under a microsecond, so whoever meets a held one tries a few times before it
-// sleeps: a sleep and a wake-up cost some ten times as much as the wait.
+// Every lock here is held for well under a microsecond, so whoever meets a held one tries a few
+// times before it sleeps: a sleep and a wake-up cost some ten times as much as the wait.
 void mutex_begin(mutex *lock) {
 #ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
   pthread_mutexattr_t attributes;

@@ -35,7 +35,8 @@ struct thread {
 // to be joined once, by whoever it told its thread_self(). False when the system refuses.
 [[nodiscard]] bool thread_start(const char *name, void (*run)(void *), void *argument);
 struct thread thread_self(void);
-// Waits until the thread is gone, its entry in /proc too; none is fine. After it none is named.
+// Waits until the thread is gone (its entry in /proc goes a moment later); none is fine. After it
+// none is named.
 void thread_join(struct thread *thread);
 
 // A moment in a loop that looks at memory; and a turn for another thread.

@@ -36,6 +36,11 @@ static inline int count_entries(const char *path) {
 }
 
 static inline int count_threads(void) { return count_entries("/proc/self/task"); }
+// A thread that was joined is still in /proc for a moment.
+static inline bool threads_come_to(int count) {
+  for (int i = 0; i < 10'000 && count_threads() != count; i++) thread_yield();
+  return count_threads() == count;
+}
 static inline int count_descriptors(void) { return count_entries("/proc/self/fd"); }
 
 // Opens when its count falls to zero; threads wait for that.

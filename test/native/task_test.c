@@ -257,6 +257,8 @@ static void chain_job(struct job *job, struct worker *worker) {
   uint8_t *bytes;
   struct page *page = task_page_of_bytes(act->task, &bytes);
   CHECK(page);
+  static _Atomic uint32_t turn;
+  for (uint32_t wait = atomic_fetch_add(&turn, 1) % 7 * 100; wait > 0; wait--) thread_pause();
   task_send_bytes(act->task, page, 1);
   if (!task_cancelled(act->task)) group_run(job->group, JOB_LEAF, job);
 }
@@ -273,10 +275,13 @@ static void a_reader_may_stop_at_any_moment(void) {
   runtime = open_runtime((span){});
   for (int round = 0; round < 300 / SHRINK; round++) {
     struct task *task = start_task(runtime, RECORD(WAITED), start_chains, nullptr);
-    for (int i = 0; i < 20 + round % 7; i++) {
+    for (int i = 0; i < 50 + round % 7; i++) {
       copse_event event;
       wait_events(task, &event, 1);
       CHECK(task_release(task, event.page) == 0);
+      mutex_lock(&task->lock);
+      CHECK(task->unread < PAGES_UNREAD_MAX + 4);
+      mutex_unlock(&task->lock);
     }
     uint32_t unread = 0;
     for (int still = 0; still < 3; still++) {  // until nothing moves

@@ -16,6 +16,8 @@ const wrapper = {
     "--leak-check=full",
     "--errors-for-leak-kinds=definite,indirect",
     "--error-exitcode=9",
+    // Runtimes that are opened by the dozen have more threads than its default of 500.
+    "--max-threads=4000",
   ],
 };
 

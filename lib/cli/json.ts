@@ -41,7 +41,9 @@ export function errorFields(error: unknown): Record<string, unknown> {
 function isPlain(row: Row): boolean {
   if (row.pathBytes || ("kind" in row && row.kind === "error")) return false;
   if (!("kind" in row)) return isPlainEntry(row);
-  return !("left" in row && !isPlainEntry(row.left)) && !("right" in row && !isPlainEntry(row.right));
+  return (
+    !("left" in row && !isPlainEntry(row.left)) && !("right" in row && !isPlainEntry(row.right))
+  );
 }
 
 function isPlainEntry(entry: Entry): boolean {

@@ -11,10 +11,10 @@ struct arena {
   size_t taken;               // bytes of all blocks, for budgets
 };
 
-void arena_begin(struct arena *arena);            // no allocation yet
-void arena_free(struct arena *arena);             // null and twice are fine
-[[nodiscard]] void *arena_take(struct arena *arena, size_t size);        // nullptr: out of memory
+void arena_begin(struct arena *arena);                             // no allocation yet
+void arena_free(struct arena *arena);                              // null and twice are fine
+[[nodiscard]] void *arena_take(struct arena *arena, size_t size);  // nullptr: out of memory
 [[nodiscard]] uint8_t *arena_take_bytes(struct arena *arena, size_t size);  // unaligned
-// A copy of the bytes in the arena, with a '\0' after them that is not counted, so that system calls
-// can take it as it is. `at` is nullptr when memory ran out.
+// A copy of the bytes in the arena, with a '\0' after them that is not counted, so that system
+// calls can take it as it is. `at` is nullptr when memory ran out.
 [[nodiscard]] span arena_copy(struct arena *arena, span bytes);

@@ -1,5 +1,5 @@
-// record: the request and detail format of copse.h, (key, kind, size, bytes)*. The reader trusts nothing:
-// every length is checked against what is left before it is used.
+// record: the request and detail format of copse.h, (key, kind, size, bytes)*. The reader trusts
+// nothing: every length is checked against what is left before it is used.
 #pragma once
 #include "base/fault.h"
 #include "base/span.h"
@@ -11,9 +11,11 @@ struct field {
   span bytes;       // TEXT, RECORD
 };
 
-// Takes the next field off the front of `rest`. 1: a field; 0: the end; negative: ARGUMENT, malformed.
+// Takes the next field off the front of `rest`. 1: a field; 0: the end; negative: ARGUMENT,
+// malformed.
 int32_t record_next(span *rest, struct field *field, struct fault *fault);
-// Walks the whole record once, nested records too (depth at most 8), and says ARGUMENT where it is malformed.
+// Walks the whole record once, nested records too (depth at most 8), and says ARGUMENT where it is
+// malformed.
 int32_t record_check(span record, struct fault *fault);
 
 // The rest is for records that record_check passed. The first field of that key and kind counts.
@@ -22,8 +24,8 @@ uint64_t record_number(span record, uint16_t key, uint64_t otherwise);
 span record_text(span record, uint16_t key);    // absent: {nullptr, 0}
 span record_record(span record, uint16_t key);  // absent: {nullptr, 0}
 
-// Writing into a buffer of fixed capacity. What does not fit is counted and not written, so `size` is
-// always the full length: a caller whose buffer was too small asks again.
+// Writing into a buffer of fixed capacity. What does not fit is counted and not written, so `size`
+// is always the full length: a caller whose buffer was too small asks again.
 struct record_writer {
   uint8_t *at;
   size_t capacity, size;

@@ -1,5 +1,5 @@
-// span: a view of bytes that somebody else owns. Names, paths and records are spans, never C strings,
-// because a name may hold any byte but '/' and NUL and need not be UTF-8.
+// span: a view of bytes that somebody else owns. Names, paths and records are spans, never C
+// strings, because a name may hold any byte but '/' and NUL and need not be UTF-8.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

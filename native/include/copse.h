@@ -81,16 +81,16 @@ enum copse_verb : uint32_t {
 
 // Keys of a request record. Below 64: every verb understands them. From 64 up: one verb's own.
 enum copse_key : uint16_t {
-  COPSE_KEY_TOKEN = 1,         // number: cancelled together by copse_runtime_cancel; absent: none
-  COPSE_KEY_DEADLINE = 2,      // number: milliseconds from now; past them the task ends with TIMEOUT
-  COPSE_KEY_PRIORITY = 3,      // number: 0 high, 1 normal (default), 2 low
-  COPSE_KEY_WAITED = 4,        // bool: events come by copse_task_wait only, the fd stays quiet
-  COPSE_KEY_LEFT = 5,          // record: a place
-  COPSE_KEY_RIGHT = 6,         // record: a place
-  COPSE_KEY_VERB = 7,          // number: enum copse_verb
-  COPSE_KEY_INCLUDE = 8,       // text, repeated: a glob
-  COPSE_KEY_EXCLUDE = 9,       // text, repeated: a glob
-  COPSE_KEY_LINKS = 10,        // number: enum copse_links
+  COPSE_KEY_TOKEN = 1,     // number: cancelled together by copse_runtime_cancel; absent: none
+  COPSE_KEY_DEADLINE = 2,  // number: milliseconds from now; past them the task ends with TIMEOUT
+  COPSE_KEY_PRIORITY = 3,  // number: 0 high, 1 normal (default), 2 low
+  COPSE_KEY_WAITED = 4,    // bool: events come by copse_task_wait only, the fd stays quiet
+  COPSE_KEY_LEFT = 5,      // record: a place
+  COPSE_KEY_RIGHT = 6,     // record: a place
+  COPSE_KEY_VERB = 7,      // number: enum copse_verb
+  COPSE_KEY_INCLUDE = 8,   // text, repeated: a glob
+  COPSE_KEY_EXCLUDE = 9,   // text, repeated: a glob
+  COPSE_KEY_LINKS = 10,    // number: enum copse_links
   COPSE_KEY_CONCURRENCY = 11,  // number: jobs of this task at once; 0 or absent: the runtime's
   COPSE_KEY_PROGRESS = 12,     // number: milliseconds between PROGRESS events; absent: none
   COPSE_KEY_BANDWIDTH = 13,    // number: bytes per second; absent: no limit
@@ -102,18 +102,18 @@ enum copse_key : uint16_t {
   COPSE_KEY_LIMIT_NESTED = 21,
   COPSE_KEY_PATH = 24,  // text: the entry inside LEFT that READ, WRITE, REMOVE and LIST mean
 
-  COPSE_KEY_BY = 64,               // compare, number: enum copse_by
-  COPSE_KEY_STOP_AT_FIRST = 65,    // compare, bool
-  COPSE_KEY_MOVES = 66,            // compare, bool
-  COPSE_KEY_METADATA = 67,         // compare, number: bits of enum copse_metadata
-  COPSE_KEY_CHUNK = 68,            // compare, number: bytes per read
-  COPSE_KEY_SAMPLE = 69,           // compare, bool, default true
-  COPSE_KEY_SIZE_CHECK = 70,       // compare, bool, default true: unequal sizes need no reading
+  COPSE_KEY_BY = 64,                 // compare, number: enum copse_by
+  COPSE_KEY_STOP_AT_FIRST = 65,      // compare, bool
+  COPSE_KEY_MOVES = 66,              // compare, bool
+  COPSE_KEY_METADATA = 67,           // compare, number: bits of enum copse_metadata
+  COPSE_KEY_CHUNK = 68,              // compare, number: bytes per read
+  COPSE_KEY_SAMPLE = 69,             // compare, bool, default true
+  COPSE_KEY_SIZE_CHECK = 70,         // compare, bool, default true: unequal sizes need no reading
   COPSE_KEY_EMPTY_DIRECTORIES = 71,  // compare, bool, default true: false leaves out one-sided
                                      // directories that hold nothing
-  COPSE_KEY_SELF = 80,             // list, bool: only the entry itself, not what is below it
-  COPSE_KEY_FROM = 96,             // read, number: first byte
-  COPSE_KEY_TO = 97,               // read, number: one past the last byte
+  COPSE_KEY_SELF = 80,               // list, bool: only the entry itself, not what is below it
+  COPSE_KEY_FROM = 96,               // read, number: first byte
+  COPSE_KEY_TO = 97,                 // read, number: one past the last byte
 };
 
 // A place: where a tree or file is.
@@ -188,38 +188,38 @@ enum copse_reason : uint16_t {
 
 // Keys of the record in a row's text, and of the record copse_task_error writes.
 enum copse_detail : uint16_t {
-  COPSE_DETAIL_LEFT_TARGET = 1,   // text: a link's target
+  COPSE_DETAIL_LEFT_TARGET = 1,  // text: a link's target
   COPSE_DETAIL_RIGHT_TARGET = 2,
-  COPSE_DETAIL_LEFT_MODE = 3,     // number: permission bits (07777)
+  COPSE_DETAIL_LEFT_MODE = 3,  // number: permission bits (07777)
   COPSE_DETAIL_RIGHT_MODE = 4,
-  COPSE_DETAIL_LEFT_OWNER = 5,    // number: uid << 32 | gid
+  COPSE_DETAIL_LEFT_OWNER = 5,  // number: uid << 32 | gid
   COPSE_DETAIL_RIGHT_OWNER = 6,
-  COPSE_DETAIL_LEFT_HASH = 7,     // text: 32 raw bytes, BLAKE3
+  COPSE_DETAIL_LEFT_HASH = 7,  // text: 32 raw bytes, BLAKE3
   COPSE_DETAIL_RIGHT_HASH = 8,
-  COPSE_DETAIL_FROM = 9,          // text: the left path of a moved file
-  COPSE_DETAIL_CODE = 16,         // number: COPSE_E_*
-  COPSE_DETAIL_ERRNO = 17,        // number
-  COPSE_DETAIL_ERRNO_NAME = 18,   // text: "ENOENT"
-  COPSE_DETAIL_STATUS = 19,       // number: HTTP status
-  COPSE_DETAIL_CALL = 20,         // text: the system call or library call that failed
-  COPSE_DETAIL_LOCATION = 21,     // text: the location as given, credentials removed
-  COPSE_DETAIL_PATH = 22,         // text: path below it
-  COPSE_DETAIL_SENTENCE = 23,     // text: what happened and what to do, for people
+  COPSE_DETAIL_FROM = 9,         // text: the left path of a moved file
+  COPSE_DETAIL_CODE = 16,        // number: COPSE_E_*
+  COPSE_DETAIL_ERRNO = 17,       // number
+  COPSE_DETAIL_ERRNO_NAME = 18,  // text: "ENOENT"
+  COPSE_DETAIL_STATUS = 19,      // number: HTTP status
+  COPSE_DETAIL_CALL = 20,        // text: the system call or library call that failed
+  COPSE_DETAIL_LOCATION = 21,    // text: the location as given, credentials removed
+  COPSE_DETAIL_PATH = 22,        // text: path below it
+  COPSE_DETAIL_SENTENCE = 23,    // text: what happened and what to do, for people
 };
 
-constexpr uint64_t COPSE_UNKNOWN = UINT64_MAX;       // a size or an offset nobody knows
-constexpr int64_t COPSE_UNKNOWN_TIME = INT64_MIN;    // a time nobody knows
-constexpr uint64_t COPSE_MODE_KNOWN = 1 << 16;       // see copse_row.extra
+constexpr uint64_t COPSE_UNKNOWN = UINT64_MAX;     // a size or an offset nobody knows
+constexpr int64_t COPSE_UNKNOWN_TIME = INT64_MIN;  // a time nobody knows
+constexpr uint64_t COPSE_MODE_KNOWN = 1 << 16;     // see copse_row.extra
 
 // One row of a result page: one cache line, no pointers.
 typedef struct copse_row {
-  uint32_t path_at, path_len;  // from the start of the page: bytes as the store gave them
-  uint8_t kind;                // enum copse_row_kind
-  uint8_t type;                // enum copse_type: left's (or the entry's) in the low four bits,
-                               // right's in the high four
-  uint16_t reason;             // enum copse_reason
-  int32_t code;                // COPSE_E_*, zero unless kind is ERROR
-  uint64_t left_size, right_size;          // an ENTRY row uses left
+  uint32_t path_at, path_len;      // from the start of the page: bytes as the store gave them
+  uint8_t kind;                    // enum copse_row_kind
+  uint8_t type;                    // enum copse_type: left's (or the entry's) in the low four bits,
+                                   // right's in the high four
+  uint16_t reason;                 // enum copse_reason
+  int32_t code;                    // COPSE_E_*, zero unless kind is ERROR
+  uint64_t left_size, right_size;  // an ENTRY row uses left
   int64_t left_mtime_ns, right_mtime_ns;
   uint32_t text_at, text_len;  // a record of enum copse_detail, from the start of the page
   uint64_t extra;              // DIFFERS: first differing offset or COPSE_UNKNOWN. ENTRY, ONLY_*:
@@ -233,10 +233,11 @@ typedef struct copse_event {
   copse_id task;       // whose event this is
   uint64_t page;       // PAGE: address of the first row (or byte), lent until copse_page_release
   uint64_t page_size;  // PAGE: bytes in the page: rows, a gap, then the text heap to the end
-  uint32_t rows;       // PAGE: number of rows; zero for a page of raw bytes. ROOM: bytes welcome now
-  uint32_t heap_at;    // PAGE of rows: where the text heap begins. DONE: bits of enum copse_done
-  uint64_t files, bytes, total_bytes;  // PROGRESS and DONE: running totals (total COPSE_UNKNOWN: not
-                                       // known). A DONE has the number of ERROR rows in total_bytes
+  uint32_t rows;     // PAGE: number of rows; zero for a page of raw bytes. ROOM: bytes welcome now
+  uint32_t heap_at;  // PAGE of rows: where the text heap begins. DONE: bits of enum copse_done
+  uint64_t files, bytes,
+      total_bytes;  // PROGRESS and DONE: running totals (total COPSE_UNKNOWN: not
+                    // known). A DONE has the number of ERROR rows in total_bytes
 } copse_event;
 static_assert(sizeof(copse_event) == 64);
 
@@ -266,17 +267,17 @@ COPSE_API int32_t copse_runtime_open(const uint8_t *options, size_t options_len,
 COPSE_API int32_t copse_runtime_close(copse_id runtime);  // cancels, waits, frees
 COPSE_API int32_t copse_runtime_fd(copse_id runtime);     // readable while a task has events
 COPSE_API int32_t copse_runtime_stats(copse_id runtime, copse_stats *out);
-// Takes up to `capacity` events of all tasks that are not waited, oldest first, one task's events in
-// order. A full array means "call again": the wake flag stays raised until a call returns fewer.
+// Takes up to `capacity` events of all tasks that are not waited, oldest first, one task's events
+// in order. A full array means "call again": the wake flag stays raised until a call returns fewer.
 COPSE_API int32_t copse_runtime_drain(copse_id runtime, copse_event *events, uint32_t capacity);
 // Cancels every task started with this token: one call for one AbortSignal.
 COPSE_API int32_t copse_runtime_cancel(copse_id runtime, uint32_t token);
 
 // Task
-// Starts one or several tasks. Requests lie back to back, each a u32 length and then that many bytes
-// of record; `out` gets one id per request. A bad request is a task too: its DONE says ARGUMENT and
-// copse_task_error tells why. Returns how many started; fewer than were given means that the runtime
-// is full (65,536 tasks) or out of memory: BUSY or MEMORY when it was the first.
+// Starts one or several tasks. Requests lie back to back, each a u32 length and then that many
+// bytes of record; `out` gets one id per request. A bad request is a task too: its DONE says
+// ARGUMENT and copse_task_error tells why. Returns how many started; fewer than were given means
+// that the runtime is full (65,536 tasks) or out of memory: BUSY or MEMORY when it was the first.
 COPSE_API int32_t copse_task_start(copse_id runtime, const uint8_t *requests, size_t requests_len,
                                    copse_id *out, uint32_t capacity);
 // Waited tasks only. Returns the number of events taken; 0 when the time is over.

@@ -1,10 +1,10 @@
 // file: trees and files of the local machine.
 //
-// A directory handle is a descriptor opened relative to its parent's, so that nothing is resolved by path below
-// the root: no PATH_MAX, and a directory swapped for a link is noticed instead of followed. Descriptors are few, trees
-// are deep: all file stores of a runtime share one bound on open directories (struct descriptors). A handle nobody holds may
-// lose its descriptor, and gets it again by walking down from the nearest ancestor that still has one, checked by
-// device and inode.
+// A directory handle is a descriptor opened relative to its parent's, so that nothing is resolved
+// by path below the root: no PATH_MAX, and a directory swapped for a link is noticed instead of
+// followed. Descriptors are few, trees are deep: all file stores of a runtime share one bound on
+// open directories (struct descriptors). A handle nobody holds may lose its descriptor, and gets it
+// again by walking down from the nearest ancestor that still has one, checked by device and inode.
 #include "store/file.h"
 
 #include <dirent.h>
@@ -19,8 +19,8 @@
 #include "engine/thread.h"
 #include "store/open.h"
 
-// Directories kept open by all file stores of one runtime. An eighth of what the process may open, because the
-// embedding program needs most of it; 512 is far more than the workers can use at once.
+// Directories kept open by all file stores of one runtime. An eighth of what the process may open,
+// because the embedding program needs most of it; 512 is far more than the workers can use at once.
 constexpr rlim_t DESCRIPTORS_MAX = 512;
 constexpr size_t DEVICES_KNOWN = 16;
 
@@ -29,7 +29,10 @@ struct descriptors {
   mutex lock;
   struct file_directory *oldest, *newest;  // open and held by nobody, in order of last use
   size_t open, open_max;
-  struct { uint64_t device; bool short_is_end; } devices[DEVICES_KNOWN];
+  struct {
+    uint64_t device;
+    bool short_is_end;
+  } devices[DEVICES_KNOWN];
   size_t devices_known, devices_next;
 };
 
@@ -99,8 +102,8 @@ static struct file_directory *directory_new(struct store *store, struct file_dir
   if (ckd_add(&size, sizeof(struct file_directory) + 1, name.size)) return nullptr;
   struct file_directory *directory = malloc(size);
   if (!directory) return nullptr;
-  *directory = (struct file_directory){.base.store = store, .parent = parent, .here = fd == IO_HERE,
-                                       .fd = fd, .held = 1};
+  *directory = (struct file_directory){
+      .base.store = store, .parent = parent, .here = fd == IO_HERE, .fd = fd, .held = 1};
   atomic_init(&directory->references, 1);
   atomic_init(&directory->short_is_end, SHORT_UNKNOWN);
   memcpy(directory->name, name.at, name.size);
@@ -237,10 +240,14 @@ static void file_close(struct store *store) { free(store->state); }
 
 static enum entry_type type_of_mode(uint32_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFREG: return ENTRY_FILE;
-    case S_IFDIR: return ENTRY_DIRECTORY;
-    case S_IFLNK: return ENTRY_LINK;
-    default: return ENTRY_OTHER;
+    case S_IFREG:
+      return ENTRY_FILE;
+    case S_IFDIR:
+      return ENTRY_DIRECTORY;
+    case S_IFLNK:
+      return ENTRY_LINK;
+    default:
+      return ENTRY_OTHER;
   }
 }
 
@@ -255,8 +262,8 @@ static void entry_fill(struct entry *entry, const struct io_stat *stat) {
   entry->mode = stat->mode;
   entry->type = type_of_mode(stat->mode);
   entry->has = (uint8_t)((entry->has & ~HAS_SIZE) | HAS_STAT);
-  // A file of /proc says 0 and one of /sys says 4096 whatever they hold, both without a block. So does a file that is
-  // one hole, which file_measure tells apart.
+  // A file of /proc says 0 and one of /sys says 4096 whatever they hold, both without a block. So
+  // does a file that is one hole, which file_measure tells apart.
   if (stat->blocks_512 > 0) entry->has |= HAS_SIZE;
 }
 
@@ -312,9 +319,9 @@ static int32_t file_enter(struct directory *parent, const struct entry *entry,
                           struct directory **out, struct fault *fault) {
   bool follow = entry->has & HAS_FOLLOWED;
   struct file_directory *directory;
-  int32_t code = open_below(parent->store, (struct file_directory *)parent,
-                            (const char *)entry->name.at, follow ? IO_FOLLOW : 0, follow,
-                            &directory, fault);
+  int32_t code =
+      open_below(parent->store, (struct file_directory *)parent, (const char *)entry->name.at,
+                 follow ? IO_FOLLOW : 0, follow, &directory, fault);
   if (code == 0) *out = &directory->base;
   return code;
 }
@@ -391,7 +398,8 @@ static int32_t file_find(struct store *store, span path, struct arena *arena, st
       code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
     } else {
       struct file_directory *below = nullptr;
-      code = open_below(store, at, (const char *)name.at, IO_BENEATH | IO_FOLLOW, true, &below, fault);
+      code =
+          open_below(store, at, (const char *)name.at, IO_BENEATH | IO_FOLLOW, true, &below, fault);
       if (code == COPSE_E_UNSUPPORTED) {  // no openat2: part by part, links not followed
         span rest = above, part;
         code = 0;
@@ -399,13 +407,15 @@ static int32_t file_find(struct store *store, span path, struct arena *arena, st
         while (code == 0 && path_next(&rest, &part)) {
           span copy = arena_copy(arena, part);
           struct file_directory *next = nullptr;
-          code = copy.at ? open_below(store, below ? below : at, (const char *)copy.at, 0, false, &next, fault)
+          code = copy.at ? open_below(store, below ? below : at, (const char *)copy.at, 0, false,
+                                      &next, fault)
                          : fault_set(fault, COPSE_E_MEMORY, "out of memory");
           if (below) file_leave(&below->base);
           below = next;
         }
       }
-      if (code == COPSE_E_CHANGED) code = fault_set(fault, COPSE_E_NOT_FOUND, "no such file or directory");
+      if (code == COPSE_E_CHANGED)
+        code = fault_set(fault, COPSE_E_NOT_FOUND, "no such file or directory");
       file_leave(&at->base);
       at = below;
     }
@@ -438,7 +448,8 @@ static int32_t file_attributes(struct directory *base, const struct entry *entry
   char *names = malloc(ATTRIBUTES_MAX + 1), *value = malloc(ATTRIBUTES_MAX);
   char **sorted = nullptr;
   int32_t code = 0;
-  int64_t size = names && value ? io->list_xattr(directory->fd, name, names, ATTRIBUTES_MAX) : -ENOMEM;
+  int64_t size =
+      names && value ? io->list_xattr(directory->fd, name, names, ATTRIBUTES_MAX) : -ENOMEM;
   if (size == -EOPNOTSUPP || size == -ENODATA) size = 0;
   if (size < 0) code = fault_from_errno(fault, (int)-size, "listxattr");
   if (size > 0) {
@@ -447,9 +458,12 @@ static int32_t file_attributes(struct directory *base, const struct entry *entry
     for (int64_t i = 0; i < size; i++) count += names[i] == 0;
     sorted = malloc((count + 1) * sizeof *sorted);
     size_t at = 0, total = 0;
-    for (size_t i = 0; sorted && i < count; i++, at += strlen(names + at) + 1) sorted[i] = names + at;
-    if (!sorted) code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
-    else qsort(sorted, count, sizeof *sorted, compare_names);
+    for (size_t i = 0; sorted && i < count; i++, at += strlen(names + at) + 1)
+      sorted[i] = names + at;
+    if (!sorted)
+      code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
+    else
+      qsort(sorted, count, sizeof *sorted, compare_names);
     uint8_t *all = nullptr;
     for (size_t i = 0; code == 0 && i < count; i++) {
       int64_t got = io->get_xattr(directory->fd, name, sorted[i], value, ATTRIBUTES_MAX);
@@ -481,11 +495,12 @@ static int32_t file_attributes(struct directory *base, const struct entry *entry
 
 // ── Reading ──
 
-// On file systems that are known for it a read that gives less than was asked for has met the end; on /proc, FUSE and
-// network file systems only a read of nothing has. Saves one read per small file.
+// On file systems that are known for it a read that gives less than was asked for has met the end;
+// on /proc, FUSE and network file systems only a read of nothing has. Saves one read per small
+// file.
 static bool magic_short_is_end(uint64_t magic) {
-  static const uint64_t known[] = {0xEF53 /* ext4 */,      0x58465342 /* xfs */,
-                                   0x9123683E /* btrfs */, 0x01021994 /* tmpfs */,
+  static const uint64_t known[] = {0xEF53 /* ext4 */,        0x58465342 /* xfs */,
+                                   0x9123683E /* btrfs */,   0x01021994 /* tmpfs */,
                                    0x794c7630 /* overlay */, 0xF2F52010 /* f2fs */};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (known[i] == magic) return true;
@@ -537,7 +552,8 @@ static int32_t file_reader(struct directory *base, const struct entry *entry, st
     return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
   if (fd < 0) return fault_from_errno(fault, -fd, "openat");
   *out = (struct reader){.store = base->store, .fd = fd};
-  // A link may lead to another file system than its directory's; a root's directory is the root itself.
+  // A link may lead to another file system than its directory's; a root's directory is the root
+  // itself.
   out->slot[0] = follow && !directory->here ? nullptr : directory;
   return 0;
 }
@@ -551,8 +567,10 @@ static int64_t file_read(struct reader *reader, uint64_t at, uint8_t *into, size
       return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
     return fault_from_errno(fault, (int)-got, "pread");
   }
-  if (got == 0) reader->at_end = true;
-  else if ((size_t)got < size) reader->at_end = short_is_end(state, reader->slot[0], reader->fd);
+  if (got == 0)
+    reader->at_end = true;
+  else if ((size_t)got < size)
+    reader->at_end = short_is_end(state, reader->slot[0], reader->fd);
   return got;
 }
 
@@ -571,7 +589,8 @@ static int32_t file_measure(struct reader *reader, struct entry *out, bool *hole
   if (!S_ISREG(stat.mode))
     return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
   entry_fill(out, &stat);
-  if (stat.blocks_512 == 0 && short_is_end(state, reader->slot[0], reader->fd)) out->has |= HAS_SIZE;
+  if (stat.blocks_512 == 0 && short_is_end(state, reader->slot[0], reader->fd))
+    out->has |= HAS_SIZE;
   if (holes) *holes = stat.blocks_512 < stat.size / 512;
   return 0;
 }

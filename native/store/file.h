@@ -18,14 +18,14 @@ enum short_read : uint8_t { SHORT_UNKNOWN, SHORT_IS_END, SHORT_IS_SHORT };
 
 struct file_directory {
   struct directory base;
-  struct file_directory *parent;           // kept alive by this one
-  _Atomic uint32_t references;             // its owner and its children
-  _Atomic uint8_t short_is_end;            // enum short_read: what a short read means here
-  bool followed;                           // was entered through a link
-  bool here;                               // no directory: stands for a root that is a file
+  struct file_directory *parent;  // kept alive by this one
+  _Atomic uint32_t references;    // its owner and its children
+  _Atomic uint8_t short_is_end;   // enum short_read: what a short read means here
+  bool followed;                  // was entered through a link
+  bool here;                      // no directory: stands for a root that is a file
   // Guarded by the lock of descriptors:
   bool identified, listed;
-  int fd;                                  // -1: given up; IO_HERE where `here` is set
+  int fd;  // -1: given up; IO_HERE where `here` is set
   uint32_t held;
   uint64_t device, inode;
   struct file_directory *older, *newer;

@@ -1,7 +1,8 @@
 // file_write: putting files, directories and links below a local root, and taking them away.
 //
-// Content is written to a temporary of our own name in the destination's directory and renamed over it, so that the
-// name holds the whole old or the whole new file at every instant. No link is followed on the way down.
+// Content is written to a temporary of our own name in the destination's directory and renamed over
+// it, so that the name holds the whole old or the whole new file at every instant. No link is
+// followed on the way down.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +26,11 @@ static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
 }
 
-// Opens (and with `make` makes) the directory that holds the last part of root/path. An empty path means the root
-// itself, whose parent is then opened as the caller named it. *name: the last part, from malloc.
-static int open_parent(struct store *store, span path, bool make, char **name, struct fault *fault) {
+// Opens (and with `make` makes) the directory that holds the last part of root/path. An empty path
+// means the root itself, whose parent is then opened as the caller named it. *name: the last part,
+// from malloc.
+static int open_parent(struct store *store, span path, bool make, char **name,
+                       struct fault *fault) {
   struct file_state *state = store->state;
   const struct io_ops *io = state->io;
   span last = path.size ? path_name(path) : (span){};
@@ -51,7 +54,9 @@ static int open_parent(struct store *store, span path, bool make, char **name, s
   fd = io->open(IO_HERE, buffer, IO_READ | IO_DIRECTORY | IO_FOLLOW);
   if (fd == -ENOENT && make && path.size) {
     int made = io->make_directory(IO_HERE, buffer, 0777);
-    fd = made < 0 && made != -EEXIST ? made : io->open(IO_HERE, buffer, IO_READ | IO_DIRECTORY | IO_FOLLOW);
+    fd = made < 0 && made != -EEXIST
+             ? made
+             : io->open(IO_HERE, buffer, IO_READ | IO_DIRECTORY | IO_FOLLOW);
   }
   span rest = path.size ? path_parent(path) : (span){}, part;
   while (fd >= 0 && path_next(&rest, &part)) {
@@ -73,12 +78,13 @@ out:
   return fault_from_errno(fault, -fd, "openat");
 }
 
-// Not derived from the file's name: a long name must fit, and a stranger must not be able to guess it.
+// Not derived from the file's name: a long name must fit, and a stranger must not be able to guess
+// it.
 static bool temporary_name(char into[32]) {
   uint8_t random[8];
   if (getrandom(random, sizeof random, 0) != sizeof random) return false;
-  snprintf(into, 32, ".copse-%02x%02x%02x%02x%02x%02x%02x%02x.part", random[0], random[1], random[2],
-           random[3], random[4], random[5], random[6], random[7]);
+  snprintf(into, 32, ".copse-%02x%02x%02x%02x%02x%02x%02x%02x.part", random[0], random[1],
+           random[2], random[3], random[4], random[5], random[6], random[7]);
   return true;
 }
 
@@ -94,9 +100,14 @@ int32_t file_writer(struct store *store, span path, const struct entry *want, ui
     free(name);
     return no_memory(fault);
   }
-  *writer = (struct file_writer){.base.store = store, .io = state->io, .directory = directory, .fd = -EIO,
-                                 .mode = want->mode & 0777, .mtime_ns = want->mtime_ns};
-  // No mode asked for: what any program's new file gets. It is made private and widened when it is whole.
+  *writer = (struct file_writer){.base.store = store,
+                                 .io = state->io,
+                                 .directory = directory,
+                                 .fd = -EIO,
+                                 .mode = want->mode & 0777,
+                                 .mtime_ns = want->mtime_ns};
+  // No mode asked for: what any program's new file gets. It is made private and widened when it is
+  // whole.
   if (want->mode == 0) writer->mode = 0666 & ~system_umask();
   memcpy(writer->name, name, strlen(name) + 1);
   free(name);
@@ -127,7 +138,8 @@ int32_t file_writer(struct store *store, span path, const struct entry *want, ui
   return 0;
 }
 
-int32_t file_write(struct writer *base, uint64_t at, const uint8_t *bytes, size_t size, struct fault *fault) {
+int32_t file_write(struct writer *base, uint64_t at, const uint8_t *bytes, size_t size,
+                   struct fault *fault) {
   struct file_writer *writer = (struct file_writer *)base;
   while (size > 0) {
     int64_t wrote = writer->io->write(writer->fd, bytes, size, at);
@@ -144,7 +156,8 @@ int32_t file_commit(struct writer *base, struct entry *out, struct fault *fault)
   const struct io_ops *io = writer->io;
   const char *call = "fchmod";
   int code = io->set_mode(writer->fd, writer->mode);
-  if (code >= 0 && writer->mtime_ns != INT64_MIN) code = io->set_mtime(writer->fd, writer->mtime_ns), call = "futimens";
+  if (code >= 0 && writer->mtime_ns != INT64_MIN)
+    code = io->set_mtime(writer->fd, writer->mtime_ns), call = "futimens";
   if (code >= 0) code = io->sync(writer->fd), call = "fsync";
   struct io_stat stat = {};
   if (code >= 0) code = io->stat(writer->fd, "", true, &stat), call = "fstat";
@@ -220,8 +233,10 @@ int32_t file_remove(struct store *store, span path, struct fault *fault) {
   }
   int32_t result = 0;
   if (code == -ENOTEMPTY || code == -EEXIST)
-    result = fault_set(fault, COPSE_E_EXISTS, "the directory is not empty; remove what is in it first");
-  else if (code < 0) result = fault_from_errno(fault, -code, call);
+    result =
+        fault_set(fault, COPSE_E_EXISTS, "the directory is not empty; remove what is in it first");
+  else if (code < 0)
+    result = fault_from_errno(fault, -code, call);
   io->close(directory);
   free(name);
   return result;

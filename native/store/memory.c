@@ -504,8 +504,10 @@ static int32_t memory_writer(struct store *store, span path, const struct entry 
     if (!writer) code = no_memory(fault);
   }
   if (code == 0) {
-    *writer = (struct memory_writer){
-        .base.store = store, .mode = want->mode ? want->mode : 0644, .mtime_ns = want->mtime_ns, .path_size = size};
+    *writer = (struct memory_writer){.base.store = store,
+                                     .mode = want->mode ? want->mode : 0644,
+                                     .mtime_ns = want->mtime_ns,
+                                     .path_size = size};
     memcpy(writer->path, full, size);
     *resume_from = 0;
     *out = &writer->base;

@@ -27,8 +27,7 @@ int32_t place_read(span record, struct place *out, struct fault *fault) {
   return 0;
 }
 
-int32_t store_open(struct store *store, span place_record, struct task *task,
-                   struct fault *fault) {
+int32_t store_open(struct store *store, span place_record, struct task *task, struct fault *fault) {
   struct place place;
   int32_t code = place_read(place_record, &place, fault);
   if (code < 0) return code;

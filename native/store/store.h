@@ -1,13 +1,13 @@
 // store: one shape for every place that can hold a tree. A new store is a new file with a
 // `const struct store_ops`, one line in open.c and one line in test/stores.ts.
 //
-// A store is walked by directory handles, not by path strings: `root` gives the first one, `enter` goes one
-// level down, `leave` ends one. That is what makes a local walk safe against swapped directories and free of
-// PATH_MAX, and a remote store keeps its prefix in the same handle.
+// A store is walked by directory handles, not by path strings: `root` gives the first one, `enter`
+// goes one level down, `leave` ends one. That is what makes a local walk safe against swapped
+// directories and free of PATH_MAX, and a remote store keeps its prefix in the same handle.
 //
-// Every call blocks, runs on a worker, and fills its last argument when it returns a negative code. A store
-// that waits for something looks at task_cancelled() between chunks. Calls on one handle may come from several
-// workers at once, except leave, which comes last.
+// Every call blocks, runs on a worker, and fills its last argument when it returns a negative code.
+// A store that waits for something looks at task_cancelled() between chunks. Calls on one handle
+// may come from several workers at once, except leave, which comes last.
 #pragma once
 #include "base/arena.h"
 #include "base/fault.h"
@@ -25,22 +25,22 @@ struct place {
 };
 
 enum store_can : uint32_t {
-  CAN_LIST = 1 << 0,      // one directory at a time
-  CAN_TREE = 1 << 1,      // the whole tree in one go is cheaper than directory by directory
-  CAN_RANGE = 1 << 2,     // read from any offset
+  CAN_LIST = 1 << 0,   // one directory at a time
+  CAN_TREE = 1 << 1,   // the whole tree in one go is cheaper than directory by directory
+  CAN_RANGE = 1 << 2,  // read from any offset
   CAN_WRITE = 1 << 3,
   CAN_DELETE = 1 << 4,
-  CAN_MTIME = 1 << 5,     // sets and keeps modification times
+  CAN_MTIME = 1 << 5,  // sets and keeps modification times
   CAN_MODE = 1 << 6,
   CAN_LINKS = 1 << 7,
-  CAN_DIGEST = 1 << 8,    // knows a content digest without reading
-  CAN_RESUME = 1 << 9,    // a partial write survives
-  CAN_ATOMIC = 1 << 10,   // commit replaces in one step
-  CAN_PARALLEL = 1 << 11, // write() may run on several workers at different offsets
-  ONLY_FORWARD = 1 << 12, // content only in listing order (streamed archives)
+  CAN_DIGEST = 1 << 8,     // knows a content digest without reading
+  CAN_RESUME = 1 << 9,     // a partial write survives
+  CAN_ATOMIC = 1 << 10,    // commit replaces in one step
+  CAN_PARALLEL = 1 << 11,  // write() may run on several workers at different offsets
+  ONLY_FORWARD = 1 << 12,  // content only in listing order (streamed archives)
   CAN_OWNER = 1 << 13,
   CAN_XATTR = 1 << 14,
-  CAN_IDENTITY = 1 << 15, // equal inode and device mean the same file, which need not be read
+  CAN_IDENTITY = 1 << 15,  // equal inode and device mean the same file, which need not be read
 };
 
 struct store {
@@ -49,30 +49,36 @@ struct store {
   struct runtime *runtime;
   struct task *task;
   const struct io_ops *io;
-  span shown;    // the location as messages show it
-  void *state;   // the store's own
+  span shown;   // the location as messages show it
+  void *state;  // the store's own
 };
 
-enum entry_type : uint8_t { ENTRY_NONE, ENTRY_FILE, ENTRY_DIRECTORY, ENTRY_LINK, ENTRY_OTHER };  // = copse_type
+enum entry_type : uint8_t {
+  ENTRY_NONE,
+  ENTRY_FILE,
+  ENTRY_DIRECTORY,
+  ENTRY_LINK,
+  ENTRY_OTHER
+};  // = copse_type
 
 enum entry_has : uint8_t {
-  HAS_STAT = 1 << 0,      // size, mtime_ns, mode, inode, device, uid, gid are right
+  HAS_STAT = 1 << 0,  // size, mtime_ns, mode, inode, device, uid, gid are right
   HAS_TARGET = 1 << 1,
   HAS_FOLLOWED = 1 << 2,  // a link that stands for what it points to
   HAS_SIZE = 1 << 3,      // size is what reading gives: not so in /proc and /sys
 };
 
 struct entry {
-  span name;            // one part, with an uncounted '\0' after it; a file root's name is the store's affair
+  span name;  // one part, with an uncounted '\0' after it; a file root's name is the store's affair
   uint64_t size;
-  int64_t mtime_ns;     // INT64_MIN: the store does not know
+  int64_t mtime_ns;        // INT64_MIN: the store does not know
   uint64_t inode, device;  // both zero: no identity
-  uint64_t special;     // device number of a device
-  span target;          // links only
+  uint64_t special;        // device number of a device
+  span target;             // links only
   uint32_t uid, gid;
-  uint32_t mode;        // with the file type bits of stat where the store has them
+  uint32_t mode;  // with the file type bits of stat where the store has them
   enum entry_type type;
-  uint8_t has;          // bits of enum entry_has
+  uint8_t has;  // bits of enum entry_has
   uint16_t reserved;
 };
 
@@ -81,7 +87,7 @@ struct listing {
   struct arena arena;
   struct entry *entries;
   size_t count, capacity;
-  size_t common;        // bytes every name begins with, kept by listing_add; join.c sorts by what follows
+  size_t common;  // bytes every name begins with, kept by listing_add; join.c sorts by what follows
 };
 void listing_begin(struct listing *listing);
 void listing_free(struct listing *listing);
@@ -89,18 +95,18 @@ void listing_free(struct listing *listing);
 [[nodiscard]] struct entry *listing_add(struct listing *listing, span name, enum entry_type type,
                                         struct fault *fault);
 
-struct directory {      // each store puts its own fields after this
+struct directory {  // each store puts its own fields after this
   struct store *store;
 };
 
-struct reader {         // on the caller's stack or in its struct; filled by ops->reader
+struct reader {  // on the caller's stack or in its struct; filled by ops->reader
   struct store *store;
-  bool at_end;          // the last read reached the end of the content: no further read is needed
-  int fd;               // file store
-  void *slot[3];        // any store's own
+  bool at_end;    // the last read reached the end of the content: no further read is needed
+  int fd;         // file store
+  void *slot[3];  // any store's own
 };
 
-struct writer {         // each store puts its own fields after this
+struct writer {  // each store puts its own fields after this
   struct store *store;
 };
 
@@ -112,47 +118,61 @@ struct store_ops {
   void (*close)(struct store *);
 
   // ── Reading ──
-  // The root, what a link named by the caller points to. A directory: *directory is the root itself, held. Anything else:
-  // *directory is what reader(), stat() and target() take together with *out. *out has HAS_STAT.
-  int32_t (*root)(struct store *, struct arena *, struct entry *out, struct directory **directory, struct fault *);
-  // The entry at a safe path below the root (path_safe passed; not empty) and its parent, held. Links on the way are
-  // followed while they stay below the root; the last part is not followed. *out has HAS_STAT.
-  int32_t (*find)(struct store *, span path, struct arena *, struct entry *out, struct directory **parent, struct fault *);
+  // The root, what a link named by the caller points to. A directory: *directory is the root
+  // itself, held. Anything else: *directory is what reader(), stat() and target() take together
+  // with *out. *out has HAS_STAT.
+  int32_t (*root)(struct store *, struct arena *, struct entry *out, struct directory **directory,
+                  struct fault *);
+  // The entry at a safe path below the root (path_safe passed; not empty) and its parent, held.
+  // Links on the way are followed while they stay below the root; the last part is not followed.
+  // *out has HAS_STAT.
+  int32_t (*find)(struct store *, span path, struct arena *, struct entry *out,
+                  struct directory **parent, struct fault *);
   // One level down, held. An entry with HAS_FOLLOWED is followed, any other is not.
-  int32_t (*enter)(struct directory *parent, const struct entry *, struct directory **out, struct fault *);
+  int32_t (*enter)(struct directory *parent, const struct entry *, struct directory **out,
+                   struct fault *);
   void (*leave)(struct directory *);  // null is fine
-  // Between hold and drop the handle can be used; outside, the store may give up its descriptor and get it again
-  // by name and identity (CHANGED when the name now means another directory). Cheap. Nests.
+  // Between hold and drop the handle can be used; outside, the store may give up its descriptor and
+  // get it again by name and identity (CHANGED when the name now means another directory). Cheap.
+  // Nests.
   int32_t (*hold)(struct directory *, struct fault *);
   void (*drop)(struct directory *);
   int32_t (*list)(struct directory *, struct listing *, struct fault *);
-  // Fills the HAS_STAT fields and the type. `follow`: of what a link points to, and then HAS_FOLLOWED is set when it is
-  // not a link; NOT_FOUND for a link that dangles or loops.
+  // Fills the HAS_STAT fields and the type. `follow`: of what a link points to, and then
+  // HAS_FOLLOWED is set when it is not a link; NOT_FOUND for a link that dangles or loops.
   int32_t (*stat)(struct directory *, struct entry *, bool follow, struct fault *);
-  int32_t (*target)(struct directory *, struct entry *, struct arena *, struct fault *);  // HAS_TARGET
+  int32_t (*target)(struct directory *, struct entry *, struct arena *,
+                    struct fault *);  // HAS_TARGET
   // CAN_XATTR: all attributes in one canonical order, so that equal bytes mean equal attributes.
-  int32_t (*attributes)(struct directory *, const struct entry *, struct arena *, span *out, struct fault *);
-  // Opens content. Never blocks on a FIFO, never opens a device: what turns out not to be a regular file when it is
-  // measured is CHANGED. HAS_FOLLOWED is followed.
+  int32_t (*attributes)(struct directory *, const struct entry *, struct arena *, span *out,
+                        struct fault *);
+  // Opens content. Never blocks on a FIFO, never opens a device: what turns out not to be a regular
+  // file when it is measured is CHANGED. HAS_FOLLOWED is followed.
   int32_t (*reader)(struct directory *, const struct entry *, struct reader *, struct fault *);
-  // Bytes read, 0 only at the end; may be fewer than asked for. Any offset when CAN_RANGE, and then from several
-  // workers at once; else only onward. Sets at_end when this read is known to have reached the end.
+  // Bytes read, 0 only at the end; may be fewer than asked for. Any offset when CAN_RANGE, and then
+  // from several workers at once; else only onward. Sets at_end when this read is known to have
+  // reached the end.
   int64_t (*read)(struct reader *, uint64_t at, uint8_t *into, size_t size, struct fault *);
   void (*read_end)(struct reader *);
-  // What is open now: the HAS_STAT fields. *holes: it has fewer blocks than its size needs. CHANGED when it is not a
-  // regular file.
+  // What is open now: the HAS_STAT fields. *holes: it has fewer blocks than its size needs. CHANGED
+  // when it is not a regular file.
   int32_t (*measure)(struct reader *, struct entry *out, bool *holes, struct fault *);
-  // The next range that may hold data at or after `at`: [*begin, *end). 0: none, only a hole up to the end. 1: a range.
-  // May be nullptr: everything is data.
-  int32_t (*next_data)(struct reader *, uint64_t at, uint64_t *begin, uint64_t *end, struct fault *);
+  // The next range that may hold data at or after `at`: [*begin, *end). 0: none, only a hole up to
+  // the end. 1: a range. May be nullptr: everything is data.
+  int32_t (*next_data)(struct reader *, uint64_t at, uint64_t *begin, uint64_t *end,
+                       struct fault *);
 
   // ── Writing; paths passed path_safe, parents are made ──
-  // `want` has mode (0: what any new file gets here) and mtime_ns (INT64_MIN: now). *resume_from: bytes of an earlier part that are kept (0 for now).
-  int32_t (*writer)(struct store *, span path, const struct entry *want, uint64_t *resume_from, struct writer **, struct fault *);
+  // `want` has mode (0: what any new file gets here) and mtime_ns (INT64_MIN: now). *resume_from:
+  // bytes of an earlier part that are kept (0 for now).
+  int32_t (*writer)(struct store *, span path, const struct entry *want, uint64_t *resume_from,
+                    struct writer **, struct fault *);
   int32_t (*write)(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);
-  int32_t (*commit)(struct writer *, struct entry *out, struct fault *);  // publishes and frees; out has HAS_STAT
-  void (*abandon)(struct writer *);                                       // frees; nothing is left
-  int32_t (*make)(struct store *, span path, const struct entry *, struct fault *);  // directory or link
+  int32_t (*commit)(struct writer *, struct entry *out,
+                    struct fault *);  // publishes and frees; out has HAS_STAT
+  void (*abandon)(struct writer *);   // frees; nothing is left
+  int32_t (*make)(struct store *, span path, const struct entry *,
+                  struct fault *);                               // directory or link
   int32_t (*remove)(struct store *, span path, struct fault *);  // file, link, empty directory
   int32_t (*finish)(struct store *, struct fault *);             // before DONE; may be nullptr
 };

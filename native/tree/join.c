@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-// Names of one directory tend to begin alike ("IMG_0001.jpg"), so the key is taken after what they all
-// share: most comparisons are then one of two integers.
+// Names of one directory tend to begin alike ("IMG_0001.jpg"), so the key is taken after what they
+// all share: most comparisons are then one of two integers.
 static uint64_t key_of(span name, size_t common) {
   const uint8_t *at = name.at + common;
   size_t size = name.size - common;

@@ -132,8 +132,9 @@ bool node_next(struct node *node, struct entry **left, struct entry **right) {
   return true;
 }
 
-// In a tree whose links are followed every entry is known by identity, so that a loop is seen before it is entered.
-// One that cannot be looked at keeps the type ENTRY_NONE, for node_trouble to tell of.
+// In a tree whose links are followed every entry is known by identity, so that a loop is seen
+// before it is entered. One that cannot be looked at keeps the type ENTRY_NONE, for node_trouble to
+// tell of.
 static void look_closer(struct node *node, uint8_t side) {
   struct directory *directory = node->directory[side];
   const struct store_ops *ops = directory->store->ops;
@@ -148,14 +149,16 @@ static void look_closer(struct node *node, uint8_t side) {
       if (code == COPSE_E_NOT_FOUND) continue;  // vanished since it was listed
     }
     if (entry->type == ENTRY_LINK && links == COPSE_LINKS_SKIP) continue;
-    if (links == COPSE_LINKS_FOLLOW && (entry->type == ENTRY_LINK || entry->type == ENTRY_DIRECTORY)) {
+    if (links == COPSE_LINKS_FOLLOW &&
+        (entry->type == ENTRY_LINK || entry->type == ENTRY_DIRECTORY)) {
       struct entry through = *entry;
       int32_t code = ops->stat(directory, &through, true, &gone);
       // A link that dangles, or that comes back to where we are, stays a link.
       bool loops = code == 0 && through.type == ENTRY_DIRECTORY && entry->type == ENTRY_LINK &&
                    node_is_ancestor(node, side, &through);
       if (code == 0 && !loops) *entry = through;
-      // What it leads to is there and cannot be looked at: to compare the link instead would be to guess.
+      // What it leads to is there and cannot be looked at: to compare the link instead would be to
+      // guess.
       if (code < 0 && code != COPSE_E_NOT_FOUND && entry->type == ENTRY_LINK) {
         entry->type = ENTRY_NONE;
         entry->has |= HAS_FOLLOWED;
@@ -193,13 +196,16 @@ static int32_t list_side(struct node *node, uint8_t side, struct fault *fault) {
   code = directory->store->ops->list(directory, listing, fault);
   if (code < 0) return code;
   bool closer = walk->links != COPSE_LINKS_KEEP;
-  for (size_t i = 0; i < listing->count && !closer; i++) closer = listing->entries[i].type == ENTRY_NONE;
+  for (size_t i = 0; i < listing->count && !closer; i++)
+    closer = listing->entries[i].type == ENTRY_NONE;
   if (closer) look_closer(node, side);
-  uint64_t seen = atomic_fetch_add_explicit(&walk->entries[side], listing->count, memory_order_relaxed);
+  uint64_t seen =
+      atomic_fetch_add_explicit(&walk->entries[side], listing->count, memory_order_relaxed);
   if (listing->count > walk->entries_max || seen > walk->entries_max - listing->count)
-    return fault_set(fault, COPSE_E_LIMIT,
-                     "the tree has more than %llu entries (limits.entries); raise the limit if you trust it",
-                     (unsigned long long)walk->entries_max);
+    return fault_set(
+        fault, COPSE_E_LIMIT,
+        "the tree has more than %llu entries (limits.entries); raise the limit if you trust it",
+        (unsigned long long)walk->entries_max);
   return join_sort(listing, &node->order[side], fault);
 }
 

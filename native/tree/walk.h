@@ -1,5 +1,6 @@
-// walk: visits directories, one tree or two in step. A node is one directory (pair) that is being looked at; it lives
-// while anything below it is pending, and holds its parent. Visits are jobs: enter both sides, list, sort, hand over.
+// walk: visits directories, one tree or two in step. A node is one directory (pair) that is being
+// looked at; it lives while anything below it is pending, and holds its parent. Visits are jobs:
+// enter both sides, list, sort, hand over.
 #pragma once
 #include <stdatomic.h>
 #include "engine/pool.h"
@@ -10,12 +11,12 @@ struct walk;
 
 struct walk {
   struct group *group;
-  uint32_t links;            // enum copse_links
+  uint32_t links;                             // enum copse_links
   uint64_t depth_max, path_max, entries_max;  // UINT64_MAX: none
   _Atomic uint64_t entries[2];
   void *owner;
-  // Both listings are there and sorted: merge them with node_next. Ends with node_drop, or with node_again to be called once
-  // more later.
+  // Both listings are there and sorted: merge them with node_next. Ends with node_drop, or with
+  // node_again to be called once more later.
   void (*visit)(struct walk *, struct node *, struct worker *);
   // One side could not be entered or listed.
   void (*failed)(struct walk *, struct node *, struct worker *, uint8_t side, const struct fault *);
@@ -25,31 +26,33 @@ struct walk {
 struct order;  // one sorted entry; see join.h
 
 struct node {
-  struct job job;                 // the visit; first, so that a job is its node
+  struct job job;  // the visit; first, so that a job is its node
   _Atomic uint32_t references;
   struct walk *walk;
   struct node *parent;
-  span name;                      // bytes behind the struct; the root's is where its rows' paths begin
-  struct directory *directory[2]; // nullptr: absent on that side, or not entered yet
-  struct entry entry[2];          // what the parent's listing said; names point to `name`
+  span name;  // bytes behind the struct; the root's is where its rows' paths begin
+  struct directory *directory[2];  // nullptr: absent on that side, or not entered yet
+  struct entry entry[2];           // what the parent's listing said; names point to `name`
   struct listing listing[2];
   struct order *order[2];
-  size_t at[2];                   // how far the merge has come
+  size_t at[2];  // how far the merge has come
   uint32_t depth;
-  bool side[2];                   // which sides there are
-  bool inside;                    // filter.h: an include named it
-  bool listed;                    // entered and listed: only the merge is left
-  bool nameless;                  // holds a root that is a file: its one entry has the path ""
-  bool broken;                    // a side failed: nothing is said about the other
+  bool side[2];   // which sides there are
+  bool inside;    // filter.h: an include named it
+  bool listed;    // entered and listed: only the merge is left
+  bool nameless;  // holds a root that is a file: its one entry has the path ""
+  bool broken;    // a side failed: nothing is said about the other
 };
 
-// The root pair, whose rows' paths begin with `path` (empty: with nothing). Directories (held) become the node's. nullptr: out of
-// memory, and they are still the caller's.
-struct node *walk_root(struct walk *walk, span path, struct directory *left, const struct entry *left_entry,
-                       struct directory *right, const struct entry *right_entry);
+// The root pair, whose rows' paths begin with `path` (empty: with nothing). Directories (held)
+// become the node's. nullptr: out of memory, and they are still the caller's.
+struct node *walk_root(struct walk *walk, span path, struct directory *left,
+                       const struct entry *left_entry, struct directory *right,
+                       const struct entry *right_entry);
 // Adds a visit of the directory that `left` and `right` (either may be nullptr) name below `node`.
 // False: out of memory.
-[[nodiscard]] bool walk_descend(struct node *node, const struct entry *left, const struct entry *right, bool inside);
+[[nodiscard]] bool walk_descend(struct node *node, const struct entry *left,
+                                const struct entry *right, bool inside);
 void walk_visit(struct node *node);  // submits the visit of a node made by walk_root
 // The next pair in order of names; either may be nullptr. False at the end.
 bool node_next(struct node *node, struct entry **left, struct entry **right);
@@ -58,9 +61,12 @@ void node_hold(struct node *node);
 void node_drop(struct node *node);
 // True when entering `entry` of `side` would come back to a directory that is an ancestor.
 bool node_is_ancestor(const struct node *node, uint8_t side, const struct entry *entry);
-// An entry that was listed with the type ENTRY_NONE: somebody saw its name, nobody what it is. Says why; always negative.
-int32_t node_trouble(const struct node *node, uint8_t side, const struct entry *entry, struct fault *fault);
-// Bytes of the path of the node, and the path itself written backwards from parent to parent into `into`.
+// An entry that was listed with the type ENTRY_NONE: somebody saw its name, nobody what it is. Says
+// why; always negative.
+int32_t node_trouble(const struct node *node, uint8_t side, const struct entry *entry,
+                     struct fault *fault);
+// Bytes of the path of the node, and the path itself written backwards from parent to parent into
+// `into`.
 size_t node_path_size(const struct node *node);
 void node_path(const struct node *node, uint8_t *into);
 // Makes both directories usable for this worker; drop with node_let_go. Negative: the side's fault.

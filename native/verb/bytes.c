@@ -50,8 +50,9 @@ static int64_t read_page(struct reading *reading, uint8_t *bytes, bool *is_last,
   while (got < size && !reader->at_end && !run_over(reading->run)) {
     int64_t n = reader->store->ops->read(reader, reading->at + got, bytes + got, size - got, fault);
     if (n < 0) return n;
-    if (n == 0) reader->at_end = true;
     got += (size_t)n;
+    // A page that cannot be read cuts the call that comes to it short; only the next one fails.
+    reader->at_end = n == 0 || (reader->at_end && reading->at + got >= reading->before.size);
   }
   *is_last = reader->at_end || got == wanted;
   return (int64_t)got;

@@ -14,10 +14,15 @@ static int32_t begin(struct run *run, struct fault *fault) {
   compare->sample = record_number(request, COPSE_KEY_SAMPLE, 1);
   compare->size_check = record_number(request, COPSE_KEY_SIZE_CHECK, 1);
   compare->empty_directories = record_number(request, COPSE_KEY_EMPTY_DIRECTORIES, 1);
-  if (compare->chunk == 0) return fault_set(fault, COPSE_E_ARGUMENT, "chunkSize must be at least 1");
-  if (compare->by > COPSE_BY_STAT) return fault_set(fault, COPSE_E_ARGUMENT, "an unknown value of by");
+  if (compare->chunk == 0)
+    return fault_set(fault, COPSE_E_ARGUMENT, "chunkSize must be at least 1");
+  if (compare->by > COPSE_BY_STAT)
+    return fault_set(fault, COPSE_E_ARGUMENT, "an unknown value of by");
   if (compare->by == COPSE_BY_HASH) run->batch_place = JOB_COMPUTE;
-  static const struct { uint32_t bit, can; const char *name; } needs[] = {
+  static const struct {
+    uint32_t bit, can;
+    const char *name;
+  } needs[] = {
       {COPSE_METADATA_MODE, CAN_MODE, "mode"},
       {COPSE_METADATA_MTIME, CAN_MTIME, "mtime"},
       {COPSE_METADATA_OWNER, CAN_OWNER, "owner"},
@@ -26,7 +31,8 @@ static int32_t begin(struct run *run, struct fault *fault) {
   for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
     for (uint8_t side = 0; side < 2; side++)
       if ((compare->metadata & needs[i].bit) && !(run->store[side].can & needs[i].can))
-        return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location knows no %s; leave it out of metadata",
+        return fault_set(fault, COPSE_E_UNSUPPORTED,
+                         "a %s location knows no %s; leave it out of metadata",
                          run->store[side].ops->scheme, needs[i].name);
   // With stopAtFirst a moved file is a difference like any other: nothing is to be found out.
   if (record_number(request, COPSE_KEY_MOVES, 0) && !compare->stop_at_first)
@@ -70,9 +76,12 @@ static bool enter(struct spot *spot) {
   above.has_directory = false;
   // One that no include names is entered and not told of.
   const struct filter *filter = spot->run->filter;
-  bool seen = !filter || filter_entry(filter, filter_wants_path(filter) ? spot_path(&above) : (span){}, itself.name,
-                                      true, node->parent->inside).seen;
-  int32_t code = seen ? node->directory[side]->store->ops->hold(node->parent->directory[side], &fault) : 0;
+  bool seen =
+      !filter || filter_entry(filter, filter_wants_path(filter) ? spot_path(&above) : (span){},
+                              itself.name, true, node->parent->inside)
+                     .seen;
+  int32_t code =
+      seen ? node->directory[side]->store->ops->hold(node->parent->directory[side], &fault) : 0;
   if (seen && code == 0) {
     code = compare_one_sided(&above, &itself, side, &fault);
     node->directory[side]->store->ops->drop(node->parent->directory[side]);
@@ -93,13 +102,15 @@ int32_t compare_one_sided(struct spot *spot, struct entry *entry, uint8_t side,
   if (compare->moves && entry->type == ENTRY_FILE) {
     struct directory *directory = spot->node->directory[side];
     spot->side = side;
-    int32_t code = entry->has & HAS_STAT ? 0 : directory->store->ops->stat(directory, entry, false, fault);
+    int32_t code =
+        entry->has & HAS_STAT ? 0 : directory->store->ops->stat(directory, entry, false, fault);
     if (code < 0) return code;
     spot->files++;
     return moves_keep(compare->moves, spot, entry, side, fault);
   }
   if (compare->stop_at_first && !run_stop(spot->run)) return 0;
-  return spot_report(spot, side == LEFT ? COPSE_ROW_ONLY_LEFT : COPSE_ROW_ONLY_RIGHT, entry, side, fault);
+  return spot_report(spot, side == LEFT ? COPSE_ROW_ONLY_LEFT : COPSE_ROW_ONLY_RIGHT, entry, side,
+                     fault);
 }
 
 // ── Rows about both sides ──
@@ -108,7 +119,8 @@ static void put_side(struct record_writer *writer, const struct entry *entry, ui
   if (entry->has & HAS_TARGET)
     record_put_text(writer, (uint16_t)(COPSE_DETAIL_LEFT_TARGET + side), entry->target);
   if (!(entry->has & HAS_STAT)) return;
-  if (entry->mode) record_put_number(writer, (uint16_t)(COPSE_DETAIL_LEFT_MODE + side), entry->mode & 07777);
+  if (entry->mode)
+    record_put_number(writer, (uint16_t)(COPSE_DETAIL_LEFT_MODE + side), entry->mode & 07777);
   record_put_number(writer, (uint16_t)(COPSE_DETAIL_LEFT_OWNER + side),
                     (uint64_t)entry->uid << 32 | entry->gid);
 }
@@ -126,7 +138,8 @@ static int32_t complete(struct spot *spot, struct entry *entry, uint8_t side, st
 int32_t compare_differs(struct spot *spot, const struct pair *pair, const struct content *content,
                         struct fault *fault) {
   struct compare *compare = compare_of(spot->run);
-  // What the row says of the sides was seen when they were compared; a stat later may see another type.
+  // What the row says of the sides was seen when they were compared; a stat later may see another
+  // type.
   enum entry_type types[2] = {pair->left->type, pair->right->type};
   int32_t code = complete(spot, pair->left, LEFT, fault);
   if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
@@ -140,19 +153,23 @@ int32_t compare_differs(struct spot *spot, const struct pair *pair, const struct
                    .left_mtime_ns = pair->left->mtime_ns,
                    .right_mtime_ns = pair->right->mtime_ns,
                    .extra = content->offset};
-  struct record_writer writer = {.capacity = 256 + pair->left->target.size + pair->right->target.size};
+  struct record_writer writer = {.capacity =
+                                     256 + pair->left->target.size + pair->right->target.size};
   writer.at = arena_take_bytes(spot->arena, writer.capacity);
   if (!writer.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   put_side(&writer, pair->left, LEFT);
   put_side(&writer, pair->right, RIGHT);
   for (uint8_t side = 0; content->hashed && side < 2; side++)
-    record_put_text(&writer, (uint16_t)(COPSE_DETAIL_LEFT_HASH + side), (span){content->hash[side], HASH_BYTES});
+    record_put_text(&writer, (uint16_t)(COPSE_DETAIL_LEFT_HASH + side),
+                    (span){content->hash[side], HASH_BYTES});
   spot_emit(spot, &row, pair->left->name, (span){writer.at, writer.size});
   return 0;
 }
 
-static int32_t differs(struct spot *spot, const struct pair *pair, uint16_t reason, struct fault *fault) {
-  return compare_differs(spot, pair, &(struct content){.reason = reason, .offset = COPSE_UNKNOWN}, fault);
+static int32_t differs(struct spot *spot, const struct pair *pair, uint16_t reason,
+                       struct fault *fault) {
+  return compare_differs(spot, pair, &(struct content){.reason = reason, .offset = COPSE_UNKNOWN},
+                         fault);
 }
 
 static int32_t attributes(struct spot *spot, const struct entry *entry, uint8_t side, span *out,
@@ -170,7 +187,8 @@ int32_t compare_metadata(struct spot *spot, const struct pair *pair, struct faul
   if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
   if (code < 0) return code;
   // A link has no permission bits of its own.
-  if ((wanted & COPSE_METADATA_MODE) && left->type != ENTRY_LINK && (left->mode ^ right->mode) & 07777)
+  if ((wanted & COPSE_METADATA_MODE) && left->type != ENTRY_LINK &&
+      (left->mode ^ right->mode) & 07777)
     return differs(spot, pair, COPSE_REASON_MODE, fault);
   if ((wanted & COPSE_METADATA_OWNER) && (left->uid != right->uid || left->gid != right->gid))
     return differs(spot, pair, COPSE_REASON_OWNER, fault);
@@ -203,13 +221,15 @@ static int32_t compare_links(struct spot *spot, const struct pair *pair, struct 
   return compare_metadata(spot, pair, fault);
 }
 
-// Pipes, sockets and devices are never opened: the same kind and device number is all there is to compare.
+// Pipes, sockets and devices are never opened: the same kind and device number is all there is to
+// compare.
 static int32_t compare_others(struct spot *spot, const struct pair *pair, struct fault *fault) {
   constexpr uint32_t KIND = 0170000;
   int32_t code = complete(spot, pair->left, LEFT, fault);
   if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
   if (code < 0) return code;
-  if ((pair->left->mode & KIND) != (pair->right->mode & KIND) || pair->left->special != pair->right->special)
+  if ((pair->left->mode & KIND) != (pair->right->mode & KIND) ||
+      pair->left->special != pair->right->special)
     return differs(spot, pair, COPSE_REASON_TYPE, fault);
   return compare_metadata(spot, pair, fault);
 }
@@ -220,12 +240,14 @@ static int32_t compare_stats(struct spot *spot, const struct pair *pair, struct 
   if (code < 0) return code;
   spot->files++;
   if (pair->left->size != pair->right->size) return differs(spot, pair, COPSE_REASON_SIZE, fault);
-  if (pair->left->mtime_ns != pair->right->mtime_ns) return differs(spot, pair, COPSE_REASON_MTIME, fault);
+  if (pair->left->mtime_ns != pair->right->mtime_ns)
+    return differs(spot, pair, COPSE_REASON_MTIME, fault);
   return compare_metadata(spot, pair, fault);
 }
 
 static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct fault *fault) {
-  struct content content = {.reason = COPSE_REASON_CONTENT, .offset = COPSE_UNKNOWN, .hashed = true};
+  struct content content = {
+      .reason = COPSE_REASON_CONTENT, .offset = COPSE_UNKNOWN, .hashed = true};
   spot->files++;
   struct fault of_right = {};
   int32_t left = compare_hash(spot, LEFT, pair->left, content.hash[LEFT], fault);
@@ -241,7 +263,8 @@ static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct
   return compare_settle(spot, pair, &content, fault);
 }
 
-// What could not be looked at when it was listed is an error row for each side, whatever the other side is.
+// What could not be looked at when it was listed is an error row for each side, whatever the other
+// side is.
 static int32_t compare_troubles(struct spot *spot, const struct pair *pair, struct fault *fault) {
   const struct entry *entries[2] = {pair->left, pair->right};
   int32_t code = 0;
@@ -262,10 +285,14 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
   if (!pair->right) return compare_one_sided(spot, pair->left, LEFT, fault);
   if (step->reason) return differs(spot, pair, step->reason, fault);
   switch (pair->left->type) {
-    case ENTRY_DIRECTORY: return compare_metadata(spot, pair, fault);
-    case ENTRY_LINK: return compare_links(spot, pair, fault);
-    case ENTRY_FILE: break;
-    default: return compare_others(spot, pair, fault);
+    case ENTRY_DIRECTORY:
+      return compare_metadata(spot, pair, fault);
+    case ENTRY_LINK:
+      return compare_links(spot, pair, fault);
+    case ENTRY_FILE:
+      break;
+    default:
+      return compare_others(spot, pair, fault);
   }
   uint32_t by = compare_of(spot->run)->by;
   if (by == COPSE_BY_STAT) return compare_stats(spot, pair, fault);

@@ -1,5 +1,5 @@
-// compare: what the parts of the compare verb share. compare.c plans and reports, compare_content.c reads both sides,
-// compare_moves.c finds files that only changed their place.
+// compare: what the parts of the compare verb share. compare.c plans and reports, compare_content.c
+// reads both sides, compare_moves.c finds files that only changed their place.
 #pragma once
 #include "base/hash.h"
 #include "verb/run.h"
@@ -7,11 +7,11 @@
 struct moves;
 
 struct compare {
-  uint32_t by;         // enum copse_by
-  uint32_t metadata;   // bits of enum copse_metadata
-  size_t chunk;        // bytes per read, at most WORKER_SLAB
+  uint32_t by;        // enum copse_by
+  uint32_t metadata;  // bits of enum copse_metadata
+  size_t chunk;       // bytes per read, at most WORKER_SLAB
   bool stop_at_first, sample, size_check, empty_directories;
-  struct moves *moves; // nullptr: not asked for
+  struct moves *moves;  // nullptr: not asked for
 };
 
 static inline struct compare *compare_of(const struct run *run) { return run->state; }
@@ -19,9 +19,9 @@ static inline struct compare *compare_of(const struct run *run) { return run->st
 // What a look at two contents says.
 struct content {
   bool equal;
-  bool later;        // answered by another job: say nothing now
-  uint16_t reason;   // not equal: COPSE_REASON_SIZE or COPSE_REASON_CONTENT
-  uint64_t offset;   // first differing byte, or COPSE_UNKNOWN
+  bool later;       // answered by another job: say nothing now
+  uint16_t reason;  // not equal: COPSE_REASON_SIZE or COPSE_REASON_CONTENT
+  uint64_t offset;  // first differing byte, or COPSE_UNKNOWN
   bool hashed;
   uint8_t hash[2][HASH_BYTES];
 };
@@ -35,7 +35,8 @@ int32_t compare_metadata(struct spot *spot, const struct pair *pair, struct faul
 int32_t compare_settle(struct spot *spot, const struct pair *pair, const struct content *content,
                        struct fault *fault);
 // A one-sided row; stopAtFirst and counting included.
-int32_t compare_one_sided(struct spot *spot, struct entry *entry, uint8_t side, struct fault *fault);
+int32_t compare_one_sided(struct spot *spot, struct entry *entry, uint8_t side,
+                          struct fault *fault);
 
 int32_t compare_content(struct spot *spot, const struct pair *pair, struct content *out,
                         struct fault *fault);

@@ -1,11 +1,13 @@
 // compare_content: reads both sides of a pair and says whether they are the same bytes.
 //
-// Small files, the usual case, cost three calls a side: open, read, close. Only when a read fills its buffer, or when both
-// sides are empty, is anything more asked. Large ones are cut into blocks for the CPU workers; the lowest block
-// that differs wins, so the offset is the first difference whatever the threads do.
+// Small files, the usual case, cost three calls a side: open, read, close. Only when a read fills
+// its buffer, or when both sides are empty, is anything more asked. Large ones are cut into blocks
+// for the CPU workers; the lowest block that differs wins, so the offset is the first difference
+// whatever the threads do.
 //
-// Read sizes and thresholds were measured (docs/architecture.md, "reading"): 256 KiB for the first read, 128 KiB after
-// it (two buffers stay in the second-level cache), blocks of 8 MiB from 16 MiB up.
+// Read sizes and thresholds were measured (docs/architecture.md, "reading"): 256 KiB for the first
+// read, 128 KiB after it (two buffers stay in the second-level cache), blocks of 8 MiB from 16 MiB
+// up.
 #include <stdlib.h>
 
 #include "engine/runtime.h"
@@ -17,14 +19,18 @@ constexpr uint64_t LARGE_BYTES = 16 << 20;
 constexpr uint64_t SAMPLED_BYTES = 1 << 20;  // sampling pays from here
 constexpr size_t SAMPLE_BYTES = 16 * 1024;
 
+// Fills the buffer unless the content ends. A read that stops short where the size says that there
+// is more has not met the end: a page that cannot be read cuts the call that comes to it, and only
+// the next one fails. `expected`: as far as an end is not believed before a read of nothing; zero
+// where no size is known, or too costly to ask for.
 static int64_t read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size,
-                         struct fault *fault) {
+                         uint64_t expected, struct fault *fault) {
   size_t got = 0;
   while (got < size && !reader->at_end) {
     int64_t n = reader->store->ops->read(reader, at + got, into + got, size - got, fault);
     if (n < 0) return n;
-    if (n == 0) reader->at_end = true;
     got += (size_t)n;
+    reader->at_end = n == 0 || (reader->at_end && at + got >= expected);
   }
   return (int64_t)got;
 }
@@ -66,7 +72,8 @@ static int32_t both_measure(struct both *both, struct entry out[2], struct fault
   for (uint8_t side = 0; side < 2; side++) {
     bool holes = false;
     both->side = side;
-    int32_t code = both->reader[side].store->ops->measure(&both->reader[side], &out[side], &holes, fault);
+    int32_t code =
+        both->reader[side].store->ops->measure(&both->reader[side], &out[side], &holes, fault);
     if (code < 0) return code;
     both->holes |= holes;
   }
@@ -74,25 +81,30 @@ static int32_t both_measure(struct both *both, struct entry out[2], struct fault
 }
 
 // The file that was read is still the one that the name means, as it was.
-static int32_t still_there(struct directory *directory, const struct entry *read, const struct entry *named,
-                           struct fault *fault) {
+static int32_t still_there(struct directory *directory, const struct entry *read,
+                           const struct entry *named, struct fault *fault) {
   struct entry now = *named;
   int32_t code = directory->store->ops->stat(directory, &now, false, fault);
   if (code == 0 && (now.inode != read->inode || now.device != read->device))
-    code = fault_set(fault, COPSE_E_CHANGED, "the file was replaced while it was read; run again when nobody writes to it");
+    code = fault_set(fault, COPSE_E_CHANGED,
+                     "the file was replaced while it was read; run again when nobody writes to it");
   return code;
 }
 
 // Nobody touched the files between both_measure and now. The node is in use.
-static int32_t both_unchanged(struct both *both, const struct node *node, const struct pair *pair, struct fault *fault) {
+static int32_t both_unchanged(struct both *both, const struct node *node, const struct pair *pair,
+                              struct fault *fault) {
   struct entry after[2] = {both->before[LEFT], both->before[RIGHT]};
   int32_t code = both_measure(both, after, fault);
   for (uint8_t side = 0; side < 2 && code == 0; side++) {
     both->side = side;
-    if (after[side].size != both->before[side].size || after[side].mtime_ns != both->before[side].mtime_ns)
-      code = fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read; run again when nobody writes to it");
+    if (after[side].size != both->before[side].size ||
+        after[side].mtime_ns != both->before[side].mtime_ns)
+      code = fault_set(fault, COPSE_E_CHANGED,
+                       "the file changed while it was read; run again when nobody writes to it");
     else
-      code = still_there(node->directory[side], &after[side], side == LEFT ? pair->left : pair->right, fault);
+      code = still_there(node->directory[side], &after[side],
+                         side == LEFT ? pair->left : pair->right, fault);
   }
   return code;
 }
@@ -101,7 +113,8 @@ struct ranges {  // one side's next data range, remembered between questions
   uint64_t begin, end;
 };
 
-static int32_t data_at(struct both *both, uint8_t side, uint64_t at, struct ranges *known, struct fault *fault) {
+static int32_t data_at(struct both *both, uint8_t side, uint64_t at, struct ranges *known,
+                       struct fault *fault) {
   if (at < known->end) return 0;
   struct reader *reader = &both->reader[side];
   both->side = side;
@@ -113,8 +126,9 @@ static int32_t data_at(struct both *both, uint8_t side, uint64_t at, struct rang
   return 0;
 }
 
-// Compares [from, to); to UINT64_MAX: to the end of both. Returns 1 and *offset at the first difference, 0 when there is
-// none. Holes against holes are skipped; a hole against data is equal when the data is zero.
+// Compares [from, to); to UINT64_MAX: to the end of both. Returns 1 and *offset at the first
+// difference, 0 when there is none. Holes against holes are skipped; a hole against data is equal
+// when the data is zero.
 static int32_t compare_range(struct both *both, struct worker *worker, uint64_t from, uint64_t to,
                              uint64_t *offset, uint64_t *bytes, struct fault *fault) {
   struct ranges data[2] = {};
@@ -141,7 +155,9 @@ static int32_t compare_range(struct both *both, struct worker *worker, uint64_t 
       if (hole[side]) continue;
       both->side = side;
       both->reader[side].at_end = false;
-      got[side] = read_full(&both->reader[side], at, worker->slab[side], (size_t)size, fault);
+      uint64_t expected = to == UINT64_MAX ? both->before[side].size : to;
+      got[side] =
+          read_full(&both->reader[side], at, worker->slab[side], (size_t)size, expected, fault);
       if (got[side] < 0) return (int32_t)got[side];
     }
     size_t shorter = (size_t)(got[LEFT] < got[RIGHT] ? got[LEFT] : got[RIGHT]);
@@ -153,14 +169,16 @@ static int32_t compare_range(struct both *both, struct worker *worker, uint64_t 
       // The bytes of a hole were not read: they are zero.
       for (uint8_t side = 0; side < 2; side++)
         if (hole[side]) memset(worker->slab[side], 0, shorter);
-      *offset = at + (equal ? shorter : first_difference(worker->slab[LEFT], worker->slab[RIGHT], shorter));
+      *offset = at + (equal ? shorter
+                            : first_difference(worker->slab[LEFT], worker->slab[RIGHT], shorter));
       return 1;
     }
     if (got[LEFT] < (int64_t)size) {  // both ended here, before `to`
       if (to == UINT64_MAX) return 0;
       *offset = at + shorter;
       both->side = LEFT;
-      return fault_set(fault, COPSE_E_CHANGED, "the file became shorter while it was read; run again");
+      return fault_set(fault, COPSE_E_CHANGED,
+                       "the file became shorter while it was read; run again");
     }
     at += size;
   }
@@ -168,7 +186,8 @@ static int32_t compare_range(struct both *both, struct worker *worker, uint64_t 
 }
 
 // A few places of a large pair, for a caller who only asks whether they differ. 1: they do.
-static int32_t sample(struct both *both, struct worker *worker, uint64_t size, uint64_t *bytes, struct fault *fault) {
+static int32_t sample(struct both *both, struct worker *worker, uint64_t size, uint64_t *bytes,
+                      struct fault *fault) {
   const uint64_t places[] = {size - SAMPLE_BYTES, size / 4, size / 2, size / 4 * 3};
   size_t chunk = both->chunk;
   both->chunk = chunk < SAMPLE_BYTES ? chunk : SAMPLE_BYTES;
@@ -188,10 +207,10 @@ struct large {
   struct pair pair;
   struct entry entry[2];
   uint64_t size;
-  _Atomic uint32_t jobs;       // that have not ended
-  _Atomic uint64_t next;       // first byte of the next block
-  _Atomic uint64_t lowest;     // first difference found so far, UINT64_MAX: none
-  _Atomic bool failed;         // one writer: who sets it
+  _Atomic uint32_t jobs;    // that have not ended
+  _Atomic uint64_t next;    // first byte of the next block
+  _Atomic uint64_t lowest;  // first difference found so far, UINT64_MAX: none
+  _Atomic bool failed;      // one writer: who sets it
   struct fault fault;
   uint8_t side;
 };
@@ -218,7 +237,8 @@ static void large_finish(struct large *large, struct worker *worker) {
     spot.side = large->side;
     code = fault.code;
   } else {
-    // The files are looked at by name once more, and the row may ask for attributes: the directories must be usable.
+    // The files are looked at by name once more, and the row may ask for attributes: the
+    // directories must be usable.
     code = node_use(large->node, &spot.side, &fault);
     if (code == 0) {
       code = both_unchanged(&large->both, large->node, &large->pair, &fault);
@@ -243,13 +263,16 @@ static void block_run(struct job *job, struct worker *worker) {
   if (more) {
     struct both both = large->both;  // the readers' state is this worker's own
     struct fault fault = {};
-    uint64_t to = from + BLOCK_BYTES < large->size ? from + BLOCK_BYTES : large->size, offset, bytes = 0;
-    int32_t code = worker_slabs(worker) ? compare_range(&both, worker, from, to, &offset, &bytes, &fault)
-                                        : fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+    uint64_t to = from + BLOCK_BYTES < large->size ? from + BLOCK_BYTES : large->size, offset,
+             bytes = 0;
+    int32_t code = worker_slabs(worker)
+                       ? compare_range(&both, worker, from, to, &offset, &bytes, &fault)
+                       : fault_set(&fault, COPSE_E_MEMORY, "out of memory");
     task_count(run->task, 0, bytes);
     if (code == 1) {
       uint64_t lowest = atomic_load(&large->lowest);
-      while (offset < lowest && !atomic_compare_exchange_weak(&large->lowest, &lowest, offset)) {}
+      while (offset < lowest && !atomic_compare_exchange_weak(&large->lowest, &lowest, offset)) {
+      }
     } else if (code < 0 && !atomic_exchange(&large->failed, true)) {
       large->fault = fault;
       large->side = both.side;
@@ -258,14 +281,18 @@ static void block_run(struct job *job, struct worker *worker) {
     return;
   }
   free(job);
-  if (atomic_fetch_sub_explicit(&large->jobs, 1, memory_order_acq_rel) == 1) large_finish(large, worker);
+  if (atomic_fetch_sub_explicit(&large->jobs, 1, memory_order_acq_rel) == 1)
+    large_finish(large, worker);
 }
 
 // Hands the open pair over to block jobs. False: out of memory, and the pair is still the caller's.
-static bool large_start(struct both *both, struct spot *spot, const struct pair *pair, uint64_t from) {
+static bool large_start(struct both *both, struct spot *spot, const struct pair *pair,
+                        uint64_t from) {
   struct large *large = malloc(sizeof *large);
   if (!large) return false;
-  *large = (struct large){.both = *both, .node = spot->node, .size = both->before[LEFT].size,
+  *large = (struct large){.both = *both,
+                          .node = spot->node,
+                          .size = both->before[LEFT].size,
                           .entry = {*pair->left, *pair->right}};
   large->entry[LEFT].has &= (uint8_t)~HAS_TARGET;
   large->entry[RIGHT].has &= (uint8_t)~HAS_TARGET;
@@ -302,8 +329,8 @@ static bool large_start(struct both *both, struct spot *spot, const struct pair 
 // ── One pair ──
 
 // The rest of a pair whose first `from` bytes are equal and did not end yet.
-static int32_t compare_rest(struct both *both, struct spot *spot, const struct pair *pair, uint64_t from,
-                            struct content *out, struct fault *fault) {
+static int32_t compare_rest(struct both *both, struct spot *spot, const struct pair *pair,
+                            uint64_t from, struct content *out, struct fault *fault) {
   struct compare *compare = compare_of(spot->run);
   int32_t code = both_measure(both, both->before, fault);
   if (code < 0) return code;
@@ -325,7 +352,8 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
   }
   uint64_t size = left->size;
   bool known = sure && size == right->size && size > from;
-  both->holes = both->holes && known;  // holes are skipped up to a common end, so there has to be one
+  both->holes =
+      both->holes && known;  // holes are skipped up to a common end, so there has to be one
   if (known && compare->stop_at_first && compare->sample && size > SAMPLED_BYTES) {
     code = sample(both, spot->worker, size, &spot->bytes, fault);
     if (code < 0) return code;
@@ -340,7 +368,8 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
     return 0;
   }
   // A file that grows past its measured size is CHANGED, so the range may end there.
-  code = compare_range(both, spot->worker, from, known ? size : UINT64_MAX, &out->offset, &spot->bytes, fault);
+  code = compare_range(both, spot->worker, from, known ? size : UINT64_MAX, &out->offset,
+                       &spot->bytes, fault);
   if (code < 0) return code;
   out->equal = code == 0;
   out->reason = COPSE_REASON_CONTENT;
@@ -354,7 +383,7 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
   int64_t got[2];
   for (uint8_t side = 0; side < 2; side++) {
     both->side = side;
-    got[side] = read_full(&both->reader[side], 0, slab[side], size, fault);
+    got[side] = read_full(&both->reader[side], 0, slab[side], size, 0, fault);
     if (got[side] < 0) return (int32_t)got[side];
   }
   size_t shorter = (size_t)(got[LEFT] < got[RIGHT] ? got[LEFT] : got[RIGHT]);
@@ -369,8 +398,8 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
     both->reader[LEFT].at_end = both->reader[RIGHT].at_end = false;
     return compare_rest(both, spot, pair, shorter, out, fault);
   }
-  // Different, or both empty: then it is asked whether they are files at all, for a pipe that took a file's place
-  // reads as empty too.
+  // Different, or both empty: then it is asked whether they are files at all, for a pipe that took
+  // a file's place reads as empty too.
   struct entry now[2] = {*pair->left, *pair->right};
   int32_t code = both_measure(both, now, fault);
   if (code < 0) return code;
@@ -379,13 +408,21 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
   out->equal = same && got[LEFT] == got[RIGHT] && ended[LEFT] && ended[RIGHT];
   if (out->equal) return 0;
   bool sure = now[LEFT].has & now[RIGHT].has & HAS_SIZE;
+  if (same && sure &&
+      ((uint64_t)got[LEFT] < now[LEFT].size || (uint64_t)got[RIGHT] < now[RIGHT].size)) {
+    both->reader[LEFT].at_end = both->reader[RIGHT].at_end = false;
+    return compare_rest(both, spot, pair, shorter, out, fault);
+  }
   bool sizes = compare_of(spot->run)->size_check && sure && now[LEFT].size != now[RIGHT].size;
   out->reason = sizes ? COPSE_REASON_SIZE : COPSE_REASON_CONTENT;
-  out->offset = sizes ? COPSE_UNKNOWN : same ? shorter : first_difference(slab[LEFT], slab[RIGHT], shorter);
+  out->offset = sizes  ? COPSE_UNKNOWN
+                : same ? shorter
+                       : first_difference(slab[LEFT], slab[RIGHT], shorter);
   return 0;
 }
 
-int32_t compare_content(struct spot *spot, const struct pair *pair, struct content *out, struct fault *fault) {
+int32_t compare_content(struct spot *spot, const struct pair *pair, struct content *out,
+                        struct fault *fault) {
   struct compare *compare = compare_of(spot->run);
   const struct entry *entries[2] = {pair->left, pair->right};
   bool sized = entries[LEFT]->has & entries[RIGHT]->has & HAS_SIZE;
@@ -393,17 +430,20 @@ int32_t compare_content(struct spot *spot, const struct pair *pair, struct conte
     out->reason = COPSE_REASON_SIZE;
     return 0;
   }
-  struct both both = {.run = spot->run, .chunk = compare->chunk < READ_BYTES ? compare->chunk : READ_BYTES};
+  struct both both = {.run = spot->run,
+                      .chunk = compare->chunk < READ_BYTES ? compare->chunk : READ_BYTES};
   // The same file on both sides: it must still be one that can be opened.
   bool same_entry = spot->run->same_root || run_is_same(spot->run, pair->left, pair->right);
   int32_t code = 0;
   for (uint8_t side = 0; side < (same_entry ? 1 : 2); side++) {
     struct directory *directory = spot->node->directory[side];
     struct fault of_side = {};
-    int32_t opened = directory->store->ops->reader(directory, entries[side], &both.reader[side], &of_side);
+    int32_t opened =
+        directory->store->ops->reader(directory, entries[side], &both.reader[side], &of_side);
     both.open[side] = opened == 0;
     if (opened == 0) continue;
-    if (code < 0) {  // both sides fail: the first one's row is written here, the second one's by the caller
+    if (code < 0) {  // both sides fail: the first one's row is written here, the second one's by
+                     // the caller
       spot->side = LEFT;
       spot_error(spot, fault, pair->left->name);
     }
@@ -411,9 +451,12 @@ int32_t compare_content(struct spot *spot, const struct pair *pair, struct conte
     *fault = of_side;
     both.side = side;
   }
-  if (code == 0 && same_entry) out->equal = true;
-  else if (code == 0 && !worker_slabs(spot->worker)) code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
-  else if (code == 0) code = compare_open(&both, spot, pair, out, fault);
+  if (code == 0 && same_entry)
+    out->equal = true;
+  else if (code == 0 && !worker_slabs(spot->worker))
+    code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  else if (code == 0)
+    code = compare_open(&both, spot, pair, out, fault);
   spot->side = both.side;
   both_close(&both);
   return code;
@@ -433,16 +476,19 @@ int32_t compare_hash(struct spot *spot, uint8_t side, const struct entry *entry,
   code = worker_slabs(spot->worker) ? ops->measure(&reader, &before, nullptr, fault)
                                     : fault_set(fault, COPSE_E_MEMORY, "out of memory");
   for (uint64_t at = 0; code == 0 && !reader.at_end;) {
-    int64_t got = read_full(&reader, at, spot->worker->slab[0], WORKER_SLAB, fault);
-    if (got < 0) code = (int32_t)got;
-    else hash_add(&hash, spot->worker->slab[0], (size_t)got);
+    int64_t got = read_full(&reader, at, spot->worker->slab[0], WORKER_SLAB, before.size, fault);
+    if (got < 0)
+      code = (int32_t)got;
+    else
+      hash_add(&hash, spot->worker->slab[0], (size_t)got);
     if (code == 0 && run_over(spot->run)) code = fault_set(fault, COPSE_E_CANCELLED, "cancelled");
     at += code == 0 ? (uint64_t)got : 0;
     if (side == LEFT) spot->bytes += code == 0 ? (uint64_t)got : 0;  // one side is counted
   }
   if (code == 0) code = ops->measure(&reader, &after, nullptr, fault);
   if (code == 0 && (before.size != after.size || before.mtime_ns != after.mtime_ns))
-    code = fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read; run again when nobody writes to it");
+    code = fault_set(fault, COPSE_E_CHANGED,
+                     "the file changed while it was read; run again when nobody writes to it");
   // What one read took was whole when it was read.
   if (code == 0 && after.size > WORKER_SLAB) code = still_there(directory, &after, entry, fault);
   ops->read_end(&reader);

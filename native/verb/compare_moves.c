@@ -1,7 +1,9 @@
-// compare_moves: an only-left and an only-right file of the same size and content are one file that moved.
+// compare_moves: an only-left and an only-right file of the same size and content are one file that
+// moved.
 //
-// One-sided files are kept until the walk is over. Then only those whose size occurs on both sides are hashed, as jobs;
-// when those ended, a content that exists exactly once on each side is a move. Unclear ties stay what they are.
+// One-sided files are kept until the walk is over. Then only those whose size occurs on both sides
+// are hashed, as jobs; when those ended, a content that exists exactly once on each side is a move.
+// Unclear ties stay what they are.
 #include <stdlib.h>
 
 #include "base/record.h"
@@ -12,8 +14,8 @@ struct candidate {
   struct job job;
   struct run *run;
   struct candidate *next;
-  struct node *node;    // held
-  struct entry entry;   // its name lives in the node's listing
+  struct node *node;   // held
+  struct entry entry;  // its name lives in the node's listing
   uint8_t side;
   bool wanted, hashed;
   uint8_t digest[HASH_BYTES];
@@ -53,21 +55,25 @@ static void hash_job(struct job *job, struct worker *worker) {
   if (run_over(candidate->run)) return;
   struct arena arena;
   arena_begin(&arena);
-  struct spot spot = {.run = candidate->run, .node = candidate->node, .worker = worker, .arena = &arena};
+  struct spot spot = {
+      .run = candidate->run, .node = candidate->node, .worker = worker, .arena = &arena};
   struct fault fault = {};
   // What cannot be read is no move; its one-sided row says what is known.
   if (node_use(candidate->node, &spot.side, &fault) == 0) {
-    candidate->hashed = compare_hash(&spot, candidate->side, &candidate->entry, candidate->digest, &fault) == 0;
+    candidate->hashed =
+        compare_hash(&spot, candidate->side, &candidate->entry, candidate->digest, &fault) == 0;
     node_let_go(candidate->node);
   }
   task_count(candidate->run->task, 0, spot.bytes);
   arena_free(&arena);
 }
 
-int32_t moves_keep(struct moves *moves, struct spot *spot, struct entry *entry, uint8_t side, struct fault *fault) {
+int32_t moves_keep(struct moves *moves, struct spot *spot, struct entry *entry, uint8_t side,
+                   struct fault *fault) {
   struct candidate *candidate = malloc(sizeof *candidate);
   if (!candidate) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
-  *candidate = (struct candidate){.job.run = hash_job, .run = spot->run, .node = spot->node, .entry = *entry, .side = side};
+  *candidate = (struct candidate){
+      .job.run = hash_job, .run = spot->run, .node = spot->node, .entry = *entry, .side = side};
   node_hold(spot->node);
   mutex_lock(&moves->lock);
   candidate->next = moves->first;
@@ -78,12 +84,14 @@ int32_t moves_keep(struct moves *moves, struct spot *spot, struct entry *entry, 
 }
 
 static int by_size(const void *left, const void *right) {
-  const struct candidate *a = *(struct candidate *const *)left, *b = *(struct candidate *const *)right;
+  const struct candidate *a = *(struct candidate *const *)left,
+                         *b = *(struct candidate *const *)right;
   return (a->entry.size > b->entry.size) - (a->entry.size < b->entry.size);
 }
 
 static int by_content(const void *left, const void *right) {
-  const struct candidate *a = *(struct candidate *const *)left, *b = *(struct candidate *const *)right;
+  const struct candidate *a = *(struct candidate *const *)left,
+                         *b = *(struct candidate *const *)right;
   if (a->hashed != b->hashed) return a->hashed ? -1 : 1;
   int order = a->hashed ? memcmp(a->digest, b->digest, HASH_BYTES) : 0;
   return order ? order : a->side - b->side;
@@ -100,7 +108,8 @@ static void tell(struct candidate *candidate, struct candidate *from, struct wor
     code = spot_report(&spot, candidate->side == LEFT ? COPSE_ROW_ONLY_LEFT : COPSE_ROW_ONLY_RIGHT,
                        &candidate->entry, candidate->side, &fault);
   } else {
-    size_t above = node_path_size(from->node), size = above + (above ? 1 : 0) + from->entry.name.size;
+    size_t above = node_path_size(from->node),
+           size = above + (above ? 1 : 0) + from->entry.name.size;
     struct record_writer writer = {.capacity = size + 128};
     uint8_t *path = arena_take_bytes(&arena, size);
     writer.at = arena_take_bytes(&arena, writer.capacity);
@@ -111,8 +120,10 @@ static void tell(struct candidate *candidate, struct candidate *from, struct wor
       if (above) path[above] = '/';
       memcpy(path + size - from->entry.name.size, from->entry.name.at, from->entry.name.size);
       record_put_text(&writer, COPSE_DETAIL_FROM, (span){path, size});
-      if (from->entry.mode) record_put_number(&writer, COPSE_DETAIL_LEFT_MODE, from->entry.mode & 07777);
-      if (candidate->entry.mode) record_put_number(&writer, COPSE_DETAIL_RIGHT_MODE, candidate->entry.mode & 07777);
+      if (from->entry.mode)
+        record_put_number(&writer, COPSE_DETAIL_LEFT_MODE, from->entry.mode & 07777);
+      if (candidate->entry.mode)
+        record_put_number(&writer, COPSE_DETAIL_RIGHT_MODE, candidate->entry.mode & 07777);
       copse_row row = {.kind = COPSE_ROW_MOVED,
                        .type = ENTRY_FILE | ENTRY_FILE << 4,
                        .left_size = from->entry.size,
@@ -132,7 +143,9 @@ static size_t want_hashes(struct moves *moves) {
   size_t wanted = 0;
   for (size_t begin = 0, end; begin < moves->count; begin = end) {
     bool side[2] = {};
-    for (end = begin; end < moves->count && moves->sorted[end]->entry.size == moves->sorted[begin]->entry.size; end++)
+    for (end = begin;
+         end < moves->count && moves->sorted[end]->entry.size == moves->sorted[begin]->entry.size;
+         end++)
       side[moves->sorted[end]->side] = true;
     for (size_t i = begin; i < end; i++) moves->sorted[i]->wanted = side[LEFT] && side[RIGHT];
     wanted += side[LEFT] && side[RIGHT] ? end - begin : 0;

@@ -2,9 +2,8 @@
 #include "verb/run.h"
 
 static struct step plan(const struct run *, const struct pair *pair) {
-  return (struct step){.pair = *pair,
-                       .kind = STEP_REPORT,
-                       .descend = pair->left->type == ENTRY_DIRECTORY};
+  return (struct step){
+      .pair = *pair, .kind = STEP_REPORT, .descend = pair->left->type == ENTRY_DIRECTORY};
 }
 
 static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {

@@ -54,19 +54,24 @@ span spot_path(struct spot *spot) {
 }
 
 void spot_emit(struct spot *spot, const copse_row *row, span name, span detail) {
-  if (spot->node->nameless) task_emit(spot->run->task, row, (span){}, spot->run->path, detail);
-  else task_emit(spot->run->task, row, spot_path(spot), name, detail);
+  if (spot->node->nameless)
+    task_emit(spot->run->task, row, (span){}, spot->run->path, detail);
+  else
+    task_emit(spot->run->task, row, spot_path(spot), name, detail);
 }
 
 void spot_error(struct spot *spot, const struct fault *fault, span name) {
-  if (fault->code == COPSE_E_CANCELLED && run_over(spot->run)) return;  // cancelled, or stopped at the first
+  if (fault->code == COPSE_E_CANCELLED && run_over(spot->run))
+    return;  // cancelled, or stopped at the first
   span location = spot->run->store[spot->side].shown;
-  // A root that cannot be opened is the task's failure, be it a file or a directory; one that changes has a row.
+  // A root that cannot be opened is the task's failure, be it a file or a directory; one that
+  // changes has a row.
   if (spot->node->nameless && (fault->code == COPSE_E_DENIED || fault->code == COPSE_E_NOT_FOUND))
     task_fail(spot->run->task, fault, location, spot->run->path);
   else if (spot->node->nameless)
     task_emit_error(spot->run->task, fault, (span){}, spot->run->path, location);
-  else task_emit_error(spot->run->task, fault, spot_path(spot), name, location);
+  else
+    task_emit_error(spot->run->task, fault, spot_path(spot), name, location);
 }
 
 int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
@@ -197,15 +202,16 @@ static bool add_step(struct run *run, struct node *node, struct batch **batch,
   return true;
 }
 
-// The limits say why something is not looked at: an entry whose path is too long is left out, a directory that lies too
-// deep is not entered.
+// The limits say why something is not looked at: an entry whose path is too long is left out, a
+// directory that lies too deep is not entered.
 static bool path_fits(struct run *run, struct spot *spot, span name) {
   uint64_t most = run->walk.path_max;
   if (most == UINT64_MAX) return true;
   size_t above = spot_path(spot).size;
   if (above + (above ? 1 : 0) + name.size <= most) return true;
   struct fault fault = {};
-  fault_set(&fault, COPSE_E_LIMIT, "the path is longer than limits.pathLength (%llu)", (unsigned long long)most);
+  fault_set(&fault, COPSE_E_LIMIT, "the path is longer than limits.pathLength (%llu)",
+            (unsigned long long)most);
   spot_error(spot, &fault, name);
   return false;
 }
@@ -213,7 +219,8 @@ static bool path_fits(struct run *run, struct spot *spot, span name) {
 static bool depth_fits(struct run *run, struct spot *spot, span name) {
   if (spot->node->depth < run->walk.depth_max) return true;
   struct fault fault = {};
-  fault_set(&fault, COPSE_E_LIMIT, "deeper than limits.depth (%llu)", (unsigned long long)run->walk.depth_max);
+  fault_set(&fault, COPSE_E_LIMIT, "deeper than limits.depth (%llu)",
+            (unsigned long long)run->walk.depth_max);
   spot_error(spot, &fault, name);
   return false;
 }
@@ -237,7 +244,8 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
     }
     if ((verdict.seen || verdict.descend) && path_fits(run, &spot, either->name)) {
       struct step step = run->verb->plan(run, &pair);
-      // First the visit, then the step: once a batch is given away, its entries belong to another worker.
+      // First the visit, then the step: once a batch is given away, its entries belong to another
+      // worker.
       if (step.descend && verdict.descend && depth_fits(run, &spot, either->name)) {
         bool left = pair.left && pair.left->type == ENTRY_DIRECTORY;
         bool right = pair.right && pair.right->type == ENTRY_DIRECTORY;
@@ -245,7 +253,8 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
                              verdict.inside);
         if (!go_on) out_of_memory(run);
       }
-      if (go_on && verdict.seen && step.kind != STEP_NONE) go_on = add_step(run, node, &batch, &step);
+      if (go_on && verdict.seen && step.kind != STEP_NONE)
+        go_on = add_step(run, node, &batch, &step);
     }
     if ((++seen & 255) != 0) continue;
     if (run_over(run)) break;
@@ -261,8 +270,10 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
     run_add(run, run->batch_place, &batch->job);
   }
   spot_end(&spot);
-  if (again) node_again(node);
-  else node_drop(node);
+  if (again)
+    node_again(node);
+  else
+    node_drop(node);
 }
 
 static void visit_failed(struct walk *walk, struct node *node, struct worker *worker, uint8_t side,
@@ -284,11 +295,13 @@ static bool walk_over(struct walk *walk) { return run_over(walk->owner); }
 
 // ── The roots ──
 
-// One pair that is no directory, or is looked at only itself: a node whose single row has the path "".
+// One pair that is no directory, or is looked at only itself: a node whose single row has the path
+// "".
 static int32_t start_single(struct run *run, struct worker *worker, struct directory *directory[2],
                             struct entry entry[2], struct fault *fault) {
   struct pair pair = {&entry[LEFT], run->sides == 2 ? &entry[RIGHT] : nullptr};
-  struct node *node = walk_root(&run->walk, (span){}, directory[LEFT], pair.left, directory[RIGHT], pair.right);
+  struct node *node =
+      walk_root(&run->walk, (span){}, directory[LEFT], pair.left, directory[RIGHT], pair.right);
   if (!node) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   node->nameless = true;
   directory[LEFT] = directory[RIGHT] = nullptr;
@@ -318,7 +331,8 @@ static int32_t open_side(struct run *run, uint8_t side, struct entry *entry,
     struct directory *parent;
     code = ops->find(store, run->path, &run->arena, entry, &parent, fault);
     if (code < 0) return code;
-    bool self = record_number((span){run->task->request, run->task->request_len}, COPSE_KEY_SELF, 0);
+    bool self =
+        record_number((span){run->task->request, run->task->request_len}, COPSE_KEY_SELF, 0);
     if (entry->type != ENTRY_DIRECTORY || self) {
       *directory = parent;
     } else {
@@ -328,12 +342,14 @@ static int32_t open_side(struct run *run, uint8_t side, struct entry *entry,
   }
   if (code < 0) return code;
   if (entry->type == ENTRY_OTHER && run->path.size == 0)
-    code = fault_set(fault, COPSE_E_UNSUPPORTED,
-                     "a pipe, socket or device cannot be read as a tree or file; name a file or directory");
+    code = fault_set(
+        fault, COPSE_E_UNSUPPORTED,
+        "a pipe, socket or device cannot be read as a tree or file; name a file or directory");
   return code;
 }
 
-static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side, struct fault *fault) {
+static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
+                          struct fault *fault) {
   struct entry entry[2] = {};
   struct directory *directory[2] = {};
   int32_t code = 0;
@@ -347,7 +363,8 @@ static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
   if (code == 0 && both_directories && !record_number(request, COPSE_KEY_SELF, 0)) {
     const struct entry *right = run->sides == 2 ? &entry[RIGHT] : nullptr;
     run->same_root = right && run_is_same(run, &entry[LEFT], right);
-    struct node *root = walk_root(&run->walk, run->path, directory[LEFT], &entry[LEFT], directory[RIGHT], right);
+    struct node *root =
+        walk_root(&run->walk, run->path, directory[LEFT], &entry[LEFT], directory[RIGHT], right);
     if (!root) {
       code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
     } else {
@@ -389,15 +406,16 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
   if (code == 0 && run->verb->begin) code = run->verb->begin(run, fault);
   if (code < 0) return code;
   if (run->verb->once) return run->verb->once(run, worker, fault);
-  run->walk = (struct walk){.group = &run->task->group,
-                            .links = (uint32_t)record_number(request, COPSE_KEY_LINKS, COPSE_LINKS_KEEP),
-                            .depth_max = limit(request, COPSE_KEY_LIMIT_DEPTH),
-                            .path_max = limit(request, COPSE_KEY_LIMIT_PATH),
-                            .entries_max = limit(request, COPSE_KEY_LIMIT_ENTRIES),
-                            .owner = run,
-                            .visit = visit,
-                            .failed = visit_failed,
-                            .over = walk_over};
+  run->walk =
+      (struct walk){.group = &run->task->group,
+                    .links = (uint32_t)record_number(request, COPSE_KEY_LINKS, COPSE_LINKS_KEEP),
+                    .depth_max = limit(request, COPSE_KEY_LIMIT_DEPTH),
+                    .path_max = limit(request, COPSE_KEY_LIMIT_PATH),
+                    .entries_max = limit(request, COPSE_KEY_LIMIT_ENTRIES),
+                    .owner = run,
+                    .visit = visit,
+                    .failed = visit_failed,
+                    .over = walk_over};
   return open_roots(run, worker, side, fault);
 }
 

@@ -1,9 +1,11 @@
 // run: the one driver of every verb.
 //
-//   open stores -> begin -> visit("") -> for each directory: list both sides, filter, sort, merge into pairs,
-//   plan each -> leaf steps in batches of BATCH_STEPS -> ... -> end -> finish stores -> DONE
+//   open stores -> begin -> visit("") -> for each directory: list both sides, filter, sort, merge
+//   into pairs, plan each -> leaf steps in batches of BATCH_STEPS -> ... -> end -> finish stores ->
+//   DONE
 //
-// A task's jobs are all in its group; the group's last job leads to `end`, so nobody waits for anybody.
+// A task's jobs are all in its group; the group's last job leads to `end`, so nobody waits for
+// anybody.
 #pragma once
 #include "verb/verb.h"
 
@@ -18,23 +20,26 @@ struct run {
   uint32_t sides;
   struct filter *filter;
   struct walk walk;
-  struct arena arena;         // as long as the run; only begin, once and end take from it
-  span path;                  // KEY_PATH: where in the left store the task begins; often empty
-  enum job_place batch_place; // JOB_LEAF, or JOB_COMPUTE for a verb whose steps compute more than they wait
-  bool same_root;             // both roots are one directory: every pair is the same entry
-  _Atomic bool stopped;       // the verb has seen enough (stopAtFirst)
-  struct job open;            // the first job
+  struct arena arena;  // as long as the run; only begin, once and end take from it
+  span path;           // KEY_PATH: where in the left store the task begins; often empty
+  enum job_place
+      batch_place;  // JOB_LEAF, or JOB_COMPUTE for a verb whose steps compute more than they wait
+  bool same_root;   // both roots are one directory: every pair is the same entry
+  _Atomic bool stopped;  // the verb has seen enough (stopAtFirst)
+  struct job open;       // the first job
   void *state;
 };
 
-// Called by abi.c: fills the task's hooks and starts its first job. A negative code: nothing was started.
+// Called by abi.c: fills the task's hooks and starts its first job. A negative code: nothing was
+// started.
 int32_t run_start(struct task *task, const struct verb *verb, struct fault *fault);
 
 // Between chunks and entries: true when the task was cancelled or the verb has seen enough.
 static inline bool run_over(const struct run *run) {
   return task_cancelled(run->task) || atomic_load_explicit(&run->stopped, memory_order_relaxed);
 }
-// Sees enough: the rest is skipped, the result is marked incomplete. True for the first caller only.
+// Sees enough: the rest is skipped, the result is marked incomplete. True for the first caller
+// only.
 bool run_stop(struct run *run);
 // Adds a job to the run; `place` as in engine/pool.h.
 static inline void run_add(struct run *run, enum job_place place, struct job *job) {
@@ -44,8 +49,11 @@ static inline void run_add(struct run *run, enum job_place place, struct job *jo
 // Both are known to be one and the same file or directory.
 bool run_is_same(const struct run *run, const struct entry *left, const struct entry *right);
 
-span spot_path(struct spot *spot);  // the directory's path; {nullptr, 0} and a failed task when memory ran out
+span spot_path(
+    struct spot *spot);  // the directory's path; {nullptr, 0} and a failed task when memory ran out
 void spot_emit(struct spot *spot, const copse_row *row, span name, span detail);
 void spot_error(struct spot *spot, const struct fault *fault, span name);  // of spot->side
-// A row about an entry of one side (ENTRY, ONLY_LEFT, ONLY_RIGHT): stats it and reads a link's target first.
-int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side, struct fault *fault);
+// A row about an entry of one side (ENTRY, ONLY_LEFT, ONLY_RIGHT): stats it and reads a link's
+// target first.
+int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
+                    struct fault *fault);

@@ -1,5 +1,5 @@
-// verb: one shape for everything that can be done with one or two trees. A new verb is a new file with a
-// `const struct verb` and one line in abi.c.
+// verb: one shape for everything that can be done with one or two trees. A new verb is a new file
+// with a `const struct verb` and one line in abi.c.
 //
 //   plan   pure, for each pair of entries of the same name: what is to be done. No I/O.
 //   work   on a worker: does one step. May block, looks at run_over() between chunks.
@@ -35,19 +35,20 @@ struct spot {
   struct run *run;
   struct node *node;
   struct worker *worker;
-  span directory;        // path of the directory; use spot_path
+  span directory;  // path of the directory; use spot_path
   bool has_directory;
-  uint8_t side;          // the side whose fault it is when a call fails: 0 left, 1 right
-  struct arena *arena;   // freed after the batch
-  uint64_t files, bytes; // counted so far, added to the task's totals after the batch
+  uint8_t side;           // the side whose fault it is when a call fails: 0 left, 1 right
+  struct arena *arena;    // freed after the batch
+  uint64_t files, bytes;  // counted so far, added to the task's totals after the batch
 };
 
 struct verb {
   const char *name;
-  uint32_t sides;   // trees it reads: 1 or 2
-  size_t state_size;  // bytes of run->state, zeroed before begin
+  uint32_t sides;                                  // trees it reads: 1 or 2
+  size_t state_size;                               // bytes of run->state, zeroed before begin
   int32_t (*begin)(struct run *, struct fault *);  // reads its options; after both stores are open
-  // Optional, once per visited directory, after it was listed and before its pairs; false: not below it.
+  // Optional, once per visited directory, after it was listed and before its pairs; false: not
+  // below it.
   bool (*enter)(struct spot *);
   struct step (*plan)(const struct run *, const struct pair *);
   // Negative: an error row for the entry, of the side in spot->side.

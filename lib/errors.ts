@@ -1,5 +1,10 @@
 import { Code } from "./native/abi.ts";
 
+/** What a caller may switch on; docs/api.md says what each means. */
+/**
+ * What to do about an error: a code is a decision, the message and the system's own number are
+ * detail. New codes may be added, none is renamed.
+ */
 export type ErrorCode = keyof typeof Code;
 
 const names = new Map<number, ErrorCode>(

@@ -1,6 +1,6 @@
 export { compare, compareSync } from "./compare.ts";
 export { list, listSync } from "./list.ts";
-export { Store, type Body, type StoreCan, type StoreOptions } from "./store.ts";
+export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
 export { Runtime } from "./runtime.ts";
 export { CopseError, type ErrorCode } from "./errors.ts";
 export { parseLocation, type Place } from "./location.ts";

@@ -14,6 +14,8 @@ import type { Runtime } from "./runtime.ts";
  */
 export type Location = string | URL | UrlLocation;
 
+/** A location with room for what a URL cannot say. */
+/** A location that is more than a string; schemes to come add fields of their own. */
 export interface UrlLocation {
   readonly url: string | URL;
 }
@@ -96,6 +98,8 @@ export interface Totals {
   milliseconds: number;
 }
 
+/** `other`: a pipe, socket or device. */
+/** `other`: a pipe, socket or device; never opened. */
 export type EntryType = "file" | "directory" | "link" | "other";
 
 /** One thing in a tree. */
@@ -132,6 +136,11 @@ export interface Failure {
 /** Why two entries of one path differ; the first that holds, in this order. */
 export type Reason = "type" | "size" | "content" | "target" | "mode" | "owner" | "mtime" | "xattr";
 
+/** One row of a comparison. Switch on `kind`. */
+/**
+ * One row of a comparison; switch on `kind`. One path has one row, and one more for each side that
+ * could not be looked at. What is below a directory that one side lacks has rows of its own.
+ */
 export type Difference =
   | { kind: "only-left"; path: string; pathBytes?: Uint8Array; left: Entry }
   | { kind: "only-right"; path: string; pathBytes?: Uint8Array; right: Entry }
@@ -159,6 +168,8 @@ export type Difference =
     }
   | Failure;
 
+/** The answer of `compare`. */
+/** The whole of a comparison. */
 export interface Comparison extends Totals {
   /** Everything was seen and nothing differs. */
   equal: boolean;
@@ -168,6 +179,8 @@ export interface Comparison extends Totals {
   differences: Difference[];
 }
 
+/** What `compare` takes besides the options of every verb. */
+/** What `compare` takes besides the options of every verb. */
 export interface CompareOptions extends Options {
   /**
    * `content` (default) reads both sides; `hash` computes BLAKE3 of both and fills `hash` in rows;
@@ -204,7 +217,14 @@ export interface Found<T> extends Array<T> {
   readonly complete: boolean;
 }
 
-/** Await it for the whole, iterate it for the parts, dispose it to stop. */
+/**
+ * Await it for the whole, iterate it for the parts, dispose it to stop.
+ *
+ * Work starts at once, whoever looks. Iterated, rows come as they are found, in any order, and the
+ * work waits for a slow reader; leaving the loop stops it. A task is iterated once. Awaited as
+ * well, it settles when the iteration ends, with the totals and without the rows. A cancelled task
+ * that nobody awaits is no unhandled rejection, nor is a failed one that is iterated.
+ */
 export interface Task<Whole, Part> extends Promise<Whole>, AsyncIterable<Part>, AsyncDisposable {
   readonly state: "queued" | "running" | "done" | "failed" | "cancelled";
   readonly progress: Progress;
@@ -218,6 +238,10 @@ export interface Task<Whole, Part> extends Promise<Whole>, AsyncIterable<Part>, 
   cancel(reason?: unknown): void;
 }
 
+/** How much of the machine a runtime may use. */
+/**
+ * Bounds of a runtime. A bad value is an `ARGUMENT` that names the field, the value and the range.
+ */
 export interface RuntimeOptions {
   /** CPU workers, 1 to 256. Default: cores. */
   workers?: number;
@@ -234,6 +258,8 @@ export interface RuntimeOptions {
   io?: "auto" | "blocking" | "threads" | "uring";
 }
 
+/** What a runtime is and runs on. */
+/** What a runtime runs on: the library, the system, and how the work is done. */
 export interface RuntimeInfo {
   version: string;
   /** The library's file. */

@@ -192,7 +192,7 @@ describe("lib/native", () => {
       const expected = [["size", Number(facts.get(name))]].concat(
         fields.map((field) => [field, Number(facts.get(`${name}.${field}`))]),
       );
-      expect([name, Object.entries(numbersOf(name))]).toEqual([name, expected]);
+      expect<unknown>([name, Object.entries(numbersOf(name))]).toEqual([name, expected]);
       inOrder.push(...expected.map(([, number]) => Number(number)));
     }
     expect(abi.layout).toEqual(inOrder);

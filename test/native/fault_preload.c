@@ -309,7 +309,8 @@ EXPORTED int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 
 // ── Files ──
 
-// Nothing is there to be waited for, so nothing can be interrupted.
+// Nothing is there to be waited for, so nothing can be interrupted. (fsync can; its failures are
+// final.)
 #define FAIL_AT_ONCE(name) \
   if (atomic_load(&state.with_errno) != EINTR) FAIL(name, -1)
 
@@ -391,7 +392,7 @@ EXPORTED ssize_t pwrite(int fd, const void *from, size_t size, off_t at) {
 }
 
 EXPORTED int fsync(int fd) {
-  FAIL(fsync, -1)
+  FAIL_AT_ONCE(fsync)
   return real_fsync(fd);
 }
 
@@ -498,7 +499,7 @@ EXPORTED ssize_t lgetxattr(const char *path, const char *key, void *into, size_t
 }
 
 EXPORTED ssize_t getrandom(void *into, size_t size, unsigned flags) {
-  FAIL(getrandom, -1)
+  FAIL_AT_ONCE(getrandom)
   return real_getrandom(into, size, flags);
 }
 

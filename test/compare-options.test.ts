@@ -76,7 +76,7 @@ describe("compare.md 1.2:", () => {
   });
 
   test("sample never changes an answer; with stopAtFirst it finds a late difference without reading everything", async () => {
-    const size = 12 * mega;
+    const size = 3 * mega;
     for (const ground of grounds) {
       const l = await ground.plant({ f: Buffer.alloc(size, 3) });
       for (const at of [0, 5, size / 4, size / 2, (size * 3) / 4, size - 1, (size * 0.37) | 0]) {
@@ -135,8 +135,8 @@ describe("compare.md 1.2:", () => {
   test("stopAtFirst that stops in the midst of other files leaves no error rows behind", async () => {
     // Files that take several reads are being read when another job finds the difference.
     const left: Record<string, Uint8Array> = {};
-    for (let i = 0; i < 40; i++) left[`f${i}`] = Buffer.alloc(3 * mega, 3);
-    const right = { ...left, f20: changedAt(2 * mega, 3 * mega) };
+    for (let i = 0; i < 20; i++) left[`f${i}`] = Buffer.alloc(3 * mega, 3);
+    const right = { ...left, f10: changedAt(2 * mega, 3 * mega) };
     const [l, r] = [await file.plant(left), await file.plant(right)];
     for (let round = 0; round < 10; round++) {
       const answer = await compare(l, r, { stopAtFirst: true, sample: false });
@@ -306,6 +306,35 @@ describe("compare.md 1.2:", () => {
           "only-left file a/b/c.js",
           "only-left file a/b/c.ts",
         ]);
+      }
+  });
+
+  test("a rule that holds for one side of a pair only hides that side only", async () => {
+    const [l, r] = [
+      await file.plant({ "x/a.ts": "1", "x/b.js": "1" }),
+      await file.plant({ x: "file" }),
+    ];
+    const table: readonly [CompareOptions, readonly string[]][] = [
+      [{}, ["differs type x"]],
+      // The directory is no part of its tree, the file is.
+      [{ exclude: ["x/"] }, ["only-right file x"]],
+      // The file is none, and what is in the directory is.
+      [{ include: ["*.ts"] }, ["only-left file x/a.ts"]],
+      [
+        { include: ["x/"] },
+        ["only-left directory x", "only-left file x/a.ts", "only-left file x/b.js"],
+      ],
+      [{ include: ["x"] }, ["differs type x"]],
+      [{ exclude: ["x"] }, []],
+      [{ include: ["*.rs"] }, []],
+    ];
+    const mirrored: Readonly<Record<string, string>> = { left: "right", right: "left" };
+    for (const way of ways)
+      for (const [options, says] of table) {
+        expect(facts(await way.compare(l, r, options))).toEqual([...says]);
+        expect(facts(await way.compare(r, l, options))).toEqual(
+          says.map((fact) => fact.replace(/left|right/, (side) => mirrored[side] ?? side)),
+        );
       }
   });
 

@@ -225,6 +225,22 @@ static bool depth_fits(struct run *run, struct spot *spot, span name) {
   return false;
 }
 
+// What the filter makes of a pair. Of a directory and something else under one name it may leave
+// one: a rule like "build/" names directories only, and only a directory can hold what is included.
+static struct verdict judge(const struct filter *filter, span directory, struct pair *pair,
+                            bool inside) {
+  bool left = pair->left && pair->left->type == ENTRY_DIRECTORY;
+  bool right = pair->right && pair->right->type == ENTRY_DIRECTORY;
+  span name = (pair->left ? pair->left : pair->right)->name;
+  struct verdict verdict = filter_entry(filter, directory, name, left || right, inside);
+  if (!pair->left || !pair->right || left == right) return verdict;
+  struct verdict other = filter_entry(filter, directory, name, false, inside);
+  if (verdict.seen && other.seen) return verdict;
+  // The directory goes when only the other is seen, else what is no directory.
+  *(other.seen == left ? &pair->left : &pair->right) = nullptr;
+  return other.seen ? other : verdict;
+}
+
 static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   struct run *run = walk->owner;
   struct arena arena;
@@ -235,13 +251,9 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   bool go_on = !first || !run->verb->enter || run->verb->enter(&spot);
   span directory = run->filter && filter_wants_path(run->filter) ? spot_path(&spot) : (span){};
   for (size_t seen = 0; go_on && node_next(node, &pair.left, &pair.right);) {
-    struct entry *either = pair.left ? pair.left : pair.right;
     struct verdict verdict = {true, true, node->inside};
-    if (run->filter) {
-      bool is_directory = (pair.left && pair.left->type == ENTRY_DIRECTORY) ||
-                          (pair.right && pair.right->type == ENTRY_DIRECTORY);
-      verdict = filter_entry(run->filter, directory, either->name, is_directory, node->inside);
-    }
+    if (run->filter) verdict = judge(run->filter, directory, &pair, node->inside);
+    struct entry *either = pair.left ? pair.left : pair.right;
     if ((verdict.seen || verdict.descend) && path_fits(run, &spot, either->name)) {
       struct step step = run->verb->plan(run, &pair);
       // First the visit, then the step: once a batch is given away, its entries belong to another

@@ -564,6 +564,8 @@ static void pushes(void) {
     struct pusher pusher = {.task = task};
     gate_begin(&pusher.started, 1);
     gate_begin(&pusher.over, 1);
+    wait_events(task, &event, 1);
+    CHECK(event.kind == COPSE_EVENT_ROOM);
     CHECK(thread_start("pusher", push_until_refused, &pusher));
     gate_wait(&pusher.started);
     if (round % 2)

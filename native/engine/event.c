@@ -203,6 +203,7 @@ void event_progress_fire(struct timer *timer) {
   mutex_lock(&task->lock);
   bool over = task->done_pending || task->closed, told = task->progress_pending;
   if (!over) task->progress_pending = true;
+  if (task->waited) condition_all(&task->waiting);
   mutex_unlock(&task->lock);
   if (over) return;
   if (!told) event_tell(task);

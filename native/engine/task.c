@@ -56,7 +56,7 @@ static void set_timers(struct task *task) {
       task_fail(task, &fault, (span){}, (span){});
     }
   }
-  if (progress && progress < LONGEST && !task->waited) {
+  if (progress && progress < LONGEST) {
     task->timed = true;
     task->progress_every_ns = progress * 1'000'000;
     (void)!timer_set(timers, &task->progress_timer, now + task->progress_every_ns);
@@ -234,9 +234,10 @@ void task_began(struct task *task) { runtime_count_begin(task->runtime, task); }
 void task_close(struct task *task) {
   mutex_lock(&task->lock);
   task->closed = true;
-  condition_all(&task->waiting);
+  bool first = decide(task, COPSE_E_CANCELLED);
+  if (task->waited) condition_all(&task->waiting);
   mutex_unlock(&task->lock);
-  task_cancel(task, COPSE_E_CANCELLED);
+  if (first) wind_up(task);
   task_drop(task);
 }
 

@@ -620,6 +620,15 @@ static void progress_comes_until_done(void) {
   CHECK(runtime_drain(runtime, &event, 1) == 0);
   finish(task);
   gate_end(&running);
+
+  task = start_task(runtime, RECORD(WAITED, {COPSE_KEY_PROGRESS, 1}), until_cancelled, nullptr);
+  for (int seen = 0; seen < 5; seen++) {
+    wait_events(task, &event, 1);
+    CHECK(event.kind == COPSE_EVENT_PROGRESS);
+  }
+  task_cancel(task, COPSE_E_CANCELLED);
+  while (event.kind != COPSE_EVENT_DONE) wait_events(task, &event, 1);
+  finish(task);
   end();
 }
 

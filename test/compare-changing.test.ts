@@ -15,7 +15,7 @@ const { file } = groundsIn(() => scratch);
 // Marks the change as made in time when the file is still open after it.
 const waitAndChange = `
   is_open() { ls -l "/proc/$1/fd" 2>/dev/null | grep -qF -- "$2"; }
-  until is_open "$1" "$2"; do :; done
+  until is_open "$1" "$2"; do kill -0 "$1" 2>/dev/null || exit; done
   (cd "$3" && eval "$4")
   if is_open "$1" "$2"; then : > "$3.in-time"; fi`;
 

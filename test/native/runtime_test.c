@@ -356,6 +356,22 @@ static void closing_races_with_draining(void) {
   runtime_close(runtime);
 }
 
+// The moment between a task's last reference and its leaving the lists, held still.
+static void a_dying_task_is_left_alone(void) {
+  struct runtime *runtime = open_runtime((span){});
+  struct task *task = start_task(runtime, RECORD({COPSE_KEY_TOKEN, 9}), nothing, nullptr);
+  wait_readable(runtime->wake.read_fd);
+  while (atomic_load(&task->references) > 1) usleep(100);  // the group's is gone
+  atomic_store(&task->references, 0);
+  copse_event event;
+  CHECK(runtime_drain(runtime, &event, 1) == 0);
+  CHECK(runtime_cancel(runtime, 9) == 0);
+  CHECK(atomic_load(&task->references) == 0);
+  atomic_store(&task->references, 1);
+  task_close(task);
+  runtime_close(runtime);
+}
+
 static void two_runtimes_do_not_see_each_other(void) {
   struct runtime *left = open_runtime((span){}),
                  *right = open_runtime(RECORD({COPSE_OPTION_IO, COPSE_IO_BLOCKING}));
@@ -466,6 +482,7 @@ int main(void) {
   closing_ends_what_runs();
   counters_balance_at_every_moment();
   closing_races_with_draining();
+  a_dying_task_is_left_alone();
   two_runtimes_do_not_see_each_other();
   a_hundred_runtimes_leave_nothing();
   attachments_live_as_long_as_the_runtime();

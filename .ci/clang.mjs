@@ -85,10 +85,16 @@ async function compileCore(kind) {
   return { objects: objects.map(({ path }) => path), flags, cFlags, system };
 }
 
-/** The sanitizer's runtime, to be loaded before the library is. */
-export function runtimeLibrary(kind) {
+/** What must be loaded into Bun before the library is: the sanitizer's runtime first. */
+export async function preloads(kind) {
   const architecture = process.arch === "arm64" ? "aarch64" : "x86_64";
-  return ask(compiler, [`-print-file-name=libclang_rt.${kind}-${architecture}.so`]).trim();
+  const runtime = ask(compiler, [`-print-file-name=libclang_rt.${kind}-${architecture}.so`]).trim();
+  if (kind !== "tsan") return [runtime];
+  const unblock = object(kind, ".ci/unblock.c", ["-O1", "-fPIC"]);
+  await compile([unblock]);
+  const library = join(root, "build", kind, "unblock.so");
+  await link(library, [unblock.path], ["-shared"]);
+  return [runtime, library];
 }
 
 /** What a sanitized program needs in its environment; `log` sends the reports to files as well. */

@@ -6,7 +6,7 @@
 
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { buildLibrary, runtimeLibrary, sanitizerEnvironment } from "./clang.mjs";
+import { buildLibrary, preloads, sanitizerEnvironment } from "./clang.mjs";
 import { setup } from "./setup.mjs";
 import { bun, jobEnvironment, main, root, run, Trouble } from "./tools.mjs";
 
@@ -19,7 +19,7 @@ main(async () => {
   rmSync(reports, { recursive: true, force: true });
   mkdirSync(reports, { recursive: true });
 
-  const runtime = runtimeLibrary(kind);
+  const preloaded = await preloads(kind);
   const environment = sanitizerEnvironment(join(reports, "report"));
   const code = run(bun(), ["test", "--timeout", "300000", ...args], {
     stdio: "inherit",
@@ -27,8 +27,8 @@ main(async () => {
       ...jobEnvironment(),
       COPSE_LIB: library,
       COPSE_SANITIZER: kind,
-      COPSE_SANITIZER_RUNTIME: runtime,
-      LD_PRELOAD: runtime,
+      COPSE_SANITIZER_RUNTIME: preloaded[0],
+      LD_PRELOAD: preloaded.join(":"),
       ...environment,
       // With the module in each line, so that a leak can be told to be ours.
       ASAN_OPTIONS: `leak_check_at_exit=0:stack_trace_format='    #%n %F %S (%m)':${environment.ASAN_OPTIONS}`,

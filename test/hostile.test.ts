@@ -21,6 +21,8 @@ const rounds = isLong ? 10_000 : isSlow ? 100 : 400;
 
 // ── Races ──
 
+const RACE_MS = isLong || isSlow ? 600_000 : 60_000;
+
 /** Somebody who changes the tree as long as the block lasts. */
 async function racer(...what: readonly string[]): Promise<Disposable> {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "racer.ts"), ...what], {
@@ -84,131 +86,151 @@ const under = (above: string, tree: Tree): Tree =>
   Object.fromEntries(Object.entries(tree).map(([name, plant]) => [`${above}/${name}`, plant]));
 
 describe("while somebody changes the tree,", () => {
-  test("a directory that trades places with a link out of the tree is never left", async () => {
-    const away = scratch.plant("away", { ...outside, canary: "never to be seen" });
-    const plant = { ...under("sub", inside), ...under("sub/deeper", inside), link: link(away) };
-    const left = scratch.plant("swapped", plant);
-    const right = scratch.plant("swapped-right", plant);
-    const seen = { still: 0, moved: 0 };
-    using _ = await racer("exchange", `${left}/sub`, `${left}/link`);
-    await repeatedly(
-      left,
-      right,
-      (rows, _equal, { links }) => {
-        seen[rows.length === 0 ? "still" : "moved"]++;
-        for (const row of rows) {
-          expect(JSON.stringify(row)).not.toContain("canary");
-          if (links === "skip") continue; // one side may have the directory alone
-          // Below it only errors: content was never another one inside of the tree.
-          expect(fact(row)).toMatch(moment);
-          if (row.kind !== "error") expect(row.path).toMatch(/^(sub|link)$/);
-        }
-      },
-      () => seen.still > 0 && seen.moved > 0,
-    );
-    // Both were met, or it was no race.
-    expect(seen.still).toBeGreaterThan(0);
-    expect(seen.moved).toBeGreaterThan(0);
-  });
-
-  test("a store neither reads, lists, writes nor removes through a link that takes a directory's place", async () => {
-    const away = scratch.plant("store-away", outside);
-    const root = scratch.plant("store", { ...under("sub", inside), link: link("../store-away") });
-    const before = readdirSync(away).toSorted();
-    const seen = { answers: 0, refusals: 0 };
-    const refusal = /^(UNSAFE_PATH|CHANGED|NOT_FOUND|EXISTS|IO|UNSUPPORTED)$/;
-    await using store = new Store(root);
-    {
-      using _ = await racer("exchange", `${root}/sub`, `${root}/link`);
-      const attempts = [
-        async () => expect(await new Response(store.read("sub/f1")).text()).toBe("inside 1"),
-        async () => expect((await store.stat("sub/f5"))?.size ?? 300_000).toBe(300_000),
-        async () => {
-          const found = await store.list("sub");
-          for (const { path, type } of found)
-            expect([path, type]).not.toEqual(["sub/canary", "file"]);
+  test(
+    "a directory that trades places with a link out of the tree is never left",
+    async () => {
+      const away = scratch.plant("away", { ...outside, canary: "never to be seen" });
+      const plant = { ...under("sub", inside), ...under("sub/deeper", inside), link: link(away) };
+      const left = scratch.plant("swapped", plant);
+      const right = scratch.plant("swapped-right", plant);
+      const seen = { still: 0, moved: 0 };
+      using _ = await racer("exchange", `${left}/sub`, `${left}/link`);
+      await repeatedly(
+        left,
+        right,
+        (rows, _equal, { links }) => {
+          seen[rows.length === 0 ? "still" : "moved"]++;
+          for (const row of rows) {
+            expect(JSON.stringify(row)).not.toContain("canary");
+            if (links === "skip") continue; // one side may have the directory alone
+            // Below it only errors: content was never another one inside of the tree.
+            expect(fact(row)).toMatch(moment);
+            if (row.kind !== "error") expect(row.path).toMatch(/^(sub|link)$/);
+          }
         },
-        async () => expect((await store.write("sub/written", "new")).size).toBe(3),
-        async () => await store.remove("sub/written"),
-      ];
-      const until = performance.now() + 20_000;
-      const isEnough = (): boolean => seen.answers > 0 && seen.refusals > 0;
-      for (let i = 0; i < rounds * 5 || (!isEnough() && performance.now() < until); i++) {
-        const code = await codeOf(attempts[i % attempts.length]!());
-        if (code === "no error") seen.answers++;
-        else {
-          expect(code).toMatch(refusal);
-          seen.refusals++;
+        () => seen.still > 0 && seen.moved > 0,
+      );
+      // Both were met, or it was no race.
+      expect(seen.still).toBeGreaterThan(0);
+      expect(seen.moved).toBeGreaterThan(0);
+    },
+    RACE_MS,
+  );
+
+  test(
+    "a store neither reads, lists, writes nor removes through a link that takes a directory's place",
+    async () => {
+      const away = scratch.plant("store-away", outside);
+      const root = scratch.plant("store", { ...under("sub", inside), link: link("../store-away") });
+      const before = readdirSync(away).toSorted();
+      const seen = { answers: 0, refusals: 0 };
+      const refusal = /^(UNSAFE_PATH|CHANGED|NOT_FOUND|EXISTS|IO|UNSUPPORTED)$/;
+      await using store = new Store(root);
+      {
+        using _ = await racer("exchange", `${root}/sub`, `${root}/link`);
+        const attempts = [
+          async () => expect(await new Response(store.read("sub/f1")).text()).toBe("inside 1"),
+          async () => expect((await store.stat("sub/f5"))?.size ?? 300_000).toBe(300_000),
+          async () => {
+            const found = await store.list("sub");
+            for (const { path, type } of found)
+              expect([path, type]).not.toEqual(["sub/canary", "file"]);
+          },
+          async () => expect((await store.write("sub/written", "new")).size).toBe(3),
+          async () => await store.remove("sub/written"),
+        ];
+        const until = performance.now() + 20_000;
+        const isEnough = (): boolean => seen.answers > 0 && seen.refusals > 0;
+        for (let i = 0; i < rounds * 5 || (!isEnough() && performance.now() < until); i++) {
+          const code = await codeOf(attempts[i % attempts.length]!());
+          if (code === "no error") seen.answers++;
+          else {
+            expect(code).toMatch(refusal);
+            seen.refusals++;
+          }
         }
       }
-    }
-    expect(readdirSync(away).toSorted()).toEqual(before);
-    for (const name of before)
-      expect(await Bun.file(`${away}/${name}`).text()).toBe(String(outside[name]));
-    expect(seen.answers).toBeGreaterThan(0);
-    expect(seen.refusals).toBeGreaterThan(0);
-  });
+      expect(readdirSync(away).toSorted()).toEqual(before);
+      for (const name of before)
+        expect(await Bun.file(`${away}/${name}`).text()).toBe(String(outside[name]));
+      expect(seen.answers).toBeGreaterThan(0);
+      expect(seen.refusals).toBeGreaterThan(0);
+    },
+    RACE_MS,
+  );
 
-  test("a file that trades places with a link out of the tree is never read through it", async () => {
-    const away = scratch.plant("file-away", { secret: "X".repeat(300_000) });
-    const plant = { file: "i".repeat(300_000), link: link(`${away}/secret`) };
-    const left = scratch.plant("traded", plant);
-    const right = scratch.plant("traded-right", plant);
-    using _ = await racer("exchange", `${left}/file`, `${left}/link`);
-    await repeatedly(left, right, (rows) => {
-      for (const row of rows) {
-        if (fact(row).startsWith("moved")) continue; // the very file, under its other name
-        expect(fact(row)).toMatch(
-          /^error (CHANGED|NOT_FOUND) |^differs (type|target|mode) |^only-(left|right) (file|link) /,
-        );
-      }
-    });
-  });
-
-  test("a pipe that takes a file's place blocks nobody", async () => {
-    const plant = { file: "content", pipe };
-    const left = scratch.plant("piped", plant);
-    const right = scratch.plant("piped-right", plant);
-    const seen = new Set<string>();
-    using _ = await racer("exchange", `${left}/file`, `${left}/pipe`);
-    const until = performance.now() + 20_000;
-    for (let round = 0; round < rounds || (seen.size < 3 && performance.now() < until); round++) {
-      // Never sync: a worker that hangs would take this thread with it.
-      const task = compare(left, right, variants[round % variants.length]);
-      const answer = await Promise.race([task, Bun.sleep(10_000)]);
-      if (!answer) throw new Error("it hangs");
-      for (const row of answer.differences) {
-        seen.add(fact(row));
-        expect(fact(row)).toMatch(
-          /^error (CHANGED|NOT_FOUND) |^differs (type|mode) |^only-|^moved /,
-        );
-      }
-    }
-    expect(seen.size).toBeGreaterThan(2);
-  });
-
-  test("a file that is written, cut, replaced and removed is never equal to one it never was", async () => {
-    const left = scratch.plant("churned", { file: "?", other: "same" });
-    const right = scratch.plant("churned-right", { file: "!".repeat(400 * 1024), other: "same" });
-    using _ = await racer("churn", `${left}/file`, `${right}/file`);
-    const kinds = new Set<string>();
-    await repeatedly(
-      left,
-      right,
-      (rows, equal, { links }) => {
-        // Skipped links: then there may be nothing on the left, and never anything equal on both sides.
-        expect(equal).toBeFalse();
+  test(
+    "a file that trades places with a link out of the tree is never read through it",
+    async () => {
+      const away = scratch.plant("file-away", { secret: "X".repeat(300_000) });
+      const plant = { file: "i".repeat(300_000), link: link(`${away}/secret`) };
+      const left = scratch.plant("traded", plant);
+      const right = scratch.plant("traded-right", plant);
+      using _ = await racer("exchange", `${left}/file`, `${left}/link`);
+      await repeatedly(left, right, (rows) => {
         for (const row of rows) {
-          kinds.add(row.kind === "differs" ? `${row.kind} ${row.reason}` : row.kind);
-          expect(row.path).toMatch(/^file(\.new)?$/);
-          if (row.kind === "error") expect(row.error.code).toMatch(/^(CHANGED|NOT_FOUND)$/);
+          if (fact(row).startsWith("moved")) continue; // the very file, under its other name
+          expect(fact(row)).toMatch(
+            /^error (CHANGED|NOT_FOUND) |^differs (type|target|mode) |^only-(left|right) (file|link) /,
+          );
         }
-        expect(links === "skip" || rows.length > 0).toBeTrue();
-      },
-      () => kinds.size > 3,
-    );
-    expect(kinds.size).toBeGreaterThan(3);
-  });
+      });
+    },
+    RACE_MS,
+  );
+
+  test(
+    "a pipe that takes a file's place blocks nobody",
+    async () => {
+      const plant = { file: "content", pipe };
+      const left = scratch.plant("piped", plant);
+      const right = scratch.plant("piped-right", plant);
+      const seen = new Set<string>();
+      using _ = await racer("exchange", `${left}/file`, `${left}/pipe`);
+      const until = performance.now() + 20_000;
+      for (let round = 0; round < rounds || (seen.size < 3 && performance.now() < until); round++) {
+        // Never sync: a worker that hangs would take this thread with it.
+        const task = compare(left, right, variants[round % variants.length]);
+        const answer = await Promise.race([task, Bun.sleep(10_000)]);
+        if (!answer) throw new Error("it hangs");
+        for (const row of answer.differences) {
+          seen.add(fact(row));
+          expect(fact(row)).toMatch(
+            /^error (CHANGED|NOT_FOUND) |^differs (type|mode) |^only-|^moved /,
+          );
+        }
+      }
+      expect(seen.size).toBeGreaterThan(2);
+    },
+    RACE_MS,
+  );
+
+  test(
+    "a file that is written, cut, replaced and removed is never equal to one it never was",
+    async () => {
+      const left = scratch.plant("churned", { file: "?", other: "same" });
+      const right = scratch.plant("churned-right", { file: "!".repeat(400 * 1024), other: "same" });
+      using _ = await racer("churn", `${left}/file`, `${right}/file`);
+      const kinds = new Set<string>();
+      await repeatedly(
+        left,
+        right,
+        (rows, equal, { links }) => {
+          // Skipped links: then there may be nothing on the left, and never anything equal on both sides.
+          expect(equal).toBeFalse();
+          for (const row of rows) {
+            kinds.add(row.kind === "differs" ? `${row.kind} ${row.reason}` : row.kind);
+            expect(row.path).toMatch(/^file(\.new)?$/);
+            if (row.kind === "error") expect(row.error.code).toMatch(/^(CHANGED|NOT_FOUND)$/);
+          }
+          expect(links === "skip" || rows.length > 0).toBeTrue();
+        },
+        () => kinds.size > 3,
+      );
+      expect(kinds.size).toBeGreaterThan(3);
+    },
+    RACE_MS,
+  );
 });
 
 // ── Trees that are odd ──

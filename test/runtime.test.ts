@@ -406,7 +406,9 @@ describe("Workers", () => {
     60_000 * slowness,
   );
 
-  test(
+  // ThreadSanitizer holds signals back, and Bun stops a Worker by one: the main thread waits for ever,
+  // with no frame of ours on any stack.
+  test.skipIf(process.env.COPSE_SANITIZER === "tsan")(
     "terminated 50 times with tasks in flight crash nothing and leave a bounded number of threads",
     async () => {
       const source = `

@@ -569,7 +569,7 @@ describe("with onProgress", () => {
   });
 
   // The native side has no PROGRESS for waited tasks.
-  test.todo("the Sync form calls it, too", async () => {
+  test("the Sync form calls it, too", async () => {
     let calls = 0;
     const sync = async (): Promise<unknown> =>
       compareSync(`fault:delay=30:${big}`, big, { ...wanted, onProgress: () => calls++ });

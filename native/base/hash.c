@@ -23,7 +23,8 @@ static void find_features(void) {
     blake3_hasher_finalize(&hasher, digest, HASH_BYTES);
     atomic_store_explicit(&state, DONE, memory_order_release);
   }
-  while (atomic_load_explicit(&state, memory_order_acquire) != DONE) {}
+  while (atomic_load_explicit(&state, memory_order_acquire) != DONE) {
+  }
 }
 
 void hash_begin(struct hash *hash) {

@@ -220,6 +220,39 @@ int32_t copse_about(uint8_t *into, size_t capacity) {
 
 // Runtimes
 
+// A Worker that is terminated runs no hook of JavaScript's, but its thread ends. The runtimes it
+// opened can be used by nobody else, so they are closed then.
+struct opened {
+  struct opened *next;
+  copse_id runtime;
+};
+
+static void thread_ended(void *value) {
+  for (struct opened *opened = value; opened;) {
+    struct opened *next = opened->next;
+    copse_runtime_close(opened->runtime);
+    free(opened);
+    opened = next;
+  }
+}
+
+static void remember(copse_id runtime) {
+  struct opened *opened = malloc(sizeof *opened);
+  if (!opened) return;  // then it outlives its thread, as if it had been leaked
+  *opened = (struct opened){.next = thread_own(), .runtime = runtime};
+  if (!thread_own_set(opened, thread_ended)) free(opened);
+}
+
+static void forget(copse_id runtime) {
+  struct opened *first = thread_own(), **at = &first;
+  while (*at && (*at)->runtime != runtime) at = &(*at)->next;
+  if (!*at) return;
+  struct opened *found = *at;
+  *at = found->next;
+  free(found);
+  thread_own_set(first, thread_ended);
+}
+
 int32_t copse_runtime_open(const uint8_t *options, size_t options_len, copse_id *out) {
   if (!out || (!options && options_len) || options_len > REQUEST_MAX) return COPSE_E_ARGUMENT;
   *out = 0;
@@ -234,11 +267,13 @@ int32_t copse_runtime_open(const uint8_t *options, size_t options_len, copse_id 
     runtime_close(runtime);
     return COPSE_E_MEMORY;
   }
+  remember(id);
   *out = id;
   return 0;
 }
 
 int32_t copse_runtime_close(copse_id id) {
+  forget(id);
   mutex_lock(&table.lock);
   struct slot *slot = slot_of(id, SLOT_RUNTIME);
   if (!slot) {

@@ -176,7 +176,7 @@ describe.skipIf(reason !== undefined)("compare.md, denied access:", () => {
     const left = scratch.plant("listed", { "d/f": "1", "d/l": link("x") });
     const right = scratch.plant("listed-right", { "d/f": "1", "d/l": link("x") });
     if (isRoot) chownSync(`${left}/d`, 0, 0);
-    chmodSync(`${left}/d`, 0o744);
+    chmodSync(`${left}/d`, 0o444);
     const [answer] = ask([{ verb: "compare", left, right }]);
     expect(answer).toMatchObject({ equal: false, complete: false });
     expect(answer?.rows.toSorted()).toEqual([

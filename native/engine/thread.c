@@ -1,6 +1,7 @@
 #include "engine/thread.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -93,4 +94,23 @@ struct thread thread_self(void) { return (struct thread){.id = pthread_self(), .
 void thread_join(struct thread *thread) {
   if (thread->is_set) must(pthread_join(thread->id, nullptr));
   *thread = (struct thread){};
+}
+
+static pthread_key_t own;
+static void (*_Atomic own_ended)(void *);
+static pthread_once_t own_once = PTHREAD_ONCE_INIT;
+static bool own_made;
+
+static void own_end(void *value) { atomic_load (&own_ended)(value); }
+static void own_make(void) { own_made = pthread_key_create(&own, own_end) == 0; }
+
+void *thread_own(void) {
+  pthread_once(&own_once, own_make);
+  return own_made ? pthread_getspecific(own) : nullptr;
+}
+
+bool thread_own_set(void *value, void (*ended)(void *)) {
+  pthread_once(&own_once, own_make);
+  atomic_store(&own_ended, ended);
+  return own_made && pthread_setspecific(own, value) == 0;
 }

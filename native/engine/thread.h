@@ -48,3 +48,8 @@ static inline void thread_pause(void) {
 #endif
 }
 static inline void thread_yield(void) { sched_yield(); }
+
+// One pointer that belongs to the calling thread; nullptr until it is set. When the thread ends,
+// `ended` is called with it there. Every call passes the same function. False: the system refuses.
+void *thread_own(void);
+bool thread_own_set(void *value, void (*ended)(void *));

@@ -49,6 +49,12 @@ bool condition_wait_until(condition *condition, mutex *lock, uint64_t deadline_n
   return pthread_cond_timedwait(condition, lock, &until) == 0;
 }
 
+int64_t clock_wall(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1'000'000'000 + (int64_t)now.tv_nsec;
+}
+
 uint64_t clock_now(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -24,6 +24,7 @@ static inline void condition_one(condition *condition) { pthread_cond_signal(con
 static inline void condition_all(condition *condition) { pthread_cond_broadcast(condition); }
 
 uint64_t clock_now(void);  // CLOCK_MONOTONIC, nanoseconds
+int64_t clock_wall(void);  // CLOCK_REALTIME, nanoseconds: only to hold file times against
 
 // Names a thread that somebody has to join; zeroed it names none.
 struct thread {

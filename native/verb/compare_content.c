@@ -11,12 +11,15 @@
 #include <stdlib.h>
 
 #include "engine/runtime.h"
+#include "engine/thread.h"
 #include "verb/compare.h"
 
 constexpr size_t READ_BYTES = 128 * 1024;
 constexpr uint64_t BLOCK_BYTES = 8 << 20;
 constexpr uint64_t LARGE_BYTES = 16 << 20;
 constexpr uint64_t SAMPLED_BYTES = 1 << 20;  // sampling pays from here
+// File times are kept to two seconds on the coarsest file systems.
+constexpr int64_t TIME_GRAIN_NS = 2'000'000'000;
 constexpr size_t SAMPLE_BYTES = 16 * 1024;
 
 // Fills the buffer unless the content ends. A read that stops short where the size says that there
@@ -59,6 +62,7 @@ struct both {
   struct entry before[2];  // as measured when the size began to matter
   uint8_t side;            // whose fault
   size_t chunk;            // bytes per read
+  int64_t opened_ns;       // wall clock, before anything was read
 };
 
 static void both_close(struct both *both) {
@@ -341,6 +345,13 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
     *entry = measured;
   }
   const struct entry *left = &both->before[LEFT], *right = &both->before[RIGHT];
+  // A write between the first read and this look is in "before" and "after" alike. A file that may
+  // have been written to since it was opened is read again from its first byte.
+  int64_t since_ns = both->opened_ns - TIME_GRAIN_NS;
+  if (left->mtime_ns >= since_ns || right->mtime_ns >= since_ns) {
+    spot->bytes -= from;
+    from = 0;
+  }
   bool sure = left->has & right->has & HAS_SIZE;
   if (compare->size_check && sure && left->size != right->size) {
     out->reason = COPSE_REASON_SIZE;
@@ -431,7 +442,8 @@ int32_t compare_content(struct spot *spot, const struct pair *pair, struct conte
     return 0;
   }
   struct both both = {.run = spot->run,
-                      .chunk = compare->chunk < READ_BYTES ? compare->chunk : READ_BYTES};
+                      .chunk = compare->chunk < READ_BYTES ? compare->chunk : READ_BYTES,
+                      .opened_ns = clock_wall()};
   // The same file on both sides: it must still be one that can be opened.
   bool same_entry = spot->run->same_root || run_is_same(spot->run, pair->left, pair->right);
   int32_t code = 0;

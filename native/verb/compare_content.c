@@ -345,13 +345,6 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
     *entry = measured;
   }
   const struct entry *left = &both->before[LEFT], *right = &both->before[RIGHT];
-  // A write between the first read and this look is in "before" and "after" alike. A file that may
-  // have been written to since it was opened is read again from its first byte.
-  int64_t since_ns = both->opened_ns - TIME_GRAIN_NS;
-  if (left->mtime_ns >= since_ns || right->mtime_ns >= since_ns) {
-    spot->bytes -= from;
-    from = 0;
-  }
   bool sure = left->has & right->has & HAS_SIZE;
   if (compare->size_check && sure && left->size != right->size) {
     out->reason = COPSE_REASON_SIZE;
@@ -360,6 +353,13 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
   if (run_is_same(spot->run, left, right)) {
     out->equal = true;
     return 0;
+  }
+  // A write between the first read and this look is in "before" and "after" alike. A file that may
+  // have been written to since it was opened is read again from its first byte.
+  int64_t since_ns = both->opened_ns - TIME_GRAIN_NS;
+  if (left->mtime_ns >= since_ns || right->mtime_ns >= since_ns) {
+    spot->bytes -= from;
+    from = 0;
   }
   uint64_t size = left->size;
   bool known = sure && size == right->size && size > from;

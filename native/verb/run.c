@@ -17,6 +17,12 @@ struct batch {
   struct step steps[BATCH_STEPS];
 };
 
+static void out_of_memory(struct run *run) {
+  struct fault fault = {};
+  fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+  task_fail(run->task, &fault, (span){}, (span){});
+}
+
 // ── Spots: where a step is done ──
 
 static struct spot spot_begin(struct run *run, struct node *node, struct worker *worker,
@@ -42,9 +48,7 @@ span spot_path(struct spot *spot) {
   size_t size = node_path_size(spot->node);
   uint8_t *into = worker_scratch(spot->worker, size + 1);
   if (!into) {
-    struct fault fault = {};
-    fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-    task_fail(spot->run->task, &fault, (span){}, (span){});
+    out_of_memory(spot->run);
     return (span){};
   }
   node_path(spot->node, into);
@@ -138,12 +142,6 @@ static struct batch *batch_new(struct node *node) {
   batch->count = 0;
   node_hold(node);
   return batch;
-}
-
-static void out_of_memory(struct run *run) {
-  struct fault fault = {};
-  fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-  task_fail(run->task, &fault, (span){}, (span){});
 }
 
 // The node's directories are held by the caller.
@@ -273,10 +271,10 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
     again = task_parked(run->task);
     if (again) break;
   }
-  if (batch && (again || batch->count > BATCH_STEPS / 2)) {
-    run_add(run, run->batch_place, &batch->job);
-  } else if (batch && run->batch_place == JOB_LEAF) {
-    batch_work(batch, &spot);  // a few steps are done at once, while the directories are at hand
+  // A few steps are done at once, while the directories are at hand.
+  bool at_once = !again && run->batch_place == JOB_LEAF && batch && batch->count <= BATCH_STEPS / 2;
+  if (at_once) {
+    batch_work(batch, &spot);
     batch_free(batch);
   } else if (batch) {
     run_add(run, run->batch_place, &batch->job);

@@ -20,6 +20,7 @@ int32_t place_read(span record, struct place *out, struct fault *fault) {
       .spec = record_text(record, COPSE_PLACE_SPEC),
       .shown = record_text(record, COPSE_PLACE_SHOWN),
       .inner = record_record(record, COPSE_PLACE_INNER),
+      .record = record,
   };
   if (out->scheme.size == 0) return fault_set(fault, COPSE_E_ARGUMENT, "a place without a scheme");
   if (out->path.size && memchr(out->path.at, 0, out->path.size))

@@ -21,7 +21,8 @@ struct store_ops;
 // A place as the request gives it; spans point into the request, which lives as long as the task.
 struct place {
   span scheme, path, spec, shown;
-  span inner;  // record of the wrapped place, or empty
+  span inner;   // record of the wrapped place, or empty
+  span record;  // all of it, for the keys that only one scheme knows
 };
 
 enum store_can : uint32_t {
@@ -66,6 +67,8 @@ enum entry_has : uint8_t {
   HAS_TARGET = 1 << 1,
   HAS_FOLLOWED = 1 << 2,  // a link that stands for what it points to
   HAS_SIZE = 1 << 3,      // size is what reading gives: not so in /proc and /sys
+  HAS_DIGEST = 1 << 4,    // `digest` is of the whole content, which costs more to read than to hash
+  HAS_TWIN = 1 << 5,      // only from next(): see there
 };
 
 struct entry {
@@ -80,6 +83,7 @@ struct entry {
   enum entry_type type;
   uint8_t has;  // bits of enum entry_has
   uint16_t reserved;
+  const uint8_t *digest;  // HAS_DIGEST: HASH_BYTES of BLAKE3 that live as long as the store
 };
 
 // What a directory holds. Entries may move while the listing grows; their names do not.
@@ -161,6 +165,21 @@ struct store_ops {
   // the end. 1: a range. May be nullptr: everything is data.
   int32_t (*next_data)(struct reader *, uint64_t at, uint64_t *begin, uint64_t *end,
                        struct fault *);
+
+  // Optional; stores that are ONLY_FORWARD have it. Everything below the root, one entry a call, in
+  // the order in which its content can be read without going back; directories come before what is
+  // in them. 1: an entry, 0: the end (the next call begins anew). Only one thread at a time calls
+  // it.
+  //   *path   below the root, from the arena; passed path_safe unless out->type is ENTRY_NONE
+  //   *out    HAS_STAT, and HAS_TARGET for links. A file with HAS_TWIN has the content of the file
+  //           at the path `target`, which came before, and no reader (a hard link).
+  //   reader  open for a file without HAS_TWIN: the caller reads what it wants and calls read_end
+  //           before it asks for the next entry. Of anything else it is not touched.
+  // What must not be used (an unsafe name, a limit crossed by this entry alone) is an entry too:
+  // 1 with the type ENTRY_NONE and *fault filled; *path is then for messages only. Negative: the
+  // whole tree failed, nothing more will come.
+  int32_t (*next)(struct store *, struct arena *, span *path, struct entry *out, struct reader *,
+                  struct fault *);
 
   // ── Writing; paths passed path_safe, parents are made ──
   // `want` has mode (0: what any new file gets here) and mtime_ns (INT64_MIN: now). *resume_from:

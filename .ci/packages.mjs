@@ -105,6 +105,22 @@ const programs = {
     alpine: ["valgrind"],
     brew: ["valgrind"],
   },
+  nginx: {
+    program: "nginx",
+    debian: ["nginx-light"],
+    fedora: ["nginx"],
+    arch: ["nginx"],
+    alpine: ["nginx"],
+    brew: ["nginx"],
+  },
+  openssl: {
+    program: "openssl",
+    debian: ["openssl"],
+    fedora: ["openssl"],
+    arch: ["openssl"],
+    alpine: ["openssl"],
+    brew: ["openssl"],
+  },
   rsync: {
     program: "rsync",
     debian: ["rsync"],
@@ -141,12 +157,15 @@ export function installLibraries() {
   );
 }
 
-/** Programs by their names above, such as "clang" or "valgrind". */
-export function installPrograms(names) {
+/**
+ * Programs by their names above, such as "clang" or "valgrind". What is not required may stay missing:
+ * who uses it says so.
+ */
+export function installPrograms(names, { required = true } = {}) {
   const missing = names.filter((name) => !isProgram(programs[name].program));
   if (missing.length === 0) return;
   install(missing, (distribution) => missing.flatMap((name) => programs[name][distribution]), {
-    required: true,
+    required,
   });
 }
 

@@ -3,7 +3,12 @@
 
 import { fileURLToPath } from "node:url";
 import { argumentError, CopseError, escapeForMessage, showValue } from "./errors.ts";
+import { httpPlace } from "./http.ts";
+import { redact, type Secret } from "./secret.ts";
 import type { Location } from "./types.ts";
+
+/** What a scheme is told besides its path: a key of its own and what it says. */
+export type PlaceField = readonly [key: number, value: number | string | Secret];
 
 /** A parsed location. `shown` is what messages may say. */
 export interface Place {
@@ -14,11 +19,14 @@ export interface Place {
   readonly spec?: string;
   /** What a wrapping scheme wraps. */
   readonly inner?: Place;
+  /** The path with its secrets, where `path` is without. */
+  readonly secret?: Secret;
+  readonly fields?: readonly PlaceField[];
+  /** The places that a table holds, by their paths in it. */
+  readonly entries?: readonly (readonly [path: string, place: Place])[];
 }
 
 const notYet = new Map<string, string>([
-  ["http", "http"],
-  ["https", "https"],
   ["ssh", "sftp"],
   ["sftp", "sftp"],
   ["s3", "s3"],
@@ -32,20 +40,6 @@ const notYet = new Map<string, string>([
 const schemeOf = /^([A-Za-z][A-Za-z0-9+.-]+):/;
 // user@host:path, user@host:port:path, user@[v6]:path: what scp and rsync call a remote place.
 const remote = /^[^/\\@:\s]+@(?:\[[^\]]*\]|[^/\\@:\s]+):/;
-const secretValues = /^(x-amz-signature|x-amz-credential|x-amz-security-token|sig|token|code)$/i;
-
-/**
- * The text of a location without what nobody may see: passwords and the signing values of a query.
- */
-export function redact(text: string): string {
-  return text
-    .replace(/^([^/:@\s]+):[^/@\s]*@/, "$1:***@") // me:secret@host:path
-    .replace(/^((?:[A-Za-z][A-Za-z0-9+.-]+:)+\/\/[^/?#@:]*):[^/?#]*@/, "$1:***@")
-    .replace(/([?&])([^=&#]+)=([^&#]*)/g, (all, mark: string, name: string) =>
-      secretValues.test(name) ? `${mark}${name}=***` : all,
-    );
-}
-
 function filePath(url: URL): string {
   if (url.hostname !== "" && url.hostname !== "localhost")
     throw argumentError("location", `${redact(url.href)}: a file: URL has no host, or localhost`);
@@ -80,6 +74,9 @@ function parseText(text: string): Place {
         );
       return { scheme, path: checkPath(filePath(new URL(text))), shown: redact(text) };
     }
+    case "http":
+    case "https":
+      return httpPlace(text, escapeForMessage(redact(text)), {});
     case "memory": {
       if (rest === "" || rest.startsWith("/"))
         throw argumentError("location", "memory: needs the name of a tree, as in memory:scratch");
@@ -108,7 +105,7 @@ function unsupported(scheme: string, text: string): CopseError {
   return new CopseError("UNSUPPORTED", sentence, { location: redact(text) });
 }
 
-/** Fields that say how to reach a URL, for schemes that are not built yet. */
+/** Fields that say how to reach a URL. */
 type Fields = { readonly url: string | URL } & Readonly<globalThis.Record<string, unknown>>;
 
 function parseObject(location: Fields): Place {
@@ -117,9 +114,28 @@ function parseObject(location: Fields): Place {
     throw argumentError("location.url", `must be a string or a URL, not ${showValue(url)}`);
   // First of all a scheme that is not built in: its fields are not known here either.
   const place = parseLocation(url);
+  if (place.scheme === "http") return httpPlace(String(url), place.shown, location);
   for (const key of Object.keys(location))
     if (key !== "url") throw argumentError("location", `has no field ${showValue(key)}`);
   return place;
+}
+
+/** A tree given as a table: each path in it is the file at a location. */
+function parseTable(files: unknown, whole: object): Place {
+  if (typeof files !== "object" || files === null || Array.isArray(files))
+    throw argumentError("location.files", `must be an object, not ${showValue(files)}`);
+  for (const key of Object.keys(whole))
+    if (key !== "files") throw argumentError("location", `has no field ${showValue(key)}`);
+  const entries = Object.entries(files).map(([path, location]) => {
+    const isBad = path.split("/").some((part) => part === "" || part === "." || part === "..");
+    if (isBad || path.includes("\0"))
+      throw new CopseError("UNSAFE_PATH", "a path in a table of files is relative and plain", {
+        path,
+      });
+    // What a caller writes there is any location; parseLocation looks.
+    return [path, parseLocation(location as Location)] as const;
+  });
+  return { scheme: "files", path: "", shown: `${entries.length} files`, entries };
 }
 
 /**
@@ -130,10 +146,12 @@ function parseObject(location: Fields): Place {
 export function parseLocation(location: Location): Place {
   if (typeof location === "string") return parseText(location);
   if (location instanceof URL) return parseText(location.href);
+  if (typeof location === "object" && location !== null && "files" in location)
+    return parseTable(location.files, location);
   if (typeof location === "object" && location !== null && "url" in location)
     return parseObject(location as Fields); // its fields are looked at one by one
   throw argumentError(
     "location",
-    `must be a path, a URL or an object with a url, not ${showValue(location)}`,
+    `must be a path, a URL or an object with a url or files, not ${showValue(location)}`,
   );
 }

@@ -2,6 +2,7 @@
 // started.
 
 import { argumentError, showValue } from "./errors.ts";
+import { withTrust } from "./http.ts";
 import type { Place } from "./location.ts";
 import { By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
@@ -10,11 +11,18 @@ import type { CompareOptions, Limits, Options } from "./types.ts";
 function putPlace(record: Record, place: Place): void {
   record
     .text(PlaceKey.SCHEME, place.scheme)
-    .text(PlaceKey.PATH, place.path)
+    .text(PlaceKey.PATH, place.secret?.reveal() ?? place.path)
     .text(PlaceKey.SHOWN, place.shown);
   if (place.spec !== undefined) record.text(PlaceKey.SPEC, place.spec);
   const { inner } = place;
   if (inner) record.record(PlaceKey.INNER, (record) => putPlace(record, inner));
+  for (const [key, value] of place.fields ?? [])
+    if (typeof value === "number") record.number(key, value);
+    else record.text(key, typeof value === "string" ? value : value.reveal());
+  for (const [path, entry] of place.entries ?? [])
+    record.record(PlaceKey.FILE, (record) => {
+      record.text(PlaceKey.PATH, path).record(PlaceKey.INNER, (inner) => putPlace(inner, entry));
+    });
 }
 
 // ── Checks ──
@@ -183,8 +191,8 @@ export function compareRequest(
   const record = begin(Verb.COMPARE, waited);
   putOptions(record, options, [common, compareTable]);
   return record
-    .record(Key.LEFT, (r) => putPlace(r, left))
-    .record(Key.RIGHT, (r) => putPlace(r, right))
+    .record(Key.LEFT, (r) => putPlace(r, withTrust(left)))
+    .record(Key.RIGHT, (r) => putPlace(r, withTrust(right)))
     .end();
 }
 
@@ -211,7 +219,7 @@ export function placeRequest(
   if (what.self) record.number(Key.SELF, 1);
   if (what.from) record.number(Key.FROM, what.from);
   if (what.to !== undefined) record.number(Key.TO, what.to);
-  return record.record(Key.LEFT, (r) => putPlace(r, place)).end();
+  return record.record(Key.LEFT, (r) => putPlace(r, withTrust(place))).end();
 }
 
 /** Options must be an object before their fields are looked at. */

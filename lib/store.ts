@@ -37,9 +37,20 @@ const file: StoreCan = {
   resume: false,
   atomic: true,
 };
+const onlyRead: StoreCan = {
+  ...file,
+  write: false,
+  delete: false,
+  mtime: false,
+  mode: false,
+  links: false,
+  atomic: false,
+};
 const able: ReadonlyMap<string, StoreCan> = new Map([
   ["file", file],
   ["memory", { ...file, links: false }],
+  ["http", onlyRead],
+  ["files", onlyRead],
 ]);
 
 function canOf(place: Place): StoreCan {

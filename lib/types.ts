@@ -7,17 +7,61 @@ import type { Runtime } from "./runtime.ts";
 /**
  * A place that holds a tree or a file: a path, a URL, or an object with a `url`.
  *
- * Built in: paths, `file:` URLs, and `memory:NAME[/path]` for trees that live in a runtime. Other
- * schemes (`http:`, `https:`, `sftp:`, `s3:`, `azure:`, `gs:`, `archive:`, `pack:`) are recognised
+ * Built in: paths, `file:`, `http:` and `https:` URLs, tables of files, and `memory:NAME[/path]`
+ * for trees that live in a runtime. Other schemes (`sftp:`, `s3:`, `azure:`, `gs:`, `archive:`, `pack:`) are recognised
  * and answered with `UNSUPPORTED`. A scheme has at least two characters, so `C:\x` and `a:b` are
  * paths; a path that looks like a URL is written `./ab:c`.
  */
-export type Location = string | URL | UrlLocation;
+export type Location = string | URL | UrlLocation | HttpLocation | FilesLocation;
 
 /** A location with room for what a URL cannot say. */
 /** A location that is more than a string; schemes to come add fields of their own. */
 export interface UrlLocation {
   readonly url: string | URL;
+}
+
+/** A URL of a web server, and how to ask it. Only read. */
+export interface HttpLocation {
+  readonly url: string | URL;
+  /** Sent to the origin of `url` only, never where a redirect leads. */
+  readonly headers?:
+    | Headers
+    | Readonly<Record<string, string>>
+    | readonly (readonly [string, string])[];
+  /** Basic authentication, as in the URL. */
+  readonly username?: string;
+  readonly password?: string;
+  /** Bearer authentication. */
+  readonly token?: string;
+  /**
+   * Milliseconds until the answer begins, retries counted, and then the longest time in which less
+   * than 1 KiB a second comes. Default 30,000. Connecting takes at most 10,000 of them.
+   */
+  readonly timeout?: number;
+  /** How often what may work a moment later is tried again, 0 to 100. Default 3. */
+  readonly retries?: number;
+  /** How many redirects are followed, 0 to 100. Default 10. */
+  readonly redirects?: number;
+  /** The URL of an http or socks proxy. Variables of the environment name none. */
+  readonly proxy?: string;
+  /** Believe any certificate. Default false. */
+  readonly insecure?: boolean;
+  /** The oldest TLS that is spoken. Default `1.2`. */
+  readonly minTls?: "1.2" | "1.3";
+  /** Certificates to trust instead of the system's: a file, or PEM text. */
+  readonly ca?: string;
+  /**
+   * Addresses that are not public (this machine, private networks, cloud metadata): `named`
+   * (default) reaches one only when `url` names it, not when a redirect leads to another host;
+   * `public` never does; `any` always. Behind a proxy only addresses written as numbers are looked
+   * at.
+   */
+  readonly addresses?: "named" | "any" | "public";
+}
+
+/** A tree given as a table: path in the tree to the location of that file. */
+export interface FilesLocation {
+  readonly files: Readonly<Record<string, Location>>;
 }
 
 /**

@@ -232,10 +232,10 @@ describe.skipIf(process.platform !== "linux")("the library", () => {
 
   // A sanitizer's runtime comes on top.
   test.skipIf(Boolean(process.env.COPSE_SANITIZER))(
-    "needs the system's C library only, and no path of this machine",
+    "needs the system's C library and the libraries of build.zig only, and no path of this machine",
     () => {
       const { needed, runPath } = elf(library);
-      const allowed = /^(lib(c|m|pthread|dl)\.so|ld-linux)/;
+      const allowed = /^(lib(c|m|pthread|dl|curl)\.so|ld-linux)/;
       expect(needed.filter((name) => !allowed.test(name))).toEqual([]);
       expect(runPath).toBeUndefined();
     },

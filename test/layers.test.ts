@@ -39,7 +39,7 @@ const libLayers = [
   ["errors"],
   ["engine"],
   ["runtime"],
-  ["parts", "task", "location", "request", "rows"],
+  ["parts", "task", "secret", "http", "location", "request", "rows"],
   ["store", "list", "compare", "scan", "sync", "pack"],
   ["index"],
   ["cli/"],

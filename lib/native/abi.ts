@@ -50,7 +50,28 @@ export const Key = {
   TO: 97,
 } as const;
 
-export const Place = { SCHEME: 1, PATH: 2, INNER: 3, SPEC: 4, SHOWN: 5 } as const;
+export const Place = {
+  SCHEME: 1,
+  PATH: 2,
+  INNER: 3,
+  SPEC: 4,
+  SHOWN: 5,
+  HEADER: 16,
+  TIMEOUT: 17,
+  RETRIES: 18,
+  PROXY: 19,
+  REDIRECTS: 20,
+  INSECURE: 21,
+  MIN_TLS: 22,
+  USER: 23,
+  PASSWORD: 24,
+  BEARER: 25,
+  CA_FILE: 26,
+  CA_BLOB: 27,
+  ADDRESSES: 28,
+  FILE: 80,
+} as const;
+export const Addresses = { NAMED: 0, ANY: 1, PUBLIC: 2 } as const;
 export const Links = { KEEP: 0, FOLLOW: 1, SKIP: 2 } as const;
 export const By = { CONTENT: 0, HASH: 1, STAT: 2 } as const;
 export const Metadata = { MODE: 1, MTIME: 2, OWNER: 4, XATTR: 8 } as const;

@@ -123,6 +123,30 @@ enum copse_place : uint16_t {
   COPSE_PLACE_INNER = 3,   // record: the place that a wrapping scheme wraps
   COPSE_PLACE_SPEC = 4,    // text: what a wrapping scheme is told
   COPSE_PLACE_SHOWN = 5,   // text: the location as messages show it, credentials removed
+  // http: SCHEME is "http", PATH the URL without credentials and fragment.
+  COPSE_PLACE_HEADER = 16,     // text, repeated: "Name: value"
+  COPSE_PLACE_TIMEOUT = 17,    // number: milliseconds
+  COPSE_PLACE_RETRIES = 18,    // number
+  COPSE_PLACE_PROXY = 19,      // text: a URL
+  COPSE_PLACE_REDIRECTS = 20,  // number: at most; zero follows none
+  COPSE_PLACE_INSECURE = 21,   // bool: certificates are not checked
+  COPSE_PLACE_MIN_TLS = 22,    // number: 12 or 13
+  COPSE_PLACE_USER = 23,       // text
+  COPSE_PLACE_PASSWORD = 24,   // text
+  COPSE_PLACE_BEARER = 25,     // text
+  COPSE_PLACE_CA_FILE = 26,    // text: a file of certificates (PEM)
+  COPSE_PLACE_CA_BLOB = 27,    // text: the certificates themselves
+  COPSE_PLACE_ADDRESSES = 28,  // number: enum copse_addresses
+  // files: a table. What concerns TLS may stand here for all of its places.
+  COPSE_PLACE_FILE = 80,  // record, repeated: PATH, and INNER: the place that is this file
+};
+
+// Which addresses an http place may lead to.
+enum copse_addresses : uint32_t {
+  COPSE_ADDRESSES_NAMED =
+      0,  // any that the place names; public ones where a redirect names another
+  COPSE_ADDRESSES_ANY = 1,
+  COPSE_ADDRESSES_PUBLIC = 2,
 };
 
 enum copse_links : uint32_t { COPSE_LINKS_KEEP = 0, COPSE_LINKS_FOLLOW = 1, COPSE_LINKS_SKIP = 2 };

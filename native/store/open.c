@@ -5,8 +5,7 @@
 #include "engine/runtime.h"
 
 const struct store_ops *const store_all[] = {
-    &file_store,
-    &memory_store,
+    &file_store,  &memory_store, &http_store, &files_store,
 #ifdef COPSE_FAULT_STORE
     &fault_store,
 #endif
@@ -29,9 +28,15 @@ int32_t place_read(span record, struct place *out, struct fault *fault) {
 }
 
 int32_t store_open(struct store *store, span place_record, struct task *task, struct fault *fault) {
+  return store_open_in(store, place_record, (span){}, task, fault);
+}
+
+int32_t store_open_in(struct store *store, span place_record, span above, struct task *task,
+                      struct fault *fault) {
   struct place place;
   int32_t code = place_read(place_record, &place, fault);
   if (code < 0) return code;
+  place.above = above;
   for (size_t i = 0; store_all[i]; i++) {
     const struct store_ops *ops = store_all[i];
     if (!span_equal(place.scheme, span_of(ops->scheme))) continue;

@@ -23,6 +23,7 @@ struct place {
   span scheme, path, spec, shown;
   span inner;   // record of the wrapped place, or empty
   span record;  // all of it, for the keys that only one scheme knows
+  span above;   // the record of a table it stands in, which may say what concerns all; often empty
 };
 
 enum store_can : uint32_t {
@@ -103,8 +104,16 @@ struct directory {  // each store puts its own fields after this
   struct store *store;
 };
 
+// What reading at another place than the next costs.
+enum reader_access : uint8_t {
+  READ_ANYWHERE,  // nothing, and several workers may read at once
+  READ_SINGLE,    // a request; one worker at a time
+  READ_ONWARD,    // all that is before it is fetched once more; one worker at a time
+};
+
 struct reader {  // on the caller's stack or in its struct; filled by ops->reader
   struct store *store;
+  enum reader_access access;
   bool at_end;    // the last read reached the end of the content: no further read is needed
   int fd;         // file store
   void *slot[3];  // any store's own
@@ -153,8 +162,12 @@ struct store_ops {
   // Opens content. Never blocks on a FIFO, never opens a device: what turns out not to be a regular
   // file when it is measured is CHANGED. HAS_FOLLOWED is followed.
   int32_t (*reader)(struct directory *, const struct entry *, struct reader *, struct fault *);
-  // Bytes read, 0 only at the end; may be fewer than asked for. Any offset when CAN_RANGE, and then
-  // from several workers at once; else only onward. Sets at_end when this read is known to have
+  // Optional. The content of this entry (directory nullptr: of the root) will be asked for soon:
+  // what takes a while without a worker may begin. Does not wait, says nothing; what is never asked
+  // for is given up when the store is closed.
+  void (*ahead)(struct store *, struct directory *, const struct entry *);
+  // Bytes read, 0 only at the end; may be fewer than asked for. Any offset when CAN_RANGE, at the
+  // price that reader->access says; else only onward. Sets at_end when this read is known to have
   // reached the end.
   int64_t (*read)(struct reader *, uint64_t at, uint8_t *into, size_t size, struct fault *);
   void (*read_end)(struct reader *);
@@ -201,4 +214,7 @@ extern const struct store_ops *const store_all[];  // ends with nullptr
 int32_t place_read(span record, struct place *out, struct fault *fault);
 // Opens the place's store. UNSUPPORTED names the scheme. After an error there is nothing to close.
 int32_t store_open(struct store *store, span place_record, struct task *task, struct fault *fault);
+// The same for a place that stands in another one's record, `above`.
+int32_t store_open_in(struct store *store, span place_record, span above, struct task *task,
+                      struct fault *fault);
 void store_close(struct store *store);  // never opened: fine

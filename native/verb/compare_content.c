@@ -365,7 +365,9 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
   bool known = sure && size == right->size && size > from;
   both->holes =
       both->holes && known;  // holes are skipped up to a common end, so there has to be one
-  if (known && compare->stop_at_first && compare->sample && size > SAMPLED_BYTES) {
+  enum reader_access access[2] = {both->reader[LEFT].access, both->reader[RIGHT].access};
+  bool is_dear = access[LEFT] == READ_ONWARD || access[RIGHT] == READ_ONWARD;
+  if (known && !is_dear && compare->stop_at_first && compare->sample && size > SAMPLED_BYTES) {
     code = sample(both, spot->worker, size, &spot->bytes, fault);
     if (code < 0) return code;
     if (code == 1) {  // they differ, and nobody asked where
@@ -373,7 +375,8 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
       return 0;
     }
   }
-  if (known && size >= LARGE_BYTES && large_start(both, spot, pair, from)) {
+  bool is_free = access[LEFT] == READ_ANYWHERE && access[RIGHT] == READ_ANYWHERE;
+  if (known && is_free && size >= LARGE_BYTES && large_start(both, spot, pair, from)) {
     both->open[LEFT] = both->open[RIGHT] = false;
     out->later = true;
     return 0;

@@ -1,0 +1,81 @@
+// http: one HTTP client per runtime, over libcurl. Everything of libcurl happens on one thread of
+// its own, outside the I/O pool, so that many transfers go on while few workers wait.
+//
+//   http_send    asks, without waiting: the answer begins to arrive while nobody looks
+//   http_answer  waits for status, size and validators, after redirects and retries
+//   http_read    waits for the next bytes; a slow reader slows the server down
+//   http_drop    lets go; what is left of the transfer is ended
+//
+// What is decided here, for every request: only http and https; redirects hop by hop, with the
+// user's headers and credentials dropped as soon as one leads to another scheme, host or port, and
+// never from https to http; addresses that are not public refused where the filter says so, by name
+// and at connect time; timeouts always; TLS verified; lengths and ranges checked; connections, DNS
+// and TLS sessions used again, but only by requests with the same credentials.
+//
+// Bounds: `connections` transfers of a runtime at once, HOST_MAX of one host (as many as
+// `connections` when it speaks HTTP/2). Those that stand still because their reader does, do not
+// count: a worker that waits is never kept waiting by one that waits for it.
+#pragma once
+#include "base/fault.h"
+#include "base/span.h"
+#include "wire/http_head.h"
+
+struct runtime;
+struct task;
+struct exchange;
+
+enum http_filter : uint8_t {  // = enum copse_addresses
+  HTTP_FILTER_NAMED = 0,      // what a redirect leads to, when it is another host
+  HTTP_FILTER_ANY = 1,
+  HTTP_FILTER_PUBLIC = 2,
+};
+
+struct http_request {
+  span url;
+  span headers;                 // the user's, each "Name: value" with '\n' after it
+  span user, password, bearer;  // one way or none
+  span proxy, ca_file, ca_blob;
+  span accept;
+  // Of an earlier answer about the same content. What comes must still be that, else CHANGED.
+  span etag;
+  uint64_t size;        // likewise; COPSE_UNKNOWN: none
+  uint64_t from;        // first byte wanted
+  uint32_t timeout_ms;  // until the answer; then without 1 KiB/s
+  uint32_t retries, redirects;
+  enum http_filter filter;
+  bool insecure, tls13;
+  bool head;   // only what the answer would be
+  bool whole;  // a document that is taken as a whole, up to HTTP_WHOLE_MAX bytes
+  bool large;  // will not fit a buffer: a connection of its own
+};
+
+constexpr size_t HTTP_WHOLE_MAX = 64 << 20;
+
+struct http_answer {
+  uint32_t status;
+  uint64_t size;     // of the whole content; COPSE_UNKNOWN
+  int64_t mtime_ns;  // COPSE_UNKNOWN_TIME
+  bool ranges;       // the server says it can begin anywhere
+  bool is_strong;    // the validator means the same bytes
+  bool is_encoded;
+  char etag[HTTP_ETAG_MAX + 1];
+  char type[HTTP_TYPE_MAX + 1];
+  const char *url;  // after redirects, without credentials; as long as the exchange
+};
+
+// nullptr: fault filled (a URL that is none, a header that must not be sent, out of memory).
+struct exchange *http_send(struct runtime *runtime, const struct http_request *request,
+                           struct fault *fault);
+int32_t http_answer(struct exchange *exchange, const struct task *task, struct http_answer *out,
+                    struct fault *fault);
+// Bytes from request.from on, in order; 0 at the end. Waits until there is a good part of `size`.
+int64_t http_read(struct exchange *exchange, const struct task *task, uint8_t *into, size_t size,
+                  struct fault *fault);
+// Everything that was to come is there; the next reads do not wait.
+bool http_is_at_end(struct exchange *exchange);
+void http_drop(struct exchange *exchange);  // nullptr is fine
+
+// The part after "scheme://host:port" is decided by the caller; this is for comparing.
+bool http_same_origin(const char *left, const char *right);
+const char *http_version(void);      // of libcurl, "7.88.1"
+bool http_can(const char *feature);  // "HTTP2", "HTTP3"

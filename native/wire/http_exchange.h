@@ -1,0 +1,110 @@
+// http_exchange: what the files of wire/http share; nobody else includes it.
+//
+// http.c runs the thread and serves the callers, http_pool.c keeps the connections, http_try.c does
+// one request after another until an exchange has its answer, http_url.c decides where it may go.
+#pragma once
+#include <curl/curl.h>
+#include <poll.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "engine/runtime.h"
+#include "engine/thread.h"
+#include "wire/http.h"
+
+constexpr uint64_t MS = 1'000'000, SECOND = 1'000 * MS;
+constexpr uint64_t IDLE_NS = 90 * SECOND;  // then connections are closed and the thread ends
+constexpr size_t BUFFER_MAX = 1 << 20;     // a reader's lead: what arrives while it compares
+
+enum phase : uint8_t { PHASE_QUEUED, PHASE_RUNNING, PHASE_DELAYED, PHASE_OVER };
+
+struct pool_key {
+  uint8_t credentials[HASH_BYTES];
+  bool filtered, own;
+};
+
+struct multi {
+  struct multi *next;
+  struct http *http;
+  CURLM *handle;
+  CURLSH *share;
+  struct pool_key key;
+  uint64_t due_ns;  // UINT64_MAX: nothing
+  uint64_t idle_ns;
+  uint32_t active;
+};
+
+struct origin {  // a host that was seen to speak HTTP/2
+  struct origin *next;
+  char name[];
+};
+
+struct exchange {
+  struct http *http;
+  _Atomic uint32_t references;  // the caller's, the thread's, the inbox's
+  struct exchange *next, *next_in;
+  bool is_listed;  // in the inbox; guarded by http->lock, like next_in
+  struct arena arena;
+  struct http_request request;
+
+  // The thread's own
+  enum phase phase;
+  CURL *easy;
+  struct multi *multi;
+  struct curl_slist *lines;
+  struct http_head head;
+  const char *url, *origin;
+  uint32_t hops, tries;
+  uint64_t deadline_ns;  // for the answer; zero before the first try
+  uint64_t not_before_ns;
+  uint64_t window_ns, window_bytes;  // the body's speed
+  uint64_t arrived;                  // bytes of this try's body
+  uint64_t skip;                     // of these, bytes that were wanted no more
+  uint64_t delivered;                // bytes put into the buffer, over all tries
+  bool is_known, is_off_origin, is_filtered, is_own, is_settled, wants_own, is_address_refused;
+  struct fault refusal;  // what a callback found wrong
+  char error[CURL_ERROR_SIZE];
+
+  mutex lock;  // guards the rest
+  condition changed;
+  bool is_answered, is_over, is_claimed, is_paused, is_dropped;
+  struct http_answer answer;
+  struct fault fault;
+  uint8_t *buffer;
+  size_t capacity, begin, filled, needed;
+};
+
+struct http {
+  struct attachment attachment;
+  struct runtime *runtime;
+  mutex lock;
+  condition ended;
+  struct wake wake;
+  struct exchange *inbox;  // with something new for the thread
+  bool is_running, is_closing;
+  struct thread thread;
+
+  // The thread's own
+  struct exchange *all;
+  struct multi *multis;
+  struct origin *origins;
+  struct pollfd *polled;  // polled[0] is the wake channel
+  struct multi **owners;
+  size_t polled_count, polled_capacity;
+  uint64_t idle_ns;
+};
+
+int32_t http_no_memory(struct fault *fault);
+// Drops one reference.
+void exchange_free(struct exchange *x);
+// The caller has its outcome: all of the content, or a fault.
+void exchange_over(struct exchange *x, const struct fault *fault);
+// Moves the exchange to a URL: the first one, or where a redirect leads to.
+int32_t exchange_go(struct exchange *x, const char *to, struct fault *fault);
+
+// On the thread:
+int32_t exchange_begin(struct exchange *x, struct fault *fault);      // the next try
+void exchange_end(struct exchange *x);                                // of the try that runs
+void exchange_finished(struct exchange *x, CURLcode result);          // what now?
+struct multi *multi_of(struct http *http, const struct exchange *x);  // nullptr: out of memory
+void multi_free(struct multi *multi);

@@ -1,443 +1,452 @@
-// glob: see glob.h. A pattern is compiled in two steps: alternatives are written out ("*.{c,h}" is
-// "*.c" and
-// "*.h"), then each is cut into parts at '/', and each part becomes the cheapest thing that can do
-// it: bytes to compare, an ending, a beginning, or a row of tokens.
-//
-// Both rows, of tokens in a part and of parts in a path, are matched in the same way: go on while
-// it fits; where it does not, go back to the last star only and let it take one more. Earlier stars
-// never need to give anything back, since what follows them up to the last star was found at its
-// first place. So no input is exponential.
+// glob: see glob.h. A state of the automaton is the set of nodes where globs may be after what was
+// read. It is made when it is first reached, and found again by its nodes. Its row in the table has
+// a place for each class of characters (zero: not known yet) after one for the globs it accepts.
 #include "base/glob.h"
 
 #include <stdckdint.h>
 #include <stdlib.h>
 
 #include "base/character.h"
-#include "base/path.h"
+#include "base/glob_program.h"
 
-constexpr size_t PATTERN_MAX = 4096;      // as long as a path may be
-constexpr size_t ALTERNATIVES_MAX = 256;  // each is matched on its own
-constexpr size_t NESTED_MAX = 16;         // of braces; the expansion calls itself once a level
+// A cache that would grow beyond this is emptied. Sets of names and ignore files need a few dozen
+// KiB; what needs more has states that are seldom seen twice.
+constexpr size_t CACHE_BYTES = 4 << 20;
+// An empty cache has room for the states that are in use at one time, so that matching never fails.
+constexpr size_t STATES_LEAST = 6;
 
-enum token_kind : uint8_t { TOKEN_CHARACTER, TOKEN_ANY, TOKEN_STAR, TOKEN_SET };
-
-struct range {
-  uint32_t first, last;
+struct state {
+  uint32_t nodes_at, nodes_count;
+  uint32_t hash;
 };
 
-struct set {
-  bool is_negated;
-  size_t count;
-  struct range ranges[];
+struct matcher {
+  struct globs *globs;
+  uint32_t stride;       // of a row
+  uint32_t *table;       // rows; a state is known by where its row begins
+  struct state *states;  // by row
+  uint32_t *nodes;       // of all states
+  uint64_t *accepts;     // bit sets; the first is empty
+  uint32_t *slots;       // hash table of row + 1
+  size_t states_count, states_room, nodes_count, nodes_room, accepts_count, accepts_room;
+  size_t slots_room;      // a power of two
+  uint32_t *next, *keep;  // nodes of the state being made, and of the one entered
+  uint32_t next_count, keep_count;
+  uint32_t *marks, mark;  // nodes that are in `next`
+  uint32_t start, below;  // states: nothing was read; the directory was
 };
 
-struct token {
-  enum token_kind kind;
-  uint32_t character;
-  const struct set *set;
-};
+constexpr uint32_t ROW_DEAD = 1;  // times the stride; row zero is nobody's
 
-enum part_kind : uint8_t {
-  PART_LITERAL,    // equal bytes
-  PART_ENDING,     // "*.c"
-  PART_BEGINNING,  // "lib*"
-  PART_ALL,        // "*"
-  PART_DEEP,       // "**": any number of parts
-  PART_TOKENS,
-};
+// ── Making states ──
 
-struct part {
-  enum part_kind kind;
-  span bytes;  // of LITERAL, ENDING, BEGINNING
-  const struct token *tokens;
-  size_t count;
-};
-
-struct alternative {
-  struct part *parts;
-  size_t count;
-};
-
-struct glob {
-  struct alternative *alternatives;
-  size_t count;
-  bool has_slash;
-};
-
-// ── Matching ──
-
-static bool holds_slash(span text) { return text.size && memchr(text.at, '/', text.size); }
-
-static bool set_holds(const struct set *set, uint32_t character) {
-  bool found = false;
-  for (size_t i = 0; i < set->count && !found; i++)
-    found = character >= set->ranges[i].first && character <= set->ranges[i].last;
-  return found != set->is_negated && character != '/';
-}
-
-static bool token_fits(const struct token *token, uint32_t character) {
-  switch (token->kind) {
-    case TOKEN_CHARACTER:
-      return token->character == character;
-    case TOKEN_ANY:
-      return character != '/';
-    case TOKEN_SET:
-      return set_holds(token->set, character);
-    case TOKEN_STAR:
-      return false;
-  }
-  return false;
-}
-
-static bool tokens_fit(const struct token *tokens, size_t count, span text) {
-  size_t token = 0, at = 0;
-  size_t star = SIZE_MAX, star_at = 0;  // the last star and where what follows it is tried
-  while (at < text.size) {
-    if (token < count && tokens[token].kind == TOKEN_STAR) {
-      star = token++;
-      star_at = at;
-      continue;
-    }
-    uint32_t character;
-    size_t width = character_read((span){text.at + at, text.size - at}, &character);
-    if (token < count && token_fits(&tokens[token], character)) {
-      token++;
-      at += width;
-      continue;
-    }
-    if (star == SIZE_MAX) return false;
-    width = character_read((span){text.at + star_at, text.size - star_at}, &character);
-    if (character == '/') return false;
-    at = star_at += width;
-    token = star + 1;
-  }
-  while (token < count && tokens[token].kind == TOKEN_STAR) token++;
-  return token == count;
-}
-
-static bool part_fits(const struct part *part, span text) {
-  size_t size = part->bytes.size;
-  switch (part->kind) {
-    case PART_LITERAL:
-      return span_equal(part->bytes, text);
-    case PART_ENDING:
-      return text.size >= size && memcmp(text.at + (text.size - size), part->bytes.at, size) == 0 &&
-             !holds_slash((span){text.at, text.size - size});
-    case PART_BEGINNING:
-      return text.size >= size && memcmp(text.at, part->bytes.at, size) == 0 &&
-             !holds_slash((span){text.at + size, text.size - size});
-    case PART_ALL:
-      return !holds_slash(text);
-    case PART_TOKENS:
-      return tokens_fit(part->tokens, part->count, text);
-    case PART_DEEP:
-      return false;
-  }
-  return false;
-}
-
-static bool alternative_fits(const struct alternative *alternative, span text) {
-  const struct part *parts = alternative->parts;
-  size_t count = alternative->count;
-  if (count == 1 && parts[0].kind != PART_DEEP) return text.size && part_fits(&parts[0], text);
-  size_t part = 0, deep = SIZE_MAX;
-  span rest = text, deep_rest = text, piece;
+static void add_node(struct matcher *matcher, uint32_t node) {
+  const struct globs *globs = matcher->globs;
   for (;;) {
-    for (; part < count && parts[part].kind == PART_DEEP; part++) {
-      deep = part;
-      deep_rest = rest;
-    }
-    if (part == count && deep < count && deep + 1 == count) return true;
-    if (!path_next(&rest, &piece)) return part == count;
-    if (part < count && part_fits(&parts[part], piece)) {
-      part++;
-      continue;
-    }
-    if (deep == SIZE_MAX) return false;
-    path_next(&deep_rest, &piece);
-    rest = deep_rest;
-    part = deep + 1;
-  }
-}
-
-bool glob_match(const struct glob *glob, span text) {
-  for (size_t i = 0; i < glob->count; i++)
-    if (alternative_fits(&glob->alternatives[i], text)) return true;
-  return false;
-}
-
-bool glob_has_slash(const struct glob *glob) { return glob->has_slash; }
-
-// ── Reading a pattern ──
-
-// The end of the set that begins at `at`, or zero when it is not closed. Looking at single bytes is
-// enough here and below: no byte inside a UTF-8 character looks like ours.
-static size_t set_end(span pattern, size_t at) {
-  at++;
-  if (at < pattern.size && (pattern.at[at] == '!' || pattern.at[at] == '^')) at++;
-  for (size_t first = at; at < pattern.size; at++) {
-    if (pattern.at[at] == ']' && at > first) return at + 1;
-    if (pattern.at[at] == '\\') at++;
-  }
-  return 0;
-}
-
-// The end of what begins at `at`: a set, an escaped character's first byte, a byte.
-static size_t element_end(span pattern, size_t at) {
-  if (pattern.at[at] == '[') return set_end(pattern, at);
-  return pattern.at[at] == '\\' ? at + 2 : at + 1;
-}
-
-static int32_t wrong(span pattern, struct fault *fault, const char *what) {
-  int shown = pattern.size > 80 ? 80 : (int)pattern.size;
-  return fault_set(fault, COPSE_E_ARGUMENT, "the pattern '%.*s' %s", shown,
-                   (const char *)pattern.at, what);
-}
-
-static int32_t pattern_check(span pattern, struct fault *fault) {
-  if (pattern.size > PATTERN_MAX) return wrong(pattern, fault, "is longer than 4096 bytes");
-  size_t depth = 0;
-  for (size_t at = 0; at < pattern.size;) {
-    uint8_t byte = pattern.at[at];
-    if (byte == '\\' && at + 1 == pattern.size)
-      return wrong(pattern, fault,
-                   "ends with a '\\': add the character it is for, or write '\\\\'");
-    if (byte == '[' && set_end(pattern, at) == 0)
-      return wrong(pattern, fault, "has a set that is not closed: add ']' or write '\\['");
-    if (byte == '{' && ++depth > NESTED_MAX)
-      return wrong(pattern, fault, "has braces more than 16 deep");
-    if (byte == '}' && depth > 0) depth--;
-    at = element_end(pattern, at);
-  }
-  if (depth > 0)
-    return wrong(pattern, fault, "has a brace that is not closed: add '}' or write '\\{'");
-  return 0;
-}
-
-// ── Writing out alternatives ──
-//
-// Every choice of alternatives has a number below the product of the groups' counts, so that one
-// can be written without keeping the others.
-
-static size_t group_count(span pattern, size_t *at);
-
-static size_t capped(size_t count) {
-  return count > ALTERNATIVES_MAX ? ALTERNATIVES_MAX + 1 : count;
-}
-
-// From `at` to the end, or, inside a group, to the ',' or '}' that ends it.
-static size_t sequence_count(span pattern, size_t *at, bool is_inside) {
-  size_t count = 1;
-  while (*at < pattern.size) {
-    uint8_t byte = pattern.at[*at];
-    if (is_inside && (byte == ',' || byte == '}')) break;
-    if (byte == '{')
-      count = capped(count * group_count(pattern, at));
-    else
-      *at = element_end(pattern, *at);
-  }
-  return count;
-}
-
-static size_t group_count(span pattern, size_t *at) {
-  size_t count = 0;
-  do {
-    ++*at;
-    count = capped(count + sequence_count(pattern, at, true));
-  } while (pattern.at[*at] == ',');
-  ++*at;
-  return count;
-}
-
-struct text {
-  uint8_t *at;
-  size_t size;
-};
-
-static void group_write(span pattern, size_t at, size_t choice, struct text *out);
-
-static void sequence_write(span pattern, size_t at, bool is_inside, size_t choice,
-                           struct text *out) {
-  while (at < pattern.size) {
-    uint8_t byte = pattern.at[at];
-    if (is_inside && (byte == ',' || byte == '}')) break;
-    size_t begin = at;
-    if (byte == '{') {
-      size_t count = group_count(pattern, &at);
-      group_write(pattern, begin, choice % count, out);
-      choice /= count;
-    } else {
-      at = element_end(pattern, at);
-      memcpy(out->at + out->size, pattern.at + begin, at - begin);
-      out->size += at - begin;
+    if (matcher->marks[node] == matcher->mark) return;
+    matcher->marks[node] = matcher->mark;
+    matcher->next[matcher->next_count++] = node;
+    switch (globs->nodes[node].op) {
+      case OP_STAR:
+      case OP_RUN:
+      case OP_TAIL_IN:
+        node += 1;
+        continue;
+      case OP_DEEP:
+        node += 2;
+        continue;
+      case OP_TAIL:
+      case OP_TAIL_ALL:
+        node += 3;
+        continue;
+      case OP_FLOAT:
+        for (uint32_t i = 0; i < globs->floats_count; i++) add_node(matcher, globs->floats[i]);
+        return;
+      default:
+        return;
     }
   }
 }
 
-static void group_write(span pattern, size_t at, size_t choice, struct text *out) {
-  for (;;) {
-    size_t begin = ++at;
-    size_t count = sequence_count(pattern, &at, true);
-    if (choice < count) {
-      sequence_write(pattern, begin, true, choice, out);
-      return;
-    }
-    choice -= count;
+static void next_begin(struct matcher *matcher) {
+  matcher->next_count = 0;
+  if (++matcher->mark == 0) {  // it went around
+    memset(matcher->marks, 0, matcher->globs->nodes_count * sizeof *matcher->marks);
+    matcher->mark = 1;
   }
 }
 
-// ── Compiling one alternative ──
-
-struct compiler {
-  struct arena *arena;
-  span pattern;  // as the caller wrote it, for messages
-  struct fault *fault;
-  struct text text;      // the alternative
-  struct token *tokens;  // of the part being read
-  size_t count;
-  struct text bytes;  // its characters without escapes
-};
-
-static int32_t no_memory(struct fault *fault) {
-  return fault_set(fault, COPSE_E_MEMORY, "out of memory while reading a pattern");
+static void next_of_start(struct matcher *matcher) {
+  const struct globs *globs = matcher->globs;
+  next_begin(matcher);
+  for (uint32_t i = 0; i < globs->begins_count; i++) add_node(matcher, globs->begins[i]);
+  if (globs->floats_count) add_node(matcher, 0);
 }
 
-// A character that may be escaped.
-static size_t read_character(span text, size_t at, uint32_t *character) {
-  if (text.at[at] == '\\' && at + 1 < text.size) at++;
-  return at + character_read((span){text.at + at, text.size - at}, character);
-}
-
-static int32_t set_compile(struct compiler *compiler, span text, const struct set **out) {
-  text = (span){text.at + 1, text.size - 2};  // without the brackets
-  size_t size;
-  if (ckd_mul(&size, text.size, sizeof(struct range)) || ckd_add(&size, size, sizeof(struct set)))
-    return no_memory(compiler->fault);
-  struct set *set = arena_take(compiler->arena, size);
-  if (!set) return no_memory(compiler->fault);
-  size_t at = text.at[0] == '!' || text.at[0] == '^';
-  *set = (struct set){.is_negated = at > 0};
-  while (at < text.size) {
-    struct range range;
-    at = read_character(text, at, &range.first);
-    range.last = range.first;
-    if (at + 1 < text.size && text.at[at] == '-') at = read_character(text, at + 1, &range.last);
-    if (range.last < range.first)
-      return wrong(compiler->pattern, compiler->fault, "has a range that runs backwards");
-    set->ranges[set->count++] = range;
-  }
-  *out = set;
-  return 0;
-}
-
-// What the tokens of the part can do at best.
-static enum part_kind kind_of(const struct compiler *compiler) {
-  const struct token *tokens = compiler->tokens;
-  size_t count = compiler->count, stars = 0;
-  for (size_t i = 0; i < count; i++) {
-    stars += tokens[i].kind == TOKEN_STAR;
-    if (tokens[i].kind == TOKEN_ANY || tokens[i].kind == TOKEN_SET) return PART_TOKENS;
-    // Bytes that are no character of their own here may be the half of one in a name.
-    if (tokens[i].kind == TOKEN_CHARACTER && tokens[i].character >= CHARACTER_MALFORMED)
-      return PART_TOKENS;
-  }
-  if (stars == 0) return PART_LITERAL;
-  if (stars == 1 && count == 1) return PART_ALL;
-  if (stars == 1 && tokens[0].kind == TOKEN_STAR) return PART_ENDING;
-  if (stars == 1 && tokens[count - 1].kind == TOKEN_STAR) return PART_BEGINNING;
-  return PART_TOKENS;
-}
-
-static int32_t part_finish(struct compiler *compiler, span source, struct alternative *out) {
-  if (compiler->count == 0) return 0;  // an empty part means nothing: "build/" is "build"
-  struct part part = {.kind = kind_of(compiler)};
-  if (span_equal(source, SPAN("**"))) {
-    part.kind = PART_DEEP;
-  } else if (part.kind == PART_TOKENS) {
-    struct token *tokens = arena_take(compiler->arena, compiler->count * sizeof *tokens);
-    if (!tokens) return no_memory(compiler->fault);
-    memcpy(tokens, compiler->tokens, compiler->count * sizeof *tokens);
-    part.tokens = tokens;
-    part.count = compiler->count;
-  } else {
-    part.bytes = arena_copy(compiler->arena, (span){compiler->bytes.at, compiler->bytes.size});
-    if (!part.bytes.at) return no_memory(compiler->fault);
-  }
-  out->parts[out->count++] = part;
-  compiler->count = compiler->bytes.size = 0;
-  return 0;
-}
-
-static int32_t alternative_compile(struct compiler *compiler, struct alternative *out) {
-  span text = {compiler->text.at, compiler->text.size};
-  size_t parts = 1;
-  for (size_t i = 0; i < text.size; i++) parts += text.at[i] == '/';
-  *out = (struct alternative){.parts = arena_take(compiler->arena, parts * sizeof(struct part))};
-  if (!out->parts) return no_memory(compiler->fault);
-  compiler->count = compiler->bytes.size = 0;
-  size_t begin = 0;
-  for (size_t at = 0; at < text.size;) {
-    struct token token = {.kind = TOKEN_CHARACTER};
-    size_t end = at + 1;
-    if (text.at[at] == '[') {
-      end = set_end(text, at);
-      token.kind = TOKEN_SET;
-      int32_t code = set_compile(compiler, (span){text.at + at, end - at}, &token.set);
-      if (code < 0) return code;
-    } else if (text.at[at] == '?') {
-      token.kind = TOKEN_ANY;
-    } else if (text.at[at] == '*') {
-      token.kind = TOKEN_STAR;
-    } else {
-      end = read_character(text, at, &token.character);
-    }
-    bool is_slash = token.kind == TOKEN_CHARACTER && token.character == '/';
-    if (is_slash) {
-      int32_t code = part_finish(compiler, (span){text.at + begin, at - begin}, out);
-      if (code < 0) return code;
-      begin = end;
-    } else {
-      if (token.kind == TOKEN_CHARACTER) {
-        size_t from = text.at[at] == '\\' ? at + 1 : at;
-        memcpy(compiler->bytes.at + compiler->bytes.size, text.at + from, end - from);
-        compiler->bytes.size += end - from;
+static void next_of(struct matcher *matcher, const struct state *state, uint32_t class) {
+  const struct globs *globs = matcher->globs;
+  bool leads = class == globs->leading_dot;
+  uint32_t literal = leads ? globs->dot : class;
+  bool slash = class == globs->slash, wild = !leads, part = wild && !slash;
+  next_begin(matcher);
+  for (uint32_t i = 0; i < state->nodes_count; i++) {
+    uint32_t at = matcher->nodes[state->nodes_at + i];
+    const struct glob_node *node = &globs->nodes[at];
+    switch (node->op) {
+      case OP_CHARACTER:
+        if (node->value == literal) add_node(matcher, at + 1);
+        break;
+      case OP_ANY:
+      case OP_DEEP:
+      case OP_FLOAT:
+      case OP_TAIL_PART:
+        if (part) add_node(matcher, at + 1);
+        break;
+      case OP_EACH:
+        if (wild) add_node(matcher, at + 1);
+        break;
+      case OP_SET: {
+        const uint64_t *set = globs->sets + node->value * globs->set_words;
+        if (wild && globs_has(set, class)) add_node(matcher, at + 1);
+        break;
       }
-      // Two stars in a row, as a part of a part, are one.
-      bool is_again = token.kind == TOKEN_STAR && compiler->count > 0 &&
-                      compiler->tokens[compiler->count - 1].kind == TOKEN_STAR;
-      if (!is_again) compiler->tokens[compiler->count++] = token;
+      case OP_STAR:
+        if (part) add_node(matcher, at);
+        break;
+      case OP_RUN:
+        if (wild) add_node(matcher, at);
+        break;
+      case OP_TAIL:
+        if (slash) add_node(matcher, at + 1);
+        break;
+      case OP_TAIL_ALL:
+        if (part) add_node(matcher, at + 2);
+        break;
+      case OP_DEEP_IN:
+      case OP_FLOAT_IN:
+      case OP_TAIL_IN:
+        if (slash) add_node(matcher, at - 1);
+        if (part) add_node(matcher, at);
+        break;
+      case OP_MATCH:
+        break;
     }
-    at = end;
   }
-  return part_finish(compiler, (span){text.at + begin, text.size - begin}, out);
 }
 
-int32_t glob_compile(span pattern, struct arena *arena, struct glob **out, struct fault *fault) {
-  int32_t code = pattern_check(pattern, fault);
-  if (code < 0) return code;
-  size_t at = 0, count = sequence_count(pattern, &at, false);
-  if (count > ALTERNATIVES_MAX)
-    return wrong(pattern, fault, "has more than 256 alternatives: write several patterns");
-
-  struct glob *glob = arena_take(arena, sizeof *glob);
-  struct alternative *alternatives = arena_take(arena, count * sizeof *alternatives);
-  if (!glob || !alternatives) return no_memory(fault);
-  *glob = (struct glob){.alternatives = alternatives, .count = count};
-  struct compiler compiler = {.arena = arena, .pattern = pattern, .fault = fault};
-  compiler.text.at = malloc(pattern.size + 1);
-  compiler.bytes.at = malloc(pattern.size + 1);
-  compiler.tokens = malloc((pattern.size + 1) * sizeof(struct token));
-  if (!compiler.text.at || !compiler.bytes.at || !compiler.tokens) code = no_memory(fault);
-  for (size_t i = 0; code == 0 && i < count; i++) {
-    compiler.text.size = 0;
-    sequence_write(pattern, 0, false, i, &compiler.text);
-    code = alternative_compile(&compiler, &alternatives[i]);
-    bool is_anchored = compiler.text.size && compiler.text.at[0] == '/';
-    glob->has_slash = glob->has_slash || is_anchored || alternatives[i].count > 1;
+// Nodes mostly come in order already.
+static void next_sort(struct matcher *matcher) {
+  uint32_t *nodes = matcher->next;
+  for (uint32_t i = 1; i < matcher->next_count; i++) {
+    uint32_t node = nodes[i], j = i;
+    for (; j > 0 && nodes[j - 1] > node; j--) nodes[j] = nodes[j - 1];
+    nodes[j] = node;
   }
-  free(compiler.tokens);
-  free(compiler.bytes.at);
-  free(compiler.text.at);
-  if (code == 0) *out = glob;
-  return code;
+}
+
+static bool grow(void **array, size_t *room, size_t needed, size_t size) {
+  if (needed <= *room) return true;
+  size_t more = *room * 2 > needed ? *room * 2 : needed, bytes;
+  if (ckd_mul(&bytes, more, size) || bytes > CACHE_BYTES) return false;
+  void *larger = realloc(*array, bytes);
+  if (!larger) return false;
+  *array = larger;
+  *room = more;
+  return true;
+}
+
+static bool grow_states(struct matcher *matcher) {
+  size_t needed = matcher->states_count + 1, room = matcher->states_room;
+  if (needed > room) {
+    size_t rows = room;
+    if (!grow((void **)&matcher->table, &rows, needed, matcher->stride * sizeof *matcher->table))
+      return false;
+    void *states = realloc(matcher->states, rows * sizeof *matcher->states);
+    if (!states) return false;
+    matcher->states = states;
+    matcher->states_room = rows;
+  }
+  if (2 * needed <= matcher->slots_room) return true;
+  size_t slots_room = matcher->slots_room * 2;
+  uint32_t *slots = calloc(slots_room, sizeof *slots);
+  if (!slots) return false;
+  for (uint32_t row = 0; row < matcher->states_count; row++) {
+    if (row == 0) continue;
+    size_t slot = matcher->states[row].hash & (slots_room - 1);
+    while (slots[slot]) slot = (slot + 1) & (slots_room - 1);
+    slots[slot] = row + 1;
+  }
+  free(matcher->slots);
+  matcher->slots = slots;
+  matcher->slots_room = slots_room;
+  return true;
+}
+
+static uint32_t hash_of(const uint32_t *nodes, uint32_t count) {
+  uint64_t hash = 0x9E3779B97F4A7C15u + count;
+  for (uint32_t i = 0; i < count; i++) {
+    hash = (hash ^ nodes[i]) * 0xD6E8FEB86659FD93u;
+    hash ^= hash >> 32;
+  }
+  return (uint32_t)hash;
+}
+
+// The state of `next`, old or new. False: there is no room for a new one.
+static bool intern(struct matcher *matcher, uint32_t *out) {
+  const struct globs *globs = matcher->globs;
+  next_sort(matcher);
+  uint32_t hash = hash_of(matcher->next, matcher->next_count);
+  size_t size = matcher->next_count * sizeof *matcher->next;
+  size_t slot = hash & (matcher->slots_room - 1);
+  for (; matcher->slots[slot]; slot = (slot + 1) & (matcher->slots_room - 1)) {
+    uint32_t row = matcher->slots[slot] - 1;
+    const struct state *state = &matcher->states[row];
+    if (state->hash != hash || state->nodes_count != matcher->next_count) continue;
+    if (size && memcmp(matcher->nodes + state->nodes_at, matcher->next, size) != 0) continue;
+    *out = row * matcher->stride;
+    return true;
+  }
+  bool accepts = false;
+  for (uint32_t i = 0; i < matcher->next_count && !accepts; i++)
+    accepts = globs->nodes[matcher->next[i]].op == OP_MATCH;
+  if (!grow_states(matcher) ||
+      !grow((void **)&matcher->nodes, &matcher->nodes_room,
+            matcher->nodes_count + matcher->next_count, sizeof *matcher->nodes) ||
+      !grow((void **)&matcher->accepts, &matcher->accepts_room,
+            matcher->accepts_count + (accepts ? globs->words : 0), sizeof *matcher->accepts))
+    return false;
+  uint32_t row = (uint32_t)matcher->states_count++;
+  matcher->states[row] = (struct state){(uint32_t)matcher->nodes_count, matcher->next_count, hash};
+  if (size) memcpy(matcher->nodes + matcher->nodes_count, matcher->next, size);
+  matcher->nodes_count += matcher->next_count;
+  uint32_t *cells = matcher->table + (size_t)row * matcher->stride;
+  memset(cells, 0, matcher->stride * sizeof *cells);
+  if (accepts) {
+    cells[0] = (uint32_t)matcher->accepts_count;
+    uint64_t *bits = matcher->accepts + matcher->accepts_count;
+    memset(bits, 0, globs->words * sizeof *bits);
+    for (uint32_t i = 0; i < matcher->next_count; i++) {
+      const struct glob_node *node = &globs->nodes[matcher->next[i]];
+      if (node->op == OP_MATCH) bits[node->value / 64] |= 1ull << (node->value % 64);
+    }
+    matcher->accepts_count += globs->words;
+  }
+  slot = hash & (matcher->slots_room - 1);
+  while (matcher->slots[slot]) slot = (slot + 1) & (matcher->slots_room - 1);
+  matcher->slots[slot] = row + 1;
+  *out = row * matcher->stride;
+  return true;
+}
+
+// An empty cache: nobody's row, the dead one, the start and the directory entered. There is room
+// for them.
+static void cache_begin(struct matcher *matcher) {
+  memset(matcher->slots, 0, matcher->slots_room * sizeof *matcher->slots);
+  memset(matcher->table, 0, matcher->stride * sizeof *matcher->table);
+  memset(matcher->accepts, 0, matcher->globs->words * sizeof *matcher->accepts);
+  matcher->states[0] = (struct state){};
+  matcher->states_count = 1;
+  matcher->nodes_count = 0;
+  matcher->accepts_count = matcher->globs->words;
+  uint32_t dead;
+  next_begin(matcher);
+  (void)intern(matcher, &dead);
+  next_of_start(matcher);
+  (void)intern(matcher, &matcher->start);
+  next_begin(matcher);
+  for (uint32_t i = 0; i < matcher->keep_count; i++) add_node(matcher, matcher->keep[i]);
+  (void)intern(matcher, &matcher->below);
+}
+
+// Where `from` goes with a character of this class, which was not known. `keep` is used for what
+// was made when the cache has to be emptied, so that what it held is carried over.
+static uint32_t step(struct matcher *matcher, uint32_t from, uint32_t class) {
+  next_of(matcher, &matcher->states[from / matcher->stride], class);
+  uint32_t to;
+  if (intern(matcher, &to)) {
+    matcher->table[from + 1 + class] = to;
+    return to;
+  }
+  uint32_t count = matcher->next_count;
+  uint32_t *made = matcher->keep + matcher->globs->nodes_count;
+  memcpy(made, matcher->next, count * sizeof *made);
+  cache_begin(matcher);
+  next_begin(matcher);
+  for (uint32_t i = 0; i < count; i++) add_node(matcher, made[i]);
+  (void)intern(matcher, &to);
+  return to;
+}
+
+// ── Reading texts ──
+
+uint32_t glob_class_of(const struct globs *globs, uint32_t character) {
+  size_t low = 0, high = globs->spans_count;
+  while (high - low > 1) {
+    size_t middle = (low + high) / 2;
+    if (globs->spans[middle].first <= character)
+      low = middle;
+    else
+      high = middle;
+  }
+  return globs->spans[low].number;
+}
+
+static size_t read_class(const struct globs *globs, span text, uint32_t *class) {
+  uint32_t character;
+  size_t size = character_read(text, &character);
+  *class = glob_class_of(globs, globs->nocase ? glob_fold(character) : character);
+  return size;
+}
+
+static uint32_t run(struct matcher *matcher, uint32_t state, span text) {
+  const struct globs *globs = matcher->globs;
+  const uint8_t *at = text.at, *end = text.at + text.size;
+  uint32_t least = ROW_DEAD * matcher->stride;
+  const uint32_t *table = matcher->table + 1;
+  while (at < end) {
+    uint32_t class = globs->of_byte[*at];
+    if (class != UINT32_MAX) {
+      at++;
+    } else {
+      at += read_class(globs, (span){at, (size_t)(end - at)}, &class);
+    }
+    uint32_t next = table[state + class];
+    if (next <= least) {
+      if (next == least) return least;
+      next = step(matcher, state, class);
+      table = matcher->table + 1;
+    }
+    state = next;
+  }
+  return state;
+}
+
+// The same, where a '.' that begins a name is a character of its own.
+static uint32_t run_dots(struct matcher *matcher, uint32_t state, span text) {
+  const struct globs *globs = matcher->globs;
+  bool begins = true;
+  for (size_t at = 0; at < text.size;) {
+    uint32_t class = globs->of_byte[text.at[at]];
+    if (class == UINT32_MAX)
+      at += read_class(globs, (span){text.at + at, text.size - at}, &class);
+    else
+      at++;
+    if (begins && class == globs->dot) class = globs->leading_dot;
+    begins = class == globs->slash;
+    uint32_t next = matcher->table[state + 1 + class];
+    state = next ? next : step(matcher, state, class);
+  }
+  return state;
+}
+
+static const uint64_t *match(struct matcher *matcher, uint32_t state, span text) {
+  bool dots = matcher->globs->no_dot;
+  state = dots ? run_dots(matcher, state, text) : run(matcher, state, text);
+  return matcher->accepts + matcher->table[state];
+}
+
+const uint64_t *matcher_match(struct matcher *matcher, span text) {
+  return match(matcher, matcher->start, text);
+}
+
+const uint64_t *matcher_below(struct matcher *matcher, span name) {
+  return match(matcher, matcher->below, name);
+}
+
+void matcher_enter(struct matcher *matcher, span directory) {
+  matcher->keep_count = 0;
+  uint32_t state = matcher->start;
+  if (directory.size) {
+    bool dots = matcher->globs->no_dot;
+    state = dots ? run_dots(matcher, state, directory) : run(matcher, state, directory);
+    uint32_t class = matcher->globs->slash;
+    uint32_t next = matcher->table[state + 1 + class];
+    state = next ? next : step(matcher, state, class);
+  }
+  const struct state *entered = &matcher->states[state / matcher->stride];
+  matcher->below = state;
+  matcher->keep_count = entered->nodes_count;
+  if (entered->nodes_count)
+    memcpy(matcher->keep, matcher->nodes + entered->nodes_at,
+           entered->nodes_count * sizeof *matcher->keep);
+}
+
+// ── Matchers ──
+
+static void matcher_free(struct matcher *matcher) {
+  free(matcher->table);
+  free(matcher->states);
+  free(matcher->nodes);
+  free(matcher->accepts);
+  free(matcher->slots);
+  free(matcher->next);
+  free(matcher->keep);
+  free(matcher->marks);
+  free(matcher);
+}
+
+static struct matcher *matcher_new(struct globs *globs) {
+  struct matcher *matcher = calloc(1, sizeof *matcher);
+  if (!matcher) return nullptr;
+  size_t nodes = globs->nodes_count ? globs->nodes_count : 1;
+  // One more cell than there are classes, and the leading dot is one of those.
+  *matcher = (struct matcher){.globs = globs,
+                              .stride = globs->classes + 1,
+                              .states_room = STATES_LEAST,
+                              .nodes_room = STATES_LEAST * nodes,
+                              .accepts_room = STATES_LEAST * globs->words,
+                              .slots_room = 4 * STATES_LEAST > 32 ? 64 : 32};
+  matcher->table = calloc(matcher->states_room * matcher->stride, sizeof *matcher->table);
+  matcher->states = calloc(matcher->states_room, sizeof *matcher->states);
+  matcher->nodes = malloc(matcher->nodes_room * sizeof *matcher->nodes);
+  matcher->accepts = malloc(matcher->accepts_room * sizeof *matcher->accepts);
+  matcher->slots = malloc(matcher->slots_room * sizeof *matcher->slots);
+  matcher->next = malloc(nodes * sizeof *matcher->next);
+  matcher->keep = malloc(2 * nodes * sizeof *matcher->keep);
+  matcher->marks = calloc(nodes, sizeof *matcher->marks);
+  if (!matcher->table || !matcher->states || !matcher->nodes || !matcher->accepts ||
+      !matcher->slots || !matcher->next || !matcher->keep || !matcher->marks) {
+    matcher_free(matcher);
+    return nullptr;
+  }
+  cache_begin(matcher);
+  return matcher;
+}
+
+struct matcher *matcher_take(struct globs *globs) {
+  for (size_t i = 0; i < GLOB_MATCHERS; i++) {
+    if (!atomic_load_explicit(&globs->idle[i], memory_order_relaxed)) continue;
+    struct matcher *matcher =
+        atomic_exchange_explicit(&globs->idle[i], nullptr, memory_order_acquire);
+    if (matcher) return matcher;
+  }
+  return matcher_new(globs);
+}
+
+void matcher_give(struct matcher *matcher) {
+  if (!matcher) return;
+  for (size_t i = 0; i < GLOB_MATCHERS; i++) {
+    struct matcher *none = nullptr;
+    if (atomic_compare_exchange_strong_explicit(&matcher->globs->idle[i], &none, matcher,
+                                                memory_order_release, memory_order_relaxed))
+      return;
+  }
+  matcher_free(matcher);
+}
+
+size_t globs_count(const struct globs *globs) { return globs->count; }
+size_t globs_words(const struct globs *globs) { return globs->words; }
+
+void globs_free(struct globs *globs) {
+  if (!globs) return;
+  for (size_t i = 0; i < GLOB_MATCHERS; i++) {
+    struct matcher *matcher = atomic_load_explicit(&globs->idle[i], memory_order_acquire);
+    if (matcher) matcher_free(matcher);
+  }
+  free(globs->nodes);
+  free(globs->begins);
+  free(globs->floats);
+  free(globs->spans);
+  free(globs->sets);
+  free(globs);
 }

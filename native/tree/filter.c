@@ -1,3 +1,5 @@
+// filter: all globs are one set, so that an entry is looked at once: its name, from where the
+// directory's path led to.
 #include "tree/filter.h"
 
 #include <stdlib.h>
@@ -6,41 +8,49 @@
 #include "base/record.h"
 #include "copse.h"
 
-struct rule {
-  struct glob *glob;
-  bool whole_path;        // holds a '/', so it is matched against the path
-  bool only_directories;  // ended in '/'
-};
-
-struct rules {
-  struct rule *rule;
-  size_t count;
-};
-
 struct filter {
-  struct rules include, exclude;
-  bool wants_path;
+  struct globs *globs;
+  bool includes;  // some glob is an include
+  // Bit sets behind the struct: the excludes, the includes, those that mean any type.
+  size_t words;
+  uint64_t bits[];
 };
 
-static int32_t rule_compile(span pattern, struct arena *arena, struct rule *rule,
-                            struct fault *fault) {
+static span rule_read(span pattern, bool *only_directories) {
   if (pattern.size >= 2 && pattern.at[0] == '.' && pattern.at[1] == '/')
     pattern = (span){pattern.at + 2, pattern.size - 2};
-  bool anchored = pattern.size && pattern.at[0] == '/';
-  if (anchored) pattern = (span){pattern.at + 1, pattern.size - 1};
-  *rule = (struct rule){};
-  while (pattern.size && pattern.at[pattern.size - 1] == '/') {
-    rule->only_directories = true;
+  size_t begin = pattern.size && pattern.at[0] == '/';  // kept: it says where
+  while (pattern.size > begin && pattern.at[pattern.size - 1] == '/') {
+    *only_directories = true;
     pattern.size--;
   }
-  if (pattern.size == 0) return fault_set(fault, COPSE_E_ARGUMENT, "an empty glob");
-  int32_t code = glob_compile(pattern, arena, &rule->glob, fault);
-  if (code == 0) rule->whole_path = anchored || glob_has_slash(rule->glob);
-  return code;
+  return pattern.size > begin ? pattern : (span){};
 }
 
-int32_t filter_compile(span request, struct arena *arena, struct filter **out,
-                       struct fault *fault) {
+static uint64_t *excluding(struct filter *filter) { return filter->bits; }
+static uint64_t *including(struct filter *filter) { return filter->bits + filter->words; }
+static uint64_t *any_type(struct filter *filter) { return filter->bits + 2 * filter->words; }
+
+static int32_t rules_read(struct filter *filter, span request, struct glob_source *sources,
+                          struct fault *fault) {
+  size_t count = 0;
+  struct field field;
+  while (record_next(&request, &field, fault) == 1) {
+    if (field.key != COPSE_KEY_INCLUDE && field.key != COPSE_KEY_EXCLUDE) continue;
+    bool include = field.key == COPSE_KEY_INCLUDE, only_directories = false;
+    sources[count].pattern = rule_read(field.bytes, &only_directories);
+    if (sources[count].pattern.size == 0)
+      return fault_set(fault, COPSE_E_ARGUMENT, "an empty glob");
+    uint64_t bit = 1ull << (count % 64);
+    (include ? including(filter) : excluding(filter))[count / 64] |= bit;
+    if (!only_directories) any_type(filter)[count / 64] |= bit;
+    filter->includes = filter->includes || include;
+    count++;
+  }
+  return globs_compile(sources, count, GLOB_RULES, 0, &filter->globs, fault);
+}
+
+int32_t filter_compile(span request, struct filter **out, struct fault *fault) {
   *out = nullptr;
   size_t count = 0;
   span rest = request;
@@ -48,54 +58,49 @@ int32_t filter_compile(span request, struct arena *arena, struct filter **out,
   while (record_next(&rest, &field, fault) == 1)
     count += field.key == COPSE_KEY_INCLUDE || field.key == COPSE_KEY_EXCLUDE;
   if (count == 0) return 0;
-  struct filter *filter = arena_take(arena, sizeof *filter);
-  struct rule *rule = arena_take(arena, 2 * count * sizeof *rule);
-  if (!filter || !rule) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
-  *filter = (struct filter){.include.rule = rule, .exclude.rule = rule + count};
-  rest = request;
-  while (record_next(&rest, &field, fault) == 1) {
-    if (field.key != COPSE_KEY_INCLUDE && field.key != COPSE_KEY_EXCLUDE) continue;
-    struct rules *rules = field.key == COPSE_KEY_INCLUDE ? &filter->include : &filter->exclude;
-    struct rule *next = &rules->rule[rules->count++];
-    int32_t code = rule_compile(field.bytes, arena, next, fault);
-    if (code < 0) return code;
-    filter->wants_path = filter->wants_path || next->whole_path;
+  size_t words = count / 64 + 1;
+  struct filter *filter = calloc(1, sizeof *filter + 3 * words * sizeof(uint64_t));
+  struct glob_source *sources = calloc(count, sizeof *sources);
+  int32_t code = filter && sources ? 0 : fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  if (code == 0) {
+    filter->words = words;
+    code = rules_read(filter, request, sources, fault);
   }
-  *out = filter;
+  free(sources);
+  if (code == 0)
+    *out = filter;
+  else
+    filter_free(filter);
+  return code;
+}
+
+void filter_free(struct filter *filter) {
+  if (!filter) return;
+  globs_free(filter->globs);
+  free(filter);
+}
+
+int32_t sieve_begin(struct sieve *sieve, struct filter *filter, span directory,
+                    struct fault *fault) {
+  *sieve = (struct sieve){.filter = filter, .rules = matcher_take(filter->globs)};
+  if (!sieve->rules) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  matcher_enter(sieve->rules, directory);
   return 0;
 }
 
-bool filter_wants_path(const struct filter *filter) { return filter->wants_path; }
+void sieve_end(struct sieve *sieve) { matcher_give(sieve->rules); }
 
-static bool any(const struct rules *rules, span path, span name, bool is_directory) {
-  for (size_t i = 0; i < rules->count; i++) {
-    const struct rule *rule = &rules->rule[i];
-    if (rule->only_directories && !is_directory) continue;
-    if (glob_match(rule->glob, rule->whole_path ? path : name)) return true;
+struct verdict sieve_entry(struct sieve *sieve, span name, bool is_directory, bool inside) {
+  const struct filter *filter = sieve->filter;
+  const uint64_t *matched = matcher_below(sieve->rules, name);
+  size_t words = filter->words;
+  uint64_t excluded = 0, included = 0;
+  for (size_t i = 0; i < words; i++) {
+    uint64_t counts = matched[i] & (is_directory ? UINT64_MAX : filter->bits[2 * words + i]);
+    excluded |= counts & filter->bits[i];
+    included |= counts & filter->bits[words + i];
   }
-  return false;
-}
-
-struct verdict filter_entry(const struct filter *filter, span directory, span name,
-                            bool is_directory, bool inside) {
-  uint8_t small[1024], *large = nullptr;
-  span path = name;
-  if (filter->wants_path && directory.size) {
-    size_t size = directory.size + 1 + name.size;
-    uint8_t *at = size <= sizeof small ? small : (large = malloc(size));
-    // Without memory for the path nothing is filtered out: showing too much is safer than hiding.
-    if (!at) return (struct verdict){true, is_directory, inside};
-    memcpy(at, directory.at, directory.size);
-    at[directory.size] = '/';
-    memcpy(at + directory.size + 1, name.at, name.size);
-    path = (span){at, size};
-  }
-  struct verdict verdict = {};
-  if (!any(&filter->exclude, path, name, is_directory)) {
-    verdict.descend = is_directory;
-    verdict.inside = inside || any(&filter->include, path, name, is_directory);
-    verdict.seen = filter->include.count == 0 || verdict.inside;
-  }
-  free(large);
-  return verdict;
+  if (excluded) return (struct verdict){};
+  inside = inside || included;
+  return (struct verdict){!filter->includes || inside, is_directory, inside};
 }

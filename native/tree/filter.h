@@ -2,22 +2,29 @@
 // against a name, one with '/' against the whole path relative to the root. Decided before anything
 // is read or entered.
 #pragma once
-#include "base/arena.h"
 #include "base/fault.h"
 #include "base/span.h"
 
 struct filter;
+struct matcher;
 
 // nullptr in *out when there is nothing to filter.
-int32_t filter_compile(span request, struct arena *arena, struct filter **out, struct fault *fault);
+int32_t filter_compile(span request, struct filter **out, struct fault *fault);
+void filter_free(struct filter *filter);  // nullptr is fine
 
 struct verdict {
   bool seen;     // it is part of the tree
   bool descend;  // a directory: what is below it may be
   bool inside;   // an include named it: so everything below is included too
 };
-// `inside`: the directory's own verdict. `path` is only asked for when a glob with '/' needs it: it
-// is directory + '/' + name, given by the caller as two parts.
-struct verdict filter_entry(const struct filter *filter, span directory, span name,
-                            bool is_directory, bool inside);
-bool filter_wants_path(const struct filter *filter);
+
+// The filter at one directory, for one thread.
+struct sieve {
+  const struct filter *filter;
+  struct matcher *rules;
+};
+int32_t sieve_begin(struct sieve *sieve, struct filter *filter, span directory,
+                    struct fault *fault);
+void sieve_end(struct sieve *sieve);  // zeroed: fine
+// `inside`: the directory's own verdict.
+struct verdict sieve_entry(struct sieve *sieve, span name, bool is_directory, bool inside);

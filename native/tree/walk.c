@@ -40,13 +40,15 @@ struct node *walk_root(struct walk *walk, span path, struct directory *left,
   if (!node) return nullptr;
   node->directory[0] = left;
   node->directory[1] = right;
+  node->seen = true;
   return node;
 }
 
 bool walk_descend(struct node *parent, const struct entry *left, const struct entry *right,
-                  bool inside) {
+                  bool seen, bool inside) {
   struct node *node = node_new(parent->walk, parent, left, right, left ? left->name : right->name);
   if (!node) return false;
+  node->seen = seen;
   node->inside = inside;
   walk_visit(node);
   return true;

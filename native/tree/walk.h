@@ -38,7 +38,8 @@ struct node {
   size_t at[2];  // how far the merge has come
   uint32_t depth;
   bool side[2];   // which sides there are
-  bool inside;    // filter.h: an include named it
+  bool seen;      // filter.h: it is part of the tree itself
+  bool inside;    // an include named it
   bool listed;    // entered and listed: only the merge is left
   bool nameless;  // holds a root that is a file: its one entry has the path ""
   bool broken;    // a side failed: nothing is said about the other
@@ -52,7 +53,7 @@ struct node *walk_root(struct walk *walk, span path, struct directory *left,
 // Adds a visit of the directory that `left` and `right` (either may be nullptr) name below `node`.
 // False: out of memory.
 [[nodiscard]] bool walk_descend(struct node *node, const struct entry *left,
-                                const struct entry *right, bool inside);
+                                const struct entry *right, bool seen, bool inside);
 void walk_visit(struct node *node);  // submits the visit of a node made by walk_root
 // The next pair in order of names; either may be nullptr. False at the end.
 bool node_next(struct node *node, struct entry **left, struct entry **right);

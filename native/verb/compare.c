@@ -75,11 +75,7 @@ static bool enter(struct spot *spot) {
   above.node = node->parent;
   above.has_directory = false;
   // One that no include names is entered and not told of.
-  const struct filter *filter = spot->run->filter;
-  bool seen =
-      !filter || filter_entry(filter, filter_wants_path(filter) ? spot_path(&above) : (span){},
-                              itself.name, true, node->parent->inside)
-                     .seen;
+  bool seen = node->seen;
   int32_t code =
       seen ? node->directory[side]->store->ops->hold(node->parent->directory[side], &fault) : 0;
   if (seen && code == 0) {

@@ -225,14 +225,13 @@ static bool depth_fits(struct run *run, struct spot *spot, span name) {
 
 // What the filter makes of a pair. Of a directory and something else under one name it may leave
 // one: a rule like "build/" names directories only, and only a directory can hold what is included.
-static struct verdict judge(const struct filter *filter, span directory, struct pair *pair,
-                            bool inside) {
+static struct verdict judge(struct sieve *sieve, struct pair *pair, bool inside) {
   bool left = pair->left && pair->left->type == ENTRY_DIRECTORY;
   bool right = pair->right && pair->right->type == ENTRY_DIRECTORY;
   span name = (pair->left ? pair->left : pair->right)->name;
-  struct verdict verdict = filter_entry(filter, directory, name, left || right, inside);
+  struct verdict verdict = sieve_entry(sieve, name, left || right, inside);
   if (!pair->left || !pair->right || left == right) return verdict;
-  struct verdict other = filter_entry(filter, directory, name, false, inside);
+  struct verdict other = sieve_entry(sieve, name, false, inside);
   if (verdict.seen && other.seen) return verdict;
   // The directory goes when only the other is seen, else what is no directory.
   *(other.seen == left ? &pair->left : &pair->right) = nullptr;
@@ -247,10 +246,15 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   struct pair pair;
   bool again = false, first = node->at[0] == 0 && node->at[1] == 0;
   bool go_on = !first || !run->verb->enter || run->verb->enter(&spot);
-  span directory = run->filter && filter_wants_path(run->filter) ? spot_path(&spot) : (span){};
+  struct sieve sieve = {};
+  if (go_on && run->filter) {
+    struct fault fault = {};
+    go_on = sieve_begin(&sieve, run->filter, spot_path(&spot), &fault) == 0;
+    if (!go_on) out_of_memory(run);
+  }
   for (size_t seen = 0; go_on && node_next(node, &pair.left, &pair.right);) {
     struct verdict verdict = {true, true, node->inside};
-    if (run->filter) verdict = judge(run->filter, directory, &pair, node->inside);
+    if (run->filter) verdict = judge(&sieve, &pair, node->inside);
     struct entry *either = pair.left ? pair.left : pair.right;
     if ((verdict.seen || verdict.descend) && path_fits(run, &spot, either->name)) {
       struct step step = run->verb->plan(run, &pair);
@@ -260,7 +264,7 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
         bool left = pair.left && pair.left->type == ENTRY_DIRECTORY;
         bool right = pair.right && pair.right->type == ENTRY_DIRECTORY;
         go_on = walk_descend(node, left ? pair.left : nullptr, right ? pair.right : nullptr,
-                             verdict.inside);
+                             verdict.seen, verdict.inside);
         if (!go_on) out_of_memory(run);
       }
       if (go_on && verdict.seen && step.kind != STEP_NONE)
@@ -271,6 +275,7 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
     again = task_parked(run->task);
     if (again) break;
   }
+  sieve_end(&sieve);
   // A few steps are done at once, while the directories are at hand.
   bool at_once = !again && run->batch_place == JOB_LEAF && batch && batch->count <= BATCH_STEPS / 2;
   if (at_once) {
@@ -412,7 +417,7 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
   *side = LEFT;
   run->path = record_text(request, COPSE_KEY_PATH);
   code = path_safe(run->path, fault);
-  if (code == 0) code = filter_compile(request, &run->arena, &run->filter, fault);
+  if (code == 0) code = filter_compile(request, &run->filter, fault);
   if (code == 0 && run->verb->begin) code = run->verb->begin(run, fault);
   if (code < 0) return code;
   if (run->verb->once) return run->verb->once(run, worker, fault);
@@ -458,6 +463,7 @@ static void destroy(struct task *task) {
   struct run *run = task->run;
   if (run->verb->close) run->verb->close(run);
   for (uint8_t side = 0; side < run->sides; side++) store_close(&run->store[side]);
+  filter_free(run->filter);
   arena_free(&run->arena);
   free(run);
   task->run = nullptr;

@@ -50,17 +50,31 @@ struct io_ops {
   int64_t (*seek_hole)(int fd, uint64_t at);
   int (*make_directory)(int directory, const char *name, uint32_t mode);
   int (*make_link)(int directory, const char *name, const char *target);
-  int (*rename)(int from_directory, const char *from, int to_directory, const char *to);
+  // Without `replace` -EEXIST when something has the name.
+  int (*rename)(int from_directory, const char *from, int to_directory, const char *to,
+                bool replace);
   int (*remove)(int directory, const char *name, bool is_directory);
-  int (*set_mode)(int fd, uint32_t mode);
-  int (*set_mtime)(int fd, int64_t mtime_ns);
+  int (*link)(int from_directory, const char *from, int to_directory, const char *to);
+  // Of an open fd when `name` is empty, else of the entry itself, never of what a link points to.
+  int (*set_mode)(int directory, const char *name, uint32_t mode);
+  int (*set_mtime)(int directory, const char *name, int64_t mtime_ns);
+  int (*set_owner)(int directory, const char *name, uint32_t uid, uint32_t gid);
   int (*sync)(int fd);
+  int (*set_size)(int fd, uint64_t size);
+  // The whole content of another file, shared; -EOPNOTSUPP, -EXDEV, -EINVAL: not here.
+  int (*clone)(int fd, int from);
+  int64_t (*copy_range)(int fd, int from, uint64_t at, size_t size);  // same offset in both
+  // Keeps others who lock the same file or directory out until it is closed; -EAGAIN.
+  int (*lock)(int fd);
   int (*file_system)(int fd, uint64_t *magic);  // fstatfs f_type
   int (*advise_sequential)(int fd);
-  // Lists, reads extended attributes: of an open fd when `name` is empty, else of the entry
+  // Extended attributes: of an open fd when `name` is empty, else of the entry
   // itself, never of what a link points to (-EOPNOTSUPP where that cannot be named).
   int64_t (*list_xattr)(int directory, const char *name, char *into, size_t size);
   int64_t (*get_xattr)(int directory, const char *name, const char *key, void *into, size_t size);
+  int (*set_xattr)(int directory, const char *name, const char *key, const void *value,
+                   size_t size);
+  int (*remove_xattr)(int directory, const char *name, const char *key);
 };
 
 // Next entry of a buffer that read_directory filled; `at` starts at 0. False at the end. "." and

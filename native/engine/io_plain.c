@@ -3,8 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -117,7 +120,15 @@ static int plain_make_link(int directory, const char *name, const char *target) 
   return RETRY(symlinkat(target, directory, name));
 }
 
-static int plain_rename(int from_directory, const char *from, int to_directory, const char *to) {
+static int plain_rename(int from_directory, const char *from, int to_directory, const char *to,
+                        bool replace) {
+  if (replace) return RETRY(renameat(from_directory, from, to_directory, to));
+#ifdef RENAME_NOREPLACE
+  int code = RETRY(renameat2(from_directory, from, to_directory, to, RENAME_NOREPLACE));
+  if (code != -EINVAL && code != -ENOSYS) return code;
+#endif
+  struct stat stat;  // a file system that cannot promise it
+  if (fstatat(to_directory, to, &stat, AT_SYMLINK_NOFOLLOW) == 0) return -EEXIST;
   return RETRY(renameat(from_directory, from, to_directory, to));
 }
 
@@ -125,17 +136,43 @@ static int plain_remove(int directory, const char *name, bool is_directory) {
   return RETRY(unlinkat(directory, name, is_directory ? AT_REMOVEDIR : 0));
 }
 
-static int plain_set_mode(int fd, uint32_t mode) { return RETRY(fchmod(fd, (mode_t)mode)); }
+static int plain_link(int from_directory, const char *from, int to_directory, const char *to) {
+  return RETRY(linkat(from_directory, from, to_directory, to, 0));
+}
 
-static int plain_set_mtime(int fd, int64_t mtime_ns) {
+static int plain_set_mode(int directory, const char *name, uint32_t mode) {
+  return *name ? RETRY(fchmodat(directory, name, (mode_t)mode, AT_SYMLINK_NOFOLLOW))
+               : RETRY(fchmod(directory, (mode_t)mode));
+}
+
+static int plain_set_owner(int directory, const char *name, uint32_t uid, uint32_t gid) {
+  return *name ? RETRY(fchownat(directory, name, uid, gid, AT_SYMLINK_NOFOLLOW))
+               : RETRY(fchown(directory, uid, gid));
+}
+
+static int plain_set_mtime(int directory, const char *name, int64_t mtime_ns) {
   int64_t seconds = mtime_ns / 1'000'000'000, rest = mtime_ns % 1'000'000'000;
   if (rest < 0) {
     seconds--;
     rest += 1'000'000'000;
   }
   struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = (long)rest}};
-  return RETRY(futimens(fd, times));
+  return *name ? RETRY(utimensat(directory, name, times, AT_SYMLINK_NOFOLLOW))
+               : RETRY(futimens(directory, times));
 }
+
+static int plain_set_size(int fd, uint64_t size) {
+  return size > INT64_MAX ? -EFBIG : RETRY(ftruncate(fd, (off_t)size));
+}
+
+static int plain_clone(int fd, int from) { return RETRY(ioctl(fd, FICLONE, from)); }
+
+static int64_t plain_copy_range(int fd, int from, uint64_t at, size_t size) {
+  off_t from_at = (off_t)at, to_at = (off_t)at;
+  return RETRY(copy_file_range(from, &from_at, fd, &to_at, size, 0));
+}
+
+static int plain_lock(int fd) { return RETRY(flock(fd, LOCK_EX | LOCK_NB)); }
 
 // A failed flush is final: the kernel may have dropped the data, and a second call would say that
 // all is well.
@@ -182,6 +219,23 @@ static int64_t plain_get_xattr(int directory, const char *name, const char *key,
   return got == -ENOENT ? gone_or_unsupported(directory, name) : got;
 }
 
+static int plain_set_xattr(int directory, const char *name, const char *key, const void *value,
+                           size_t size) {
+  char path[4096];
+  if (!*name) return RETRY(fsetxattr(directory, key, value, size, 0));
+  if (!path_of(path, sizeof path, directory, name)) return -ENAMETOOLONG;
+  int code = RETRY(lsetxattr(path, key, value, size, 0));
+  return code == -ENOENT ? (int)gone_or_unsupported(directory, name) : code;
+}
+
+static int plain_remove_xattr(int directory, const char *name, const char *key) {
+  char path[4096];
+  if (!*name) return RETRY(fremovexattr(directory, key));
+  if (!path_of(path, sizeof path, directory, name)) return -ENAMETOOLONG;
+  int code = RETRY(lremovexattr(path, key));
+  return code == -ENOENT ? (int)gone_or_unsupported(directory, name) : code;
+}
+
 bool io_each_name(const void *buffer, size_t filled, size_t *at, struct io_name *out) {
   constexpr size_t HEAD = offsetof(struct dirent64, d_name);
   while (*at < filled && filled - *at > HEAD) {
@@ -217,11 +271,19 @@ const struct io_ops io_plain = {
     .make_link = plain_make_link,
     .rename = plain_rename,
     .remove = plain_remove,
+    .link = plain_link,
     .set_mode = plain_set_mode,
     .set_mtime = plain_set_mtime,
+    .set_owner = plain_set_owner,
+    .set_size = plain_set_size,
+    .clone = plain_clone,
+    .copy_range = plain_copy_range,
+    .lock = plain_lock,
     .sync = plain_sync,
     .file_system = plain_file_system,
     .advise_sequential = plain_advise_sequential,
     .list_xattr = plain_list_xattr,
     .get_xattr = plain_get_xattr,
+    .set_xattr = plain_set_xattr,
+    .remove_xattr = plain_remove_xattr,
 };

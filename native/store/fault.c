@@ -4,7 +4,8 @@
 // The spec is a list of settings with ',' between them:
 //   CALL=N     the Nth such call fails, counted from 1 over the store: root find enter hold list
 //   stat target attributes
-//              open (a file for reading) read measure data writer write commit make remove finish
+//              open (a file for reading) read measure data above create writer write commit make
+//              link rename remove set settle claim finish
 //   sticky     all later ones of that kind fail too
 //   code=NAME  with which code; IO when it is not said
 //   vanish     with NOT_FOUND, as if the entry had just been removed
@@ -33,18 +34,26 @@ enum call : uint8_t {
   CALL_READ,
   CALL_MEASURE,
   CALL_DATA,
+  CALL_ABOVE,
+  CALL_CREATE,
   CALL_WRITER,
   CALL_WRITE,
   CALL_COMMIT,
   CALL_MAKE,
+  CALL_LINK,
+  CALL_RENAME,
   CALL_REMOVE,
+  CALL_SET,
+  CALL_SETTLE,
+  CALL_CLAIM,
   CALL_FINISH,
   CALLS,
 };
 
 static const char *const call_names[CALLS] = {
-    "root", "find",    "enter", "hold",   "list",  "stat",   "target", "attributes", "open",
-    "read", "measure", "data",  "writer", "write", "commit", "make",   "remove",     "finish",
+    "root", "find",    "enter",  "hold",  "list",   "stat",   "target", "attributes", "open",
+    "read", "measure", "data",   "above", "create", "writer", "write",  "commit",     "make",
+    "link", "rename",  "remove", "set",   "settle", "claim",  "finish",
 };
 
 struct fault_state {
@@ -186,6 +195,7 @@ static int32_t fault_open(struct store *store, const struct place *place, struct
   store->state = state;
   // What is read through this store need not be what the same file gives elsewhere.
   store->can = state->inner.can & ~(uint32_t)CAN_IDENTITY;
+  state->inner.hasty = store->hasty;
   if (store->shown.size == 0) store->shown = state->inner.shown;
   return 0;
 }
@@ -372,14 +382,35 @@ static int32_t fault_next_data(struct reader *base, uint64_t at, uint64_t *begin
 
 // ── Writing ──
 
-static int32_t fault_open_writer(struct store *store, span path, const struct entry *want,
-                                 uint64_t *resume_from, struct writer **out, struct fault *fault) {
-  FAIL_ON_CUE(store, CALL_WRITER, fault);
+static int32_t fault_above(struct store *store, bool make, struct arena *arena, struct entry *out,
+                           struct directory **directory, struct fault *fault) {
+  FAIL_ON_CUE(store, CALL_ABOVE, fault);
+  struct store *inner = &state_of(store)->inner;
+  if (!inner->ops->above)
+    return fault_set(fault, COPSE_E_UNSUPPORTED, "the root of this place is always a directory");
+  struct directory *above;
+  int32_t code = inner->ops->above(inner, make, arena, out, &above, fault);
+  if (code < 0) return code;
+  lie(store, out);
+  return wrap(store, above, directory, fault);
+}
+
+static int32_t fault_create(struct directory *base, const struct wanted *wanted,
+                            struct directory **out, struct fault *fault) {
+  FAIL_ON_CUE(base->store, CALL_CREATE, fault);
+  struct directory *inner = inner_of(base), *created;
+  int32_t code = inner->store->ops->create(inner, wanted, &created, fault);
+  return code < 0 ? code : wrap(base->store, created, out, fault);
+}
+
+static int32_t fault_open_writer(struct directory *base, const struct wanted *wanted,
+                                 struct writer **out, struct fault *fault) {
+  FAIL_ON_CUE(base->store, CALL_WRITER, fault);
   struct fault_writer *writer = malloc(sizeof *writer);
   if (!writer) return no_memory(fault);
-  *writer = (struct fault_writer){.base.store = store};
-  struct store *inner = &state_of(store)->inner;
-  int32_t code = inner->ops->writer(inner, path, want, resume_from, &writer->inner, fault);
+  *writer = (struct fault_writer){.base.store = base->store};
+  struct directory *inner = inner_of(base);
+  int32_t code = inner->store->ops->writer(inner, wanted, &writer->inner, fault);
   if (code < 0)
     free(writer);
   else
@@ -400,29 +431,72 @@ static void fault_abandon(struct writer *base) {
   free(base);
 }
 
-static int32_t fault_commit(struct writer *base, struct entry *out, struct fault *fault) {
+static int32_t fault_commit(struct writer *base, uint64_t size, struct entry *out,
+                            struct fault *fault) {
   struct fault_state *state = state_of(base->store);
   if (is_cue(state, CALL_COMMIT)) {  // a commit frees, even one that fails
     fault_abandon(base);
     return fail(state, CALL_COMMIT, fault);
   }
   struct writer *inner = ((struct fault_writer *)base)->inner;
-  int32_t code = inner->store->ops->commit(inner, out, fault);
+  int32_t code = inner->store->ops->commit(inner, size, out, fault);
   free(base);
   return code;
 }
 
-static int32_t fault_make(struct store *store, span path, const struct entry *entry,
+static int32_t fault_make(struct directory *base, const struct wanted *wanted,
                           struct fault *fault) {
-  FAIL_ON_CUE(store, CALL_MAKE, fault);
-  struct store *inner = &state_of(store)->inner;
-  return inner->ops->make(inner, path, entry, fault);
+  FAIL_ON_CUE(base->store, CALL_MAKE, fault);
+  struct directory *inner = inner_of(base);
+  return inner->store->ops->make(inner, wanted, fault);
 }
 
-static int32_t fault_remove(struct store *store, span path, struct fault *fault) {
-  FAIL_ON_CUE(store, CALL_REMOVE, fault);
-  struct store *inner = &state_of(store)->inner;
-  return inner->ops->remove(inner, path, fault);
+static int32_t fault_link(struct directory *from, const struct entry *from_entry,
+                          struct directory *base, span name, struct fault *fault) {
+  FAIL_ON_CUE(base->store, CALL_LINK, fault);
+  struct directory *inner = inner_of(base);
+  return inner->store->ops->link(inner_of(from), from_entry, inner, name, fault);
+}
+
+static int32_t fault_rename(struct directory *from, const struct entry *from_entry,
+                            struct directory *base, span name, struct fault *fault) {
+  FAIL_ON_CUE(base->store, CALL_RENAME, fault);
+  struct directory *inner = inner_of(base);
+  return inner->store->ops->rename(inner_of(from), from_entry, inner, name, fault);
+}
+
+static int32_t fault_remove(struct directory *base, const struct entry *entry,
+                            struct fault *fault) {
+  FAIL_ON_CUE(base->store, CALL_REMOVE, fault);
+  struct directory *inner = inner_of(base);
+  return inner->store->ops->remove(inner, entry, fault);
+}
+
+static int32_t fault_store_set(struct directory *base, const struct wanted *wanted,
+                               struct fault *fault) {
+  FAIL_ON_CUE(base->store, CALL_SET, fault);
+  struct directory *inner = inner_of(base);
+  return inner->store->ops->set(inner, wanted, fault);
+}
+
+static int32_t fault_settle(struct directory *base, struct fault *fault) {
+  FAIL_ON_CUE(base->store, CALL_SETTLE, fault);
+  struct directory *inner = inner_of(base);
+  const struct store_ops *ops = inner->store->ops;
+  return ops->settle ? ops->settle(inner, fault) : 0;
+}
+
+static int32_t fault_claim(struct directory *base, struct fault *fault) {
+  FAIL_ON_CUE(base->store, CALL_CLAIM, fault);
+  struct directory *inner = inner_of(base);
+  const struct store_ops *ops = inner->store->ops;
+  return ops->claim ? ops->claim(inner, fault) : 0;
+}
+
+static bool fault_is_stale(struct directory *base, const struct entry *entry) {
+  struct directory *inner = inner_of(base);
+  const struct store_ops *ops = inner->store->ops;
+  return ops->is_stale && ops->is_stale(inner, entry);
 }
 
 static int32_t fault_finish(struct store *store, struct fault *fault) {
@@ -451,12 +525,20 @@ const struct store_ops fault_store = {
     .read_end = fault_read_end,
     .measure = fault_measure,
     .next_data = fault_next_data,
+    .above = fault_above,
+    .create = fault_create,
     .writer = fault_open_writer,
     .write = fault_write,
     .commit = fault_commit,
     .abandon = fault_abandon,
     .make = fault_make,
+    .link = fault_link,
+    .rename = fault_rename,
     .remove = fault_remove,
+    .set = fault_store_set,
+    .settle = fault_settle,
+    .claim = fault_claim,
+    .is_stale = fault_is_stale,
     .finish = fault_finish,
 };
 

@@ -135,6 +135,19 @@ static void file_leave(struct directory *base) {
   }
 }
 
+int32_t file_directory_at(struct store *store, span name, int fd, struct directory **out,
+                          struct fault *fault) {
+  struct file_state *state = store->state;
+  struct file_directory *directory = directory_new(store, nullptr, name, fd);
+  if (!directory) {
+    state->io->close(fd);
+    return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  }
+  directory->followed = true;
+  *out = &directory->base;
+  return 0;
+}
+
 static bool hold_if_open(struct descriptors *all, struct file_directory *directory) {
   if (directory->here) return true;
   mutex_lock(&all->lock);
@@ -159,6 +172,19 @@ static void file_drop(struct directory *base) {
     close_oldest(all, state->io, all->open_max);
   }
   mutex_unlock(&all->lock);
+}
+
+void file_directory_keep(struct file_directory *directory) {
+  struct file_state *state = directory->base.store->state;
+  atomic_fetch_add_explicit(&directory->references, 1, memory_order_relaxed);
+  mutex_lock(&state->all->lock);
+  directory->held++;
+  mutex_unlock(&state->all->lock);
+}
+
+void file_directory_free(struct file_directory *directory) {
+  file_drop(&directory->base);
+  file_leave(&directory->base);
 }
 
 // Opens a directory whose descriptor was given up; its parent is held.
@@ -223,6 +249,9 @@ static int32_t file_open(struct store *store, const struct place *place, struct 
   struct file_state *state = malloc(sizeof *state + place->path.size + 1);
   if (!state) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   state->io = store->io;
+  state->claimed = -1;
+  atomic_init(&state->no_clone, false);
+  atomic_init(&state->no_range, false);
   state->all =
       (struct descriptors *)runtime_attachment(store->runtime, &descriptors_key, descriptors_make);
   if (!state->all) {
@@ -236,7 +265,11 @@ static int32_t file_open(struct store *store, const struct place *place, struct 
   return 0;
 }
 
-static void file_close(struct store *store) { free(store->state); }
+static void file_close(struct store *store) {
+  struct file_state *state = store->state;
+  if (state->claimed >= 0) state->io->close(state->claimed);
+  free(state);
+}
 
 static enum entry_type type_of_mode(uint32_t mode) {
   switch (mode & S_IFMT) {
@@ -251,7 +284,7 @@ static enum entry_type type_of_mode(uint32_t mode) {
   }
 }
 
-static void entry_fill(struct entry *entry, const struct io_stat *stat) {
+void file_entry_fill(struct entry *entry, const struct io_stat *stat) {
   entry->size = stat->size;
   entry->mtime_ns = stat->mtime_ns;
   entry->inode = stat->inode;
@@ -277,7 +310,7 @@ static int32_t file_root(struct store *store, struct arena *, struct entry *out,
   if (dangles) code = state->io->stat(IO_HERE, state->path, false, &stat);
   if (code < 0) return fault_from_errno(fault, -code, "stat");
   *out = (struct entry){.name = {(const uint8_t *)state->path, state->path_size}};
-  entry_fill(out, &stat);
+  file_entry_fill(out, &stat);
   int fd = IO_HERE;
   if (out->type == ENTRY_DIRECTORY) {
     fd = open_at(state, IO_HERE, state->path, IO_READ | IO_DIRECTORY | IO_FOLLOW);
@@ -362,7 +395,7 @@ static int32_t file_stat(struct directory *base, struct entry *entry, bool follo
   if (code == -ELOOP) code = -ENOENT;
   if (code < 0) return fault_from_errno(fault, -code, "fstatat");
   bool was_link = entry->type == ENTRY_LINK;
-  entry_fill(entry, &stat);
+  file_entry_fill(entry, &stat);
   if (follow && was_link) entry->has |= HAS_FOLLOWED;
   return 0;
 }
@@ -588,7 +621,7 @@ static int32_t file_measure(struct reader *reader, struct entry *out, bool *hole
   if (code < 0) return fault_from_errno(fault, -code, "fstat");
   if (!S_ISREG(stat.mode))
     return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
-  entry_fill(out, &stat);
+  file_entry_fill(out, &stat);
   if (stat.blocks_512 == 0 && short_is_end(state, reader->slot[0], reader->fd))
     out->has |= HAS_SIZE;
   if (holes) *holes = stat.blocks_512 < stat.size / 512;
@@ -616,7 +649,8 @@ static int32_t file_next_data(struct reader *reader, uint64_t at, uint64_t *begi
 const struct store_ops file_store = {
     .scheme = "file",
     .can = CAN_LIST | CAN_RANGE | CAN_WRITE | CAN_DELETE | CAN_MTIME | CAN_MODE | CAN_LINKS |
-           CAN_ATOMIC | CAN_PARALLEL | CAN_OWNER | CAN_XATTR | CAN_IDENTITY,
+           CAN_ATOMIC | CAN_PARALLEL | CAN_OWNER | CAN_XATTR | CAN_IDENTITY | CAN_RENAME |
+           CAN_TWINS,
     .open = file_open,
     .close = file_close,
     .root = file_root,
@@ -634,10 +668,19 @@ const struct store_ops file_store = {
     .read_end = file_read_end,
     .measure = file_measure,
     .next_data = file_next_data,
+    .above = file_above,
+    .create = file_create,
     .writer = file_writer,
     .write = file_write,
+    .pull = file_pull,
     .commit = file_commit,
     .abandon = file_abandon,
     .make = file_make,
+    .link = file_link,
+    .rename = file_rename,
     .remove = file_remove,
+    .set = file_set,
+    .settle = file_settle,
+    .claim = file_claim,
+    .is_stale = file_is_stale,
 };

@@ -10,6 +10,9 @@ struct descriptors;
 struct file_state {
   const struct io_ops *io;
   struct descriptors *all;
+  int claimed;  // the root, locked; -1: not
+  // Found out once: the kernel cannot copy between this store and the source.
+  _Atomic bool no_clone, no_range;
   size_t path_size;
   char path[];
 };
@@ -32,10 +35,34 @@ struct file_directory {
   char name[];
 };
 
-int32_t file_writer(struct store *, span path, const struct entry *want, uint64_t *resume_from,
-                    struct writer **, struct fault *);
+// file.c
+struct io_stat;
+void file_entry_fill(struct entry *entry, const struct io_stat *stat);
+// A directory handle without a parent for an open descriptor, held; `name` is what it was opened
+// by. Closes the descriptor when it fails.
+int32_t file_directory_at(struct store *, span name, int fd, struct directory **out,
+                          struct fault *);
+// One more owner, for whom it stays open; ends with file_directory_free.
+void file_directory_keep(struct file_directory *);
+void file_directory_free(struct file_directory *);
+
+// file_write.c
+int32_t file_above(struct store *, bool make, struct arena *, struct entry *out,
+                   struct directory **, struct fault *);
+int32_t file_create(struct directory *, const struct wanted *, struct directory **out,
+                    struct fault *);
+int32_t file_writer(struct directory *, const struct wanted *, struct writer **, struct fault *);
 int32_t file_write(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);
-int32_t file_commit(struct writer *, struct entry *out, struct fault *);
+int64_t file_pull(struct writer *, struct reader *, uint64_t at, uint64_t size, struct fault *);
+int32_t file_commit(struct writer *, uint64_t size, struct entry *out, struct fault *);
 void file_abandon(struct writer *);
-int32_t file_make(struct store *, span path, const struct entry *, struct fault *);
-int32_t file_remove(struct store *, span path, struct fault *);
+int32_t file_make(struct directory *, const struct wanted *, struct fault *);
+int32_t file_link(struct directory *from, const struct entry *from_entry, struct directory *,
+                  span name, struct fault *);
+int32_t file_rename(struct directory *from, const struct entry *from_entry, struct directory *,
+                    span name, struct fault *);
+int32_t file_remove(struct directory *, const struct entry *, struct fault *);
+int32_t file_set(struct directory *, const struct wanted *, struct fault *);
+int32_t file_settle(struct directory *, struct fault *);
+int32_t file_claim(struct directory *, struct fault *);
+bool file_is_stale(struct directory *, const struct entry *);

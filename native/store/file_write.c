@@ -1,9 +1,12 @@
-// file_write: putting files, directories and links below a local root, and taking them away.
+// file_write: putting files, directories and links into a local directory, and taking them away.
 //
-// Content is written to a temporary of our own name in the destination's directory and renamed over
-// it, so that the name holds the whole old or the whole new file at every instant. No link is
-// followed on the way down.
+// Everything is named relative to the descriptor of a held directory, so that a directory swapped
+// for a link leads nowhere. Content is written to a temporary of our own name in the same directory
+// and renamed, so that the name holds the whole old or the whole new file at every instant. A
+// temporary is locked while it is written: one that nobody holds locked was left by a killed
+// process.
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -12,12 +15,27 @@
 #include "engine/runtime.h"
 #include "store/file.h"
 
+constexpr uint32_t KIND = 0170000, DIRECTORY = 0040000, REGULAR = 0100000;
+
+// Not derived from the file's name: a long name must fit, and a stranger must not be able to guess
+// it.
+#define TEMPORARY_BEGIN ".copse-"
+#define TEMPORARY_END ".part"
+constexpr size_t TEMPORARY_RANDOM = 16;  // hexadecimal digits
+constexpr size_t TEMPORARY_SIZE =
+    sizeof TEMPORARY_BEGIN - 1 + TEMPORARY_RANDOM + sizeof TEMPORARY_END - 1;
+constexpr int TEMPORARY_TRIES = 8;
+
 struct file_writer {
   struct writer base;
   const struct io_ops *io;
-  int directory, fd;
+  struct file_directory *directory;  // held
+  int fd;
   uint32_t mode;
-  int64_t mtime_ns;
+  struct wanted wanted;  // its entry is the copy below; attributes are behind the name
+  struct entry entry;
+  _Atomic uint64_t end;   // of what was written
+  _Atomic bool is_clone;  // its size is whatever the source had
   char temporary[32];
   char name[];
 };
@@ -26,116 +44,226 @@ static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
 }
 
-// Opens (and with `make` makes) the directory that holds the last part of root/path. An empty path
-// means the root itself, whose parent is then opened as the caller named it. *name: the last part,
-// from malloc.
-static int open_parent(struct store *store, span path, bool make, char **name,
-                       struct fault *fault) {
-  struct file_state *state = store->state;
-  const struct io_ops *io = state->io;
-  span last = path.size ? path_name(path) : (span){};
-  span root = {(const uint8_t *)state->path, state->path_size};
-  if (!path.size) {
-    while (root.size > 1 && root.at[root.size - 1] == '/') root.size--;
-    size_t at = root.size;
-    while (at > 0 && root.at[at - 1] != '/') at--;
-    last = (span){root.at + at, root.size - at};
-    root.size = at;
-  }
-  char *buffer = malloc(root.size + path.size + last.size + 4);
-  *name = malloc(last.size + 1);
-  int fd = -ENOMEM;
-  if (!buffer || !*name) goto out;
-  memcpy(*name, last.at, last.size);
-  (*name)[last.size] = 0;
-  if (root.size == 0) root = SPAN(".");
-  memcpy(buffer, root.at, root.size);
-  buffer[root.size] = 0;
-  fd = io->open(IO_HERE, buffer, IO_READ | IO_DIRECTORY | IO_FOLLOW);
-  if (fd == -ENOENT && make && path.size) {
-    int made = io->make_directory(IO_HERE, buffer, 0777);
-    fd = made < 0 && made != -EEXIST
-             ? made
-             : io->open(IO_HERE, buffer, IO_READ | IO_DIRECTORY | IO_FOLLOW);
-  }
-  span rest = path.size ? path_parent(path) : (span){}, part;
-  while (fd >= 0 && path_next(&rest, &part)) {
-    memcpy(buffer, part.at, part.size);
-    buffer[part.size] = 0;
-    int below = io->open(fd, buffer, IO_READ | IO_DIRECTORY);
-    if (below == -ENOENT && make) {
-      int made = io->make_directory(fd, buffer, 0777);
-      below = made < 0 && made != -EEXIST ? made : io->open(fd, buffer, IO_READ | IO_DIRECTORY);
-    }
-    io->close(fd);
-    fd = below;
-  }
-out:
-  free(buffer);
-  if (fd >= 0) return fd;
-  free(*name);
-  *name = nullptr;
-  return fault_from_errno(fault, -fd, "openat");
+static int32_t is_directory(struct fault *fault) {
+  return fault_set(fault, COPSE_E_EXISTS, "a directory has that name; remove it first");
 }
 
-// Not derived from the file's name: a long name must fit, and a stranger must not be able to guess
-// it.
+static const struct io_ops *io_of(const struct directory *base) {
+  return ((const struct file_state *)base->store->state)->io;
+}
+
+static int fd_of(const struct directory *base) { return ((const struct file_directory *)base)->fd; }
+
+static const char *name_of(span name) { return (const char *)name.at; }
+
 static bool temporary_name(char into[32]) {
-  uint8_t random[8];
+  uint8_t random[TEMPORARY_RANDOM / 2];
   if (getrandom(random, sizeof random, 0) != sizeof random) return false;
-  snprintf(into, 32, ".copse-%02x%02x%02x%02x%02x%02x%02x%02x.part", random[0], random[1],
-           random[2], random[3], random[4], random[5], random[6], random[7]);
+  snprintf(into, 32, TEMPORARY_BEGIN "%02x%02x%02x%02x%02x%02x%02x%02x" TEMPORARY_END, random[0],
+           random[1], random[2], random[3], random[4], random[5], random[6], random[7]);
   return true;
 }
 
-int32_t file_writer(struct store *store, span path, const struct entry *want, uint64_t *resume_from,
-                    struct writer **out, struct fault *fault) {
+bool store_name_is_ours(span name) {
+  if (name.size != TEMPORARY_SIZE) return false;
+  const char *at = name_of(name);
+  size_t begin = sizeof TEMPORARY_BEGIN - 1;
+  if (memcmp(at, TEMPORARY_BEGIN, begin) != 0) return false;
+  if (memcmp(at + begin + TEMPORARY_RANDOM, TEMPORARY_END, sizeof TEMPORARY_END - 1) != 0)
+    return false;
+  for (size_t i = 0; i < TEMPORARY_RANDOM; i++) {
+    char c = at[begin + i];
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
+  }
+  return true;
+}
+
+// ── Metadata ──
+
+static bool next_attribute(span *rest, span *name, span *value) {
+  const uint8_t *end = rest->size ? memchr(rest->at, 0, rest->size) : nullptr;
+  size_t name_size = end ? (size_t)(end - rest->at) : 0;
+  uint32_t size;
+  if (!end || rest->size - name_size - 1 < sizeof size) return false;
+  memcpy(&size, end + 1, sizeof size);
+  size_t head = name_size + 1 + sizeof size;
+  if (rest->size - head < size) return false;
+  *name = (span){rest->at, name_size};
+  *value = (span){rest->at + head, size};
+  *rest = (span){rest->at + head + size, rest->size - head - size};
+  return true;
+}
+
+// Sets what is wanted and takes the others away.
+static int set_attributes(const struct io_ops *io, int at, const char *name, span wanted) {
+  constexpr size_t LIST_MAX = 64 * 1024;  // XATTR_LIST_MAX
+  span rest = wanted, key, value;
+  while (next_attribute(&rest, &key, &value)) {
+    int code = io->set_xattr(at, name, name_of(key), value.at, value.size);
+    if (code < 0) return code;
+  }
+  char *names = malloc(LIST_MAX);
+  if (!names) return -ENOMEM;
+  int64_t size = io->list_xattr(at, name, names, LIST_MAX);
+  int code = size == -EOPNOTSUPP ? 0 : size < 0 ? (int)size : 0;
+  for (int64_t i = 0; code == 0 && i < size;) {
+    span one = {(const uint8_t *)names + i, strnlen(names + i, (size_t)(size - i))};
+    if ((int64_t)one.size + i == size) break;
+    bool is_wanted = false;
+    for (rest = wanted; !is_wanted && next_attribute(&rest, &key, &value);)
+      is_wanted = span_equal(key, one);
+    if (!is_wanted) code = io->remove_xattr(at, name, names + i);
+    if (code == -ENODATA) code = 0;
+    i += (int64_t)one.size + 1;
+  }
+  free(names);
+  return code;
+}
+
+// `name` in `at`, or `at` itself when it is empty. A change of owner clears special bits, so it
+// comes before the mode; the time comes last.
+static int32_t apply(const struct io_ops *io, int at, const char *name, const struct wanted *wanted,
+                     uint32_t mode, struct fault *fault) {
+  const struct entry *entry = wanted->entry;
+  int code = 0;
+  const char *call = "fsetxattr";
+  if (wanted->what & WANT_XATTR) code = set_attributes(io, at, name, wanted->attributes);
+  if (code >= 0 && (wanted->what & WANT_OWNER))
+    code = io->set_owner(at, name, entry->uid, entry->gid), call = "fchown";
+  if (code >= 0 && mode != UINT32_MAX) code = io->set_mode(at, name, mode), call = "fchmod";
+  if (code >= 0 && (wanted->what & WANT_MTIME) && entry->mtime_ns != INT64_MIN)
+    code = io->set_mtime(at, name, entry->mtime_ns), call = "futimens";
+  return code < 0 ? fault_from_errno(fault, -code, call) : 0;
+}
+
+int32_t file_set(struct directory *base, const struct wanted *wanted, struct fault *fault) {
+  // A link has no permission bits of its own.
+  bool has_mode = (wanted->what & WANT_MODE) && wanted->entry->type != ENTRY_LINK;
+  return apply(io_of(base), fd_of(base), name_of(wanted->entry->name), wanted,
+               has_mode ? wanted->entry->mode & 07777 : UINT32_MAX, fault);
+}
+
+// ── Directories ──
+
+int32_t file_above(struct store *store, bool make, struct arena *arena, struct entry *out,
+                   struct directory **directory, struct fault *fault) {
   struct file_state *state = store->state;
-  char *name;
-  int directory = open_parent(store, path, true, &name, fault);
-  if (directory < 0) return directory;
-  struct file_writer *writer = malloc(sizeof *writer + strlen(name) + 1);
-  if (!writer) {
-    state->io->close(directory);
-    free(name);
-    return no_memory(fault);
-  }
-  *writer = (struct file_writer){.base.store = store,
-                                 .io = state->io,
-                                 .directory = directory,
-                                 .fd = -EIO,
-                                 .mode = want->mode & 0777,
-                                 .mtime_ns = want->mtime_ns};
-  // No mode asked for: what any program's new file gets. It is made private and widened when it is
-  // whole.
-  if (want->mode == 0) writer->mode = 0666 & ~system_umask();
-  memcpy(writer->name, name, strlen(name) + 1);
-  free(name);
-  // A replaced file keeps its permission bits, a new one gets what the caller wants.
-  struct io_stat old;
-  if (state->io->stat(directory, writer->name, false, &old) >= 0) {
-    constexpr uint32_t KIND = 0170000, DIRECTORY = 0040000, REGULAR = 0100000;
-    if ((old.mode & KIND) == DIRECTORY) {
-      state->io->close(directory);
-      free(writer);
-      return fault_set(fault, COPSE_E_EXISTS, "a directory has that name; remove it first");
+  const struct io_ops *io = state->io;
+  size_t size = state->path_size;
+  while (size > 1 && state->path[size - 1] == '/') size--;
+  size_t at = size;
+  while (at > 0 && state->path[at - 1] != '/') at--;
+  *out = (struct entry){.mtime_ns = INT64_MIN};
+  out->name = arena_copy(arena, (span){(const uint8_t *)state->path + at, size - at});
+  span parent = at ? (span){(const uint8_t *)state->path, at} : SPAN(".");
+  parent = arena_copy(arena, parent);
+  if (!out->name.at || !parent.at) return no_memory(fault);
+  if (out->name.size == 0 || span_equal(out->name, SPAN(".")) || span_equal(out->name, SPAN("..")))
+    return fault_set(fault, COPSE_E_ARGUMENT, "the path ends with no name of its own");
+  int fd = io->open(IO_HERE, name_of(parent), IO_READ | IO_DIRECTORY | IO_FOLLOW);
+  if (fd == -ENOENT && make) {
+    // What the caller names is resolved as any program does, links and all.
+    char *path = malloc(parent.size + 1);
+    if (!path) return no_memory(fault);
+    memcpy(path, parent.at, parent.size + 1);
+    fd = 0;
+    for (size_t i = 1; i <= parent.size && fd >= 0; i++) {
+      if (path[i] != '/' && path[i] != 0) continue;
+      char kept = path[i];
+      path[i] = 0;
+      fd = io->make_directory(IO_HERE, path, 0777);
+      if (fd == -EEXIST || fd == -EROFS || fd == -EACCES) fd = 0;  // the open will tell
+      path[i] = kept;
     }
-    if ((old.mode & KIND) == REGULAR) writer->mode = old.mode & 0777;
+    free(path);
+    if (fd >= 0) fd = io->open(IO_HERE, name_of(parent), IO_READ | IO_DIRECTORY | IO_FOLLOW);
   }
-  for (int i = 0; i < 8 && writer->fd < 0; i++) {
-    if (!temporary_name(writer->temporary)) break;
-    writer->fd = state->io->open(directory, writer->temporary, IO_CREATE);
-    if (writer->fd < 0 && writer->fd != -EEXIST) break;
+  if (fd < 0) return fault_from_errno(fault, -fd, "open");
+  int32_t code = file_directory_at(store, parent, fd, directory, fault);
+  if (code < 0) return code;
+  code = store->ops->stat(*directory, out, false, fault);
+  if (code == COPSE_E_NOT_FOUND) {
+    *fault = (struct fault){};
+    return 0;
   }
+  if (code < 0) store->ops->leave(*directory);
+  return code;
+}
+
+int32_t file_create(struct directory *base, const struct wanted *wanted, struct directory **out,
+                    struct fault *fault) {
+  // Until all is in it, we must be able to write here, and nobody else needs to look.
+  uint32_t mode = wanted->what & WANT_MODE ? (wanted->entry->mode & 0777) | 0700 : 0777;
+  int code = io_of(base)->make_directory(fd_of(base), name_of(wanted->entry->name), mode);
+  if (code < 0) return fault_from_errno(fault, -code, "mkdirat");
+  struct entry plain = {.name = wanted->entry->name, .type = ENTRY_DIRECTORY};
+  return base->store->ops->enter(base, &plain, out, fault);
+}
+
+// ── Files ──
+
+static int create_temporary(const struct io_ops *io, int at, char temporary[32]) {
+  int fd = -EIO;
+  for (int i = 0; i < TEMPORARY_TRIES; i++) {
+    if (!temporary_name(temporary)) break;
+    fd = io->open(at, temporary, IO_CREATE);
+    if (fd != -EEXIST) break;
+  }
+  if (fd >= 0) io->lock(fd);  // where there are no locks we sweep nothing either
+  return fd;
+}
+
+int32_t file_writer(struct directory *base, const struct wanted *wanted, struct writer **out,
+                    struct fault *fault) {
+  const struct io_ops *io = io_of(base);
+  span name = wanted->entry->name;
+  size_t behind = wanted->what & WANT_XATTR ? wanted->attributes.size : 0;
+  struct file_writer *writer = malloc(sizeof *writer + name.size + 1 + behind);
+  if (!writer) return no_memory(fault);
+  *writer = (struct file_writer){.base.store = base->store,
+                                 .io = io,
+                                 .directory = (struct file_directory *)base,
+                                 .fd = -1,
+                                 .wanted = *wanted,
+                                 .entry = *wanted->entry};
+  memcpy(writer->name, name.at, name.size);
+  writer->name[name.size] = 0;
+  writer->entry.name = (span){(uint8_t *)writer->name, name.size};
+  writer->wanted.entry = &writer->entry;
+  uint8_t *attributes = (uint8_t *)writer->name + name.size + 1;
+  if (behind) memcpy(attributes, wanted->attributes.at, behind);
+  writer->wanted.attributes = (span){attributes, behind};
+  // It is made private and widened when it is whole.
+  if (wanted->what & WANT_MODE) {
+    writer->mode = wanted->entry->mode & 07777;
+  } else {
+    writer->mode = 0666 & ~system_umask();
+    struct io_stat old;
+    if (io->stat(fd_of(base), writer->name, false, &old) >= 0) {
+      if ((old.mode & KIND) == REGULAR) writer->mode = old.mode & 0777;
+      if ((old.mode & KIND) == DIRECTORY) {
+        free(writer);
+        return is_directory(fault);
+      }
+    }
+  }
+  writer->fd = create_temporary(io, fd_of(base), writer->temporary);
   if (writer->fd < 0) {
     int32_t code = fault_from_errno(fault, -writer->fd, "openat");
-    state->io->close(directory);
     free(writer);
     return code;
   }
-  *resume_from = 0;
+  file_directory_keep(writer->directory);
   *out = &writer->base;
   return 0;
+}
+
+static void reach(struct file_writer *writer, uint64_t end) {
+  uint64_t before = atomic_load_explicit(&writer->end, memory_order_relaxed);
+  while (before < end &&
+         !atomic_compare_exchange_weak_explicit(&writer->end, &before, end, memory_order_relaxed,
+                                                memory_order_relaxed)) {
+  }
 }
 
 int32_t file_write(struct writer *base, uint64_t at, const uint8_t *bytes, size_t size,
@@ -148,96 +276,190 @@ int32_t file_write(struct writer *base, uint64_t at, const uint8_t *bytes, size_
     at += (uint64_t)wrote;
     size -= (size_t)wrote;
   }
+  reach(writer, at);
   return 0;
 }
 
-int32_t file_commit(struct writer *base, struct entry *out, struct fault *fault) {
+// What a kernel or file system answers that cannot do it between these two files.
+static bool is_not_here(int64_t code) {
+  return code == -EOPNOTSUPP || code == -EXDEV || code == -EINVAL || code == -ENOSYS ||
+         code == -ENOTTY || code == -EPERM || code == -EBADF || code == -ETXTBSY;
+}
+
+int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint64_t size,
+                  struct fault *fault) {
+  struct file_writer *writer = (struct file_writer *)base;
+  struct file_state *state = base->store->state;
+  constexpr uint64_t RANGE_MAX = 64 << 20;  // so that a cancelled task need not wait for long
+  if (reader->store->ops != base->store->ops) return 0;
+  if (at == 0 && !atomic_load_explicit(&state->no_clone, memory_order_relaxed)) {
+    int code = writer->io->clone(writer->fd, reader->fd);
+    if (code >= 0) {
+      atomic_store_explicit(&writer->is_clone, true, memory_order_relaxed);
+      return (int64_t)size;
+    }
+    atomic_store_explicit(&state->no_clone, true, memory_order_relaxed);
+  }
+  if (atomic_load_explicit(&state->no_range, memory_order_relaxed)) return 0;
+  size_t piece = (size_t)(size < RANGE_MAX ? size : RANGE_MAX);
+  int64_t copied = writer->io->copy_range(writer->fd, reader->fd, at, piece);
+  if (is_not_here(copied)) {
+    atomic_store_explicit(&state->no_range, true, memory_order_relaxed);
+    return 0;
+  }
+  if (copied < 0) return fault_from_errno(fault, (int)-copied, "copy_file_range");
+  if (copied > 0) reach(writer, at + (uint64_t)copied);
+  return copied;
+}
+
+int32_t file_commit(struct writer *base, uint64_t size, struct entry *out, struct fault *fault) {
   struct file_writer *writer = (struct file_writer *)base;
   const struct io_ops *io = writer->io;
-  const char *call = "fchmod";
-  int code = io->set_mode(writer->fd, writer->mode);
-  if (code >= 0 && writer->mtime_ns != INT64_MIN)
-    code = io->set_mtime(writer->fd, writer->mtime_ns), call = "futimens";
-  if (code >= 0) code = io->sync(writer->fd), call = "fsync";
+  int at = writer->directory->fd;
+  int code = 0;
+  const char *call = "ftruncate";
+  if (atomic_load_explicit(&writer->end, memory_order_relaxed) != size ||
+      atomic_load_explicit(&writer->is_clone, memory_order_relaxed))
+    code = io->set_size(writer->fd, size);
+  int32_t result = code < 0 ? fault_from_errno(fault, -code, call)
+                            : apply(io, writer->fd, "", &writer->wanted, writer->mode, fault);
   struct io_stat stat = {};
-  if (code >= 0) code = io->stat(writer->fd, "", true, &stat), call = "fstat";
-  int closed = io->close(writer->fd);
-  writer->fd = -1;
-  if (code >= 0) code = closed, call = "close";
-  if (code >= 0) {
-    code = io->rename(writer->directory, writer->temporary, writer->directory, writer->name);
-    call = "renameat";
-  }
-  if (code >= 0) {
-    writer->temporary[0] = 0;  // it has its name now
-    code = io->sync(writer->directory), call = "fsync";
-  }
-  int32_t result = code >= 0 ? 0 : fault_from_errno(fault, -code, call);
   if (result == 0) {
-    out->size = stat.size;
-    out->mtime_ns = stat.mtime_ns;
-    out->mode = stat.mode;
-    out->inode = stat.inode;
-    out->device = stat.device;
-    out->uid = stat.uid;
-    out->gid = stat.gid;
-    out->type = ENTRY_FILE;
-    out->has |= HAS_STAT;
+    if (!base->store->hasty) code = io->sync(writer->fd), call = "fsync";
+    if (code >= 0) code = io->stat(writer->fd, "", true, &stat), call = "fstat";
+    // Renamed while it is locked: nobody takes it for a stale one in between.
+    if (code >= 0)
+      code = io->rename(at, writer->temporary, at, writer->name, true), call = "renameat";
+    if (code >= 0) writer->temporary[0] = 0;  // it has its name now
+    int closed = io->close(writer->fd);
+    writer->fd = -1;
+    if (code >= 0) code = closed, call = "close";
+    if (code == -EISDIR || code == -ENOTEMPTY || code == -EEXIST)
+      result = is_directory(fault);
+    else if (code < 0)
+      result = fault_from_errno(fault, -code, call);
   }
+  if (result == 0) file_entry_fill(out, &stat);
   file_abandon(base);
   return result;
 }
 
 void file_abandon(struct writer *base) {
   struct file_writer *writer = (struct file_writer *)base;
+  if (writer->temporary[0]) writer->io->remove(writer->directory->fd, writer->temporary, false);
   if (writer->fd >= 0) writer->io->close(writer->fd);
-  if (writer->temporary[0]) writer->io->remove(writer->directory, writer->temporary, false);
-  writer->io->close(writer->directory);
+  file_directory_free(writer->directory);
   free(writer);
 }
 
-int32_t file_make(struct store *store, span path, const struct entry *entry, struct fault *fault) {
-  const struct io_ops *io = ((struct file_state *)store->state)->io;
-  char *name;
-  int directory = open_parent(store, path, true, &name, fault);
-  if (directory < 0) return directory;
-  bool link = entry->type == ENTRY_LINK;
-  int code = -ENOMEM;
-  char *target = link ? malloc(entry->target.size + 1) : nullptr;
-  if (target) {
-    memcpy(target, entry->target.at, entry->target.size);
-    target[entry->target.size] = 0;
-    code = io->make_link(directory, name, target);
-  } else if (!link) {
-    code = io->make_directory(directory, name, entry->mode ? entry->mode & 0777 : 0777);
-  }
-  int32_t result = code >= 0 ? 0 : fault_from_errno(fault, -code, link ? "symlinkat" : "mkdirat");
-  io->close(directory);
-  free(target);
-  free(name);
-  return result;
+// ── Links ──
+
+// `made` says how making the temporary went; it takes the name's place.
+static int replace(const struct io_ops *io, int at, const char *temporary, const char *name) {
+  int code = io->rename(at, temporary, at, name, true);
+  // Both names of one file: rename does nothing and leaves both.
+  io->remove(at, temporary, false);
+  return code;
 }
 
-int32_t file_remove(struct store *store, span path, struct fault *fault) {
-  const struct io_ops *io = ((struct file_state *)store->state)->io;
-  char *name;
-  int directory = open_parent(store, path, false, &name, fault);
-  if (directory < 0) return directory;
-  struct io_stat stat;
-  int code = io->stat(directory, name, false, &stat);
-  const char *call = "fstatat";
-  if (code >= 0) {
-    constexpr uint32_t KIND = 0170000, DIRECTORY = 0040000;
-    code = io->remove(directory, name, (stat.mode & KIND) == DIRECTORY);
-    call = "unlinkat";
+int32_t file_make(struct directory *base, const struct wanted *wanted, struct fault *fault) {
+  const struct io_ops *io = io_of(base);
+  int at = fd_of(base);
+  span target = wanted->entry->target;
+  char *copy = malloc(target.size + 1), temporary[32];
+  if (!copy) return no_memory(fault);
+  if (target.size) memcpy(copy, target.at, target.size);
+  copy[target.size] = 0;
+  const char *name = name_of(wanted->entry->name), *made = name;
+  int code = io->make_link(at, made, copy);
+  if (code == -EEXIST) {
+    made = temporary;
+    code = temporary_name(temporary) ? io->make_link(at, made, copy) : -EIO;
   }
-  int32_t result = 0;
+  free(copy);
+  if (code < 0) return fault_from_errno(fault, -code, "symlinkat");
+  int32_t result = apply(io, at, made, wanted, UINT32_MAX, fault);
+  if (made == name) return result;
+  if (result < 0) {
+    io->remove(at, made, false);
+    return result;
+  }
+  code = replace(io, at, made, name);
+  if (code == -EISDIR) return is_directory(fault);
+  return code < 0 ? fault_from_errno(fault, -code, "renameat") : 0;
+}
+
+int32_t file_link(struct directory *from, const struct entry *from_entry, struct directory *base,
+                  span name, struct fault *fault) {
+  const struct io_ops *io = io_of(base);
+  int at = fd_of(base);
+  int code = io->link(fd_of(from), name_of(from_entry->name), at, name_of(name));
+  if (code == -EEXIST) {
+    char temporary[32];
+    code = temporary_name(temporary)
+               ? io->link(fd_of(from), name_of(from_entry->name), at, temporary)
+               : -EIO;
+    if (code >= 0) code = replace(io, at, temporary, name_of(name));
+    if (code == -EISDIR) return is_directory(fault);
+  }
+  return code < 0 ? fault_from_errno(fault, -code, "linkat") : 0;
+}
+
+int32_t file_rename(struct directory *from, const struct entry *from_entry, struct directory *base,
+                    span name, struct fault *fault) {
+  int code = io_of(base)->rename(fd_of(from), name_of(from_entry->name), fd_of(base), name_of(name),
+                                 false);
+  return code < 0 ? fault_from_errno(fault, -code, "renameat2") : 0;
+}
+
+int32_t file_remove(struct directory *base, const struct entry *entry, struct fault *fault) {
+  const struct io_ops *io = io_of(base);
+  struct io_stat stat;
+  int code = io->stat(fd_of(base), name_of(entry->name), false, &stat);
+  if (code < 0) return fault_from_errno(fault, -code, "fstatat");
+  bool is_known = entry->has & HAS_STAT;
+  if (is_known && (stat.inode != entry->inode || stat.device != entry->device))
+    return fault_set(fault, COPSE_E_CHANGED,
+                     "it was replaced by something else meanwhile and is left; run again");
+  code = io->remove(fd_of(base), name_of(entry->name), (stat.mode & KIND) == DIRECTORY);
   if (code == -ENOTEMPTY || code == -EEXIST)
-    result =
-        fault_set(fault, COPSE_E_EXISTS, "the directory is not empty; remove what is in it first");
-  else if (code < 0)
-    result = fault_from_errno(fault, -code, call);
-  io->close(directory);
-  free(name);
-  return result;
+    return fault_set(fault, COPSE_E_EXISTS,
+                     "the directory is not empty; remove what is in it first");
+  return code < 0 ? fault_from_errno(fault, -code, "unlinkat") : 0;
+}
+
+// ── Directories as a whole ──
+
+int32_t file_settle(struct directory *base, struct fault *fault) {
+  if (base->store->hasty || fd_of(base) < 0) return 0;
+  int code = io_of(base)->sync(fd_of(base));
+  // Some file systems flush no directories, and say so.
+  if (code == -EINVAL || code == -EBADF) code = 0;
+  return code < 0 ? fault_from_errno(fault, -code, "fsync") : 0;
+}
+
+int32_t file_claim(struct directory *base, struct fault *fault) {
+  struct file_state *state = base->store->state;
+  int fd = state->io->open(fd_of(base), ".", IO_READ | IO_DIRECTORY);
+  if (fd < 0) return fault_from_errno(fault, -fd, "openat");
+  int code = state->io->lock(fd);
+  if (code == -EAGAIN) {
+    state->io->close(fd);
+    return fault_set(fault, COPSE_E_BUSY,
+                     "another run is writing to this directory; wait until it has ended");
+  }
+  state->claimed = fd;  // without locks here (some network file systems) nobody is kept out
+  return 0;
+}
+
+bool file_is_stale(struct directory *base, const struct entry *entry) {
+  if (!store_name_is_ours(entry->name)) return false;
+  if (entry->type == ENTRY_LINK) return true;  // lives for an instant only
+  if (entry->type != ENTRY_FILE) return false;
+  const struct io_ops *io = io_of(base);
+  int fd = io->open(fd_of(base), name_of(entry->name), IO_READ);
+  if (fd < 0) return fd == -EACCES;
+  int code = io->lock(fd);
+  io->close(fd);
+  return code >= 0;
 }

@@ -39,10 +39,6 @@ static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
 }
 
-static int32_t only_read(struct fault *fault) {
-  return fault_set(fault, COPSE_E_UNSUPPORTED, "a table of files can only be read");
-}
-
 static int32_t not_found(struct fault *fault) {
   return fault_set(fault, COPSE_E_NOT_FOUND, "the table has no such path");
 }
@@ -380,19 +376,6 @@ static int32_t files_next_data(struct reader *base, uint64_t at, uint64_t *begin
   return 1;
 }
 
-// ── Writing: not here ──
-
-static int32_t files_writer(struct store *, span, const struct entry *, uint64_t *,
-                            struct writer **, struct fault *fault) {
-  return only_read(fault);
-}
-
-static int32_t files_make(struct store *, span, const struct entry *, struct fault *fault) {
-  return only_read(fault);
-}
-
-static int32_t files_remove(struct store *, span, struct fault *fault) { return only_read(fault); }
-
 const struct store_ops files_store = {
     .scheme = "files",
     .can = CAN_LIST | CAN_RANGE,
@@ -414,7 +397,4 @@ const struct store_ops files_store = {
     .read_end = files_read_end,
     .measure = files_measure,
     .next_data = files_next_data,
-    .writer = files_writer,
-    .make = files_make,
-    .remove = files_remove,
 };

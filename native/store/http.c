@@ -55,10 +55,6 @@ static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
 }
 
-static int32_t only_read(struct fault *fault) {
-  return fault_set(fault, COPSE_E_UNSUPPORTED, "an http location can only be read");
-}
-
 static struct http_state *state_of(const struct store *store) { return store->state; }
 
 // ── Opening ──
@@ -592,19 +588,6 @@ static int32_t http_measure(struct reader *base, struct entry *out, bool *holes,
   return 0;
 }
 
-// ── Writing: not here ──
-
-static int32_t http_writer(struct store *, span, const struct entry *, uint64_t *, struct writer **,
-                           struct fault *fault) {
-  return only_read(fault);
-}
-
-static int32_t http_store_make(struct store *, span, const struct entry *, struct fault *fault) {
-  return only_read(fault);
-}
-
-static int32_t http_remove(struct store *, span, struct fault *fault) { return only_read(fault); }
-
 const struct store_ops http_store = {
     .scheme = "http",
     .can = CAN_LIST | CAN_RANGE | CAN_IDENTITY,
@@ -625,7 +608,4 @@ const struct store_ops http_store = {
     .read = http_store_read,
     .read_end = http_read_end,
     .measure = http_measure,
-    .writer = http_writer,
-    .make = http_store_make,
-    .remove = http_remove,
 };

@@ -24,6 +24,7 @@ struct item {
   uint32_t mode;         // guarded by the lock until nobody but its holders knows the item
   int64_t mtime_ns;      // likewise
   uint64_t inode;
+  bool is_removed;         // from its directory; guarded by the lock
   struct item **children;  // directories: sorted by name; guarded by the lock
   size_t count, capacity;
   uint8_t *content;  // files: never changes once the file has its name
@@ -54,10 +55,12 @@ struct memory_writer {
   struct writer base;
   uint8_t *content;
   size_t size, capacity;
+  struct item *directory;
+  bool has_mode;
   uint32_t mode;
   int64_t mtime_ns;
-  size_t path_size;
-  uint8_t path[];
+  size_t name_size;
+  uint8_t name[];
 };
 
 static const char forest_key;
@@ -420,107 +423,130 @@ static int32_t memory_measure(struct reader *reader, struct entry *out, bool *ho
 
 // ── Writing ──
 
-static int32_t names_fit(span full, struct fault *fault) {
-  span part;
-  while (path_next(&full, &part))
-    if (part.size > NAME_MAX_BYTES)
-      return fault_set(fault, COPSE_E_LIMIT,
-                       "a name is longer than %zu bytes: choose a shorter one", NAME_MAX_BYTES);
+static struct item *item_of(struct directory *base) {
+  return ((struct memory_directory *)base)->item;
+}
+
+static int32_t name_fits(span name, struct fault *fault) {
+  if (name.size <= NAME_MAX_BYTES) return 0;
+  return fault_set(fault, COPSE_E_LIMIT, "a name is longer than %zu bytes: choose a shorter one",
+                   NAME_MAX_BYTES);
+}
+
+static int32_t is_directory(struct fault *fault) {
+  return fault_set(fault, COPSE_E_EXISTS, "a directory has that name; remove it first");
+}
+
+// Gives `leaf` (taken over) its place in the directory. What the directory lost meanwhile is told
+// as a local file system does. The lock is held.
+static int32_t hang(struct item *directory, struct item *leaf, bool keep_mode,
+                    struct fault *fault) {
+  const struct item *old = child_of(directory, leaf->name);
+  int32_t code = 0;
+  if (directory->is_removed)
+    code = fault_set(fault, COPSE_E_NOT_FOUND, "the directory was removed meanwhile");
+  else if (old && leaf->type == ENTRY_DIRECTORY)
+    code = fault_set(fault, COPSE_E_EXISTS, "something has that name already; remove it first");
+  else if (old && old->type == ENTRY_DIRECTORY)
+    code = is_directory(fault);
+  if (code == 0 && old && keep_mode) leaf->mode = old->mode;
+  if (code == 0 && !add_child(directory, leaf)) code = no_memory(fault);
+  if (code < 0) item_drop(leaf);
+  return code;
+}
+
+static int32_t memory_above(struct store *store, bool make, struct arena *arena, struct entry *out,
+                            struct directory **directory, struct fault *fault) {
+  struct forest *forest = forest_of(store);
+  const struct memory_state *state = store->state;
+  span base = {state->base, state->base_size}, above = path_parent(base), part;
+  struct memory_directory *made = directory_new(store);
+  *out = (struct entry){.name = arena_copy(arena, path_name(base)), .mtime_ns = INT64_MIN};
+  int32_t code = made && out->name.at ? name_fits(out->name, fault) : no_memory(fault);
+  pthread_rwlock_wrlock(&forest->lock);
+  struct item *at = forest->top;
+  while (code == 0 && path_next(&above, &part)) {
+    struct item *child = child_of(at, part);
+    if (!child && make) {
+      code = name_fits(part, fault);
+      if (code < 0) break;
+      child = item_new(forest, part, ENTRY_DIRECTORY, 0755, INT64_MIN);
+      code = child ? hang(at, child, false, fault) : no_memory(fault);
+    } else if (!child) {
+      code = not_found(fault);
+    } else if (child->type != ENTRY_DIRECTORY) {
+      code = through_file(fault);
+    }
+    at = child;
+  }
+  if (code == 0) {
+    const struct item *item = child_of(at, out->name);
+    if (item) fill(out, item);
+    made->item = item_hold(at);
+  }
+  pthread_rwlock_unlock(&forest->lock);
+  if (code == 0)
+    *directory = &made->base;
+  else
+    free(made);
+  return code;
+}
+
+static int32_t memory_create(struct directory *base, const struct wanted *wanted,
+                             struct directory **out, struct fault *fault) {
+  struct forest *forest = forest_of(base->store);
+  int32_t code = name_fits(wanted->entry->name, fault);
+  if (code < 0) return code;
+  struct memory_directory *made = directory_new(base->store);
+  uint32_t mode = wanted->what & WANT_MODE ? wanted->entry->mode : 0755;
+  struct item *item = item_new(forest, wanted->entry->name, ENTRY_DIRECTORY, mode,
+                               wanted->what & WANT_MTIME ? wanted->entry->mtime_ns : INT64_MIN);
+  if (!made || !item) {
+    free(made);
+    if (item) item_drop(item);
+    return no_memory(fault);
+  }
+  made->item = item_hold(item);
+  pthread_rwlock_wrlock(&forest->lock);
+  code = hang(item_of(base), item, false, fault);
+  pthread_rwlock_unlock(&forest->lock);
+  if (code == 0)
+    *out = &made->base;
+  else
+    memory_leave(&made->base);
+  return code;
+}
+
+static int32_t memory_writer(struct directory *base, const struct wanted *wanted,
+                             struct writer **out, struct fault *fault) {
+  struct forest *forest = forest_of(base->store);
+  span name = wanted->entry->name;
+  int32_t code = name_fits(name, fault);
+  if (code < 0) return code;
+  // Looked at now, so that nobody pushes a file to where it cannot go, and once more when it goes
+  // there.
+  pthread_rwlock_rdlock(&forest->lock);
+  const struct item *old = child_of(item_of(base), name);
+  bool is_taken = old && old->type == ENTRY_DIRECTORY;
+  pthread_rwlock_unlock(&forest->lock);
+  if (is_taken) return is_directory(fault);
+  struct memory_writer *writer = malloc(sizeof *writer + name.size);
+  if (!writer) return no_memory(fault);
+  bool has_mode = wanted->what & WANT_MODE;
+  *writer = (struct memory_writer){
+      .base.store = base->store,
+      .directory = item_hold(item_of(base)),
+      .has_mode = has_mode,
+      .mode = has_mode ? wanted->entry->mode : 0644,
+      .mtime_ns = wanted->what & WANT_MTIME ? wanted->entry->mtime_ns : INT64_MIN,
+      .name_size = name.size};
+  memcpy(writer->name, name.at, name.size);
+  *out = &writer->base;
   return 0;
 }
 
-// Gives `leaf` (taken over) its place at the full path, making the directories on the way. They are
-// made aside and hung up last, with the leaf in them, so that a failure leaves nothing and nobody
-// sees half.
-static int32_t put(struct forest *forest, span full, struct item *leaf, struct fault *fault) {
-  struct item *at = forest->top, *made = nullptr, *last = nullptr;
-  span part;
-  int32_t code = 0;
-  pthread_rwlock_wrlock(&forest->lock);
-  for (span above = path_parent(full); code == 0 && path_next(&above, &part);) {
-    struct item *child = last ? nullptr : child_of(at, part);
-    if (child && child->type != ENTRY_DIRECTORY) {
-      code = through_file(fault);
-    } else if (child) {
-      at = child;
-    } else {
-      struct item *directory = item_new(forest, part, ENTRY_DIRECTORY, 0755, INT64_MIN);
-      if (!directory || (last && !add_child(last, directory))) {
-        if (directory) item_drop(directory);
-        code = no_memory(fault);
-      } else {
-        if (!made) made = directory;
-        last = directory;
-      }
-    }
-  }
-  const struct item *old = code == 0 && !last ? child_of(at, path_name(full)) : nullptr;
-  if (old && leaf->type == ENTRY_DIRECTORY) {
-    code = fault_set(fault, COPSE_E_EXISTS, "something has that name already; remove it first");
-  } else if (old && old->type == ENTRY_DIRECTORY) {
-    code = fault_set(fault, COPSE_E_EXISTS, "a directory has that name; remove it first");
-  } else if (old) {
-    leaf->mode = old->mode;  // a replaced file keeps its permission bits
-  }
-  if (code == 0) {
-    if (!add_child(last ? last : at, leaf))
-      code = no_memory(fault);
-    else
-      leaf = nullptr;
-  }
-  if (code == 0 && made) {
-    if (!add_child(at, made))
-      code = no_memory(fault);
-    else
-      made = nullptr;
-  }
-  pthread_rwlock_unlock(&forest->lock);
-  if (made) item_drop(made);
-  if (leaf) item_drop(leaf);
-  return code;
-}
-
-static int32_t memory_writer(struct store *store, span path, const struct entry *want,
-                             uint64_t *resume_from, struct writer **out, struct fault *fault) {
-  struct forest *forest = forest_of(store);
-  uint8_t *full = nullptr;
-  size_t size = 0;
-  int32_t code = full_path(store, path, &full, &size, fault);
-  if (code < 0) return code;
-  code = names_fit((span){full, size}, fault);
-  if (code == 0) {  // looked at now, so that nobody pushes a file to where it cannot go, and once
-                    // more when it goes there
-    pthread_rwlock_rdlock(&forest->lock);
-    struct item *parent = nullptr, *item = item_at(forest, (span){full, size}, &parent);
-    if (item && item->type == ENTRY_DIRECTORY)
-      code = fault_set(fault, COPSE_E_EXISTS, "a directory has that name; remove it first");
-    else if (!item && parent->type != ENTRY_DIRECTORY)
-      code = through_file(fault);
-    pthread_rwlock_unlock(&forest->lock);
-  }
-  struct memory_writer *writer = nullptr;
-  if (code == 0) {
-    writer = malloc(sizeof *writer + size);
-    if (!writer) code = no_memory(fault);
-  }
-  if (code == 0) {
-    *writer = (struct memory_writer){.base.store = store,
-                                     .mode = want->mode ? want->mode : 0644,
-                                     .mtime_ns = want->mtime_ns,
-                                     .path_size = size};
-    memcpy(writer->path, full, size);
-    *resume_from = 0;
-    *out = &writer->base;
-  }
-  free(full);
-  return code;
-}
-
-static int32_t memory_write(struct writer *base, uint64_t at, const uint8_t *bytes, size_t size,
-                            struct fault *fault) {
-  struct memory_writer *writer = (struct memory_writer *)base;
-  uint64_t end;
-  if (ckd_add(&end, at, size) || end > PTRDIFF_MAX)
+static int32_t grow(struct memory_writer *writer, uint64_t end, struct fault *fault) {
+  if (end > PTRDIFF_MAX)
     return fault_set(fault, COPSE_E_NO_SPACE, "the file is larger than memory can be");
   if (end > writer->capacity) {
     size_t capacity = writer->capacity ? writer->capacity : 4096;
@@ -530,84 +556,104 @@ static int32_t memory_write(struct writer *base, uint64_t at, const uint8_t *byt
     writer->content = content;
     writer->capacity = capacity;
   }
-  if (at > writer->size) memset(writer->content + writer->size, 0, (size_t)at - writer->size);
-  if (size) memcpy(writer->content + at, bytes, size);
-  if (end > writer->size) writer->size = (size_t)end;
+  if (end > writer->size) {
+    memset(writer->content + writer->size, 0, (size_t)end - writer->size);
+    writer->size = (size_t)end;
+  }
   return 0;
+}
+
+static int32_t memory_write(struct writer *base, uint64_t at, const uint8_t *bytes, size_t size,
+                            struct fault *fault) {
+  struct memory_writer *writer = (struct memory_writer *)base;
+  uint64_t end;
+  if (ckd_add(&end, at, size)) end = UINT64_MAX;
+  int32_t code = grow(writer, end, fault);
+  if (code == 0 && size) memcpy(writer->content + at, bytes, size);
+  return code;
 }
 
 static void memory_abandon(struct writer *base) {
   struct memory_writer *writer = (struct memory_writer *)base;
+  item_drop(writer->directory);
   free(writer->content);
   free(writer);
 }
 
-static int32_t memory_commit(struct writer *base, struct entry *out, struct fault *fault) {
+static int32_t memory_commit(struct writer *base, uint64_t size, struct entry *out,
+                             struct fault *fault) {
   struct memory_writer *writer = (struct memory_writer *)base;
   struct forest *forest = forest_of(base->store);
-  span full = {writer->path, writer->path_size};
-  struct item *item = item_new(forest, path_name(full), ENTRY_FILE, writer->mode, writer->mtime_ns);
-  int32_t code = item ? 0 : no_memory(fault);
+  span name = {writer->name, writer->name_size};
+  struct item *item = nullptr;
+  int32_t code = grow(writer, size, fault);
+  if (code == 0) {
+    item = item_new(forest, name, ENTRY_FILE, writer->mode, writer->mtime_ns);
+    if (!item) code = no_memory(fault);
+  }
   if (code == 0) {
     // Files are kept for long: give back what growing took too much of. When that fails, it is
     // still right.
+    writer->size = (size_t)size;
     uint8_t *content = writer->size ? realloc(writer->content, writer->size) : nullptr;
     item->content = content ? content : writer->content;
     item->size = writer->size;
     writer->content = nullptr;
     item_hold(item);
-    code = put(forest, full, item, fault);
+    pthread_rwlock_wrlock(&forest->lock);
+    code = hang(writer->directory, item, !writer->has_mode, fault);
     if (code == 0) fill(out, item);
+    pthread_rwlock_unlock(&forest->lock);
     item_drop(item);
   }
   memory_abandon(base);
   return code;
 }
 
-static int32_t memory_make(struct store *store, span path, const struct entry *entry,
-                           struct fault *fault) {
-  if (entry->type != ENTRY_DIRECTORY)
-    return fault_set(fault, COPSE_E_UNSUPPORTED, "memory holds files and directories, no links");
-  struct forest *forest = forest_of(store);
-  uint8_t *full = nullptr;
-  size_t size = 0;
-  int32_t code = full_path(store, path, &full, &size, fault);
-  if (code == 0) code = names_fit((span){full, size}, fault);
-  if (code == 0) {
-    uint32_t mode = entry->mode & MODE_BITS ? entry->mode : 0755;
-    struct item *item =
-        item_new(forest, path_name((span){full, size}), ENTRY_DIRECTORY, mode, entry->mtime_ns);
-    code = item ? put(forest, (span){full, size}, item, fault) : no_memory(fault);
-  }
-  free(full);
-  return code;
+static int32_t memory_make(struct directory *, const struct wanted *, struct fault *fault) {
+  return fault_set(fault, COPSE_E_UNSUPPORTED, "memory holds files and directories, no links");
 }
 
-static int32_t memory_remove(struct store *store, span path, struct fault *fault) {
-  struct forest *forest = forest_of(store);
-  uint8_t *full = nullptr;
-  size_t size = 0;
-  int32_t code = full_path(store, path, &full, &size, fault);
-  if (code < 0) return code;
+static int32_t memory_set(struct directory *base, const struct wanted *wanted,
+                          struct fault *fault) {
+  struct forest *forest = forest_of(base->store);
+  constexpr uint32_t KIND = MODE_FILE | MODE_DIRECTORY;
   pthread_rwlock_wrlock(&forest->lock);
-  struct item *parent = nullptr, *item = item_at(forest, (span){full, size}, &parent);
+  struct item *item = child_of(item_of(base), wanted->entry->name);
+  if (item && (wanted->what & WANT_MODE))
+    item->mode = (item->mode & KIND) | (wanted->entry->mode & MODE_BITS);
+  if (item && (wanted->what & WANT_MTIME) && wanted->entry->mtime_ns != INT64_MIN)
+    item->mtime_ns = wanted->entry->mtime_ns;
+  pthread_rwlock_unlock(&forest->lock);
+  return item ? 0 : not_found(fault);
+}
+
+static int32_t memory_remove(struct directory *base, const struct entry *entry,
+                             struct fault *fault) {
+  struct forest *forest = forest_of(base->store);
+  struct item *parent = item_of(base);
+  int32_t code = 0;
+  pthread_rwlock_wrlock(&forest->lock);
+  bool found;
+  size_t at = place_of(parent, entry->name, &found);
+  struct item *item = found ? parent->children[at] : nullptr;
   if (!item) {
     code = not_found(fault);
+  } else if ((entry->has & HAS_STAT) && item->inode != entry->inode) {
+    code = fault_set(fault, COPSE_E_CHANGED,
+                     "it was replaced by something else meanwhile and is left; run again");
   } else if (item->count > 0) {
     code =
         fault_set(fault, COPSE_E_EXISTS, "the directory is not empty; remove what is in it first");
-    item = nullptr;
   } else {
-    bool found;
-    size_t at = place_of(parent, item->name, &found);
     parent->count--;
     memmove(&parent->children[at], &parent->children[at + 1],
             (parent->count - at) * sizeof(struct item *));
     parent->mtime_ns = now_ns();
+    item->is_removed = true;
   }
   pthread_rwlock_unlock(&forest->lock);
-  if (item) item_drop(item);
-  free(full);
+  if (code == 0) item_drop(item);
   return code;
 }
 
@@ -631,10 +677,13 @@ const struct store_ops memory_store = {
     .read = memory_read,
     .read_end = memory_read_end,
     .measure = memory_measure,
+    .above = memory_above,
+    .create = memory_create,
     .writer = memory_writer,
     .write = memory_write,
     .commit = memory_commit,
     .abandon = memory_abandon,
     .make = memory_make,
     .remove = memory_remove,
+    .set = memory_set,
 };

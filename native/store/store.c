@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/path.h"
+
 void listing_begin(struct listing *listing) {
   *listing = (struct listing){};
   arena_begin(&listing->arena);
@@ -41,4 +43,74 @@ struct entry *listing_add(struct listing *listing, span name, enum entry_type ty
   struct entry *entry = &listing->entries[listing->count++];
   *entry = (struct entry){.name = copy, .type = type, .mtime_ns = INT64_MIN};
   return entry;
+}
+
+// The root as a directory, held; with `make` it is made when nothing is there.
+static int32_t root_directory(struct store *store, bool make, struct arena *arena,
+                              struct directory **out, struct fault *fault) {
+  const struct store_ops *ops = store->ops;
+  struct entry entry = {};
+  int32_t code = ops->root(store, arena, &entry, out, fault);
+  if (code == 0 && entry.type == ENTRY_DIRECTORY) return 0;
+  if (code == 0) {
+    ops->leave(*out);
+    return fault_set(fault, COPSE_E_NOT_FOUND, "the location is a file, it holds nothing");
+  }
+  if (code != COPSE_E_NOT_FOUND || !make || !ops->above) return code;
+  struct directory *above;
+  *fault = (struct fault){};
+  code = ops->above(store, true, arena, &entry, &above, fault);
+  if (code < 0) return code;
+  code = ops->create(above, &(struct wanted){.entry = &entry}, out, fault);
+  ops->leave(above);
+  if (code != COPSE_E_EXISTS) return code;
+  return ops->root(store, arena, &entry, out, fault);  // somebody was faster
+}
+
+int32_t store_place(struct store *store, span path, bool make, struct arena *arena,
+                    struct entry *out, struct directory **parent, struct fault *fault) {
+  const struct store_ops *ops = store->ops;
+  if (path.size == 0) {
+    if (ops->above) return ops->above(store, make, arena, out, parent, fault);
+    return fault_set(fault, COPSE_E_UNSUPPORTED, "the root of this place is always a directory");
+  }
+  struct directory *at;
+  int32_t code = root_directory(store, make, arena, &at, fault);
+  if (code < 0) return code;
+  span rest = path_parent(path), part;
+  while (code == 0 && path_next(&rest, &part)) {
+    struct entry entry = {
+        .name = arena_copy(arena, part), .type = ENTRY_DIRECTORY, .mtime_ns = INT64_MIN};
+    struct directory *below = nullptr;
+    code = entry.name.at ? ops->enter(at, &entry, &below, fault)
+                         : fault_set(fault, COPSE_E_MEMORY, "out of memory");
+    if (code == COPSE_E_NOT_FOUND && make) {
+      *fault = (struct fault){};
+      code = ops->create(at, &(struct wanted){.entry = &entry}, &below, fault);
+      if (code == COPSE_E_EXISTS) {  // somebody was faster
+        *fault = (struct fault){};
+        code = ops->enter(at, &entry, &below, fault);
+      }
+    }
+    if (code == COPSE_E_CHANGED) {
+      *fault = (struct fault){};
+      code =
+          fault_set(fault, COPSE_E_NOT_FOUND, "a part of the path is no directory: check the path");
+    }
+    ops->leave(at);
+    at = below;
+  }
+  if (code < 0) return code;
+  *out = (struct entry){.name = arena_copy(arena, path_name(path)), .mtime_ns = INT64_MIN};
+  code = out->name.at ? ops->stat(at, out, false, fault)
+                      : fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  if (code == COPSE_E_NOT_FOUND) {
+    *fault = (struct fault){};
+    code = 0;
+  }
+  if (code < 0)
+    ops->leave(at);
+  else
+    *parent = at;
+  return code;
 }

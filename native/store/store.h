@@ -43,6 +43,8 @@ enum store_can : uint32_t {
   CAN_OWNER = 1 << 13,
   CAN_XATTR = 1 << 14,
   CAN_IDENTITY = 1 << 15,  // equal inode and device mean the same file, which need not be read
+  CAN_RENAME = 1 << 16,
+  CAN_TWINS = 1 << 17,  // hard links
 };
 
 struct store {
@@ -52,6 +54,7 @@ struct store {
   struct task *task;
   const struct io_ops *io;
   span shown;   // the location as messages show it
+  bool hasty;   // commit, settle and finish do not wait for the disk
   void *state;  // the store's own
 };
 
@@ -121,6 +124,19 @@ struct reader {  // on the caller's stack or in its struct; filled by ops->reade
 
 struct writer {  // each store puts its own fields after this
   struct store *store;
+};
+
+// What an entry that is written shall have.
+enum want : uint32_t {  // = copse_metadata
+  WANT_MODE = 1 << 0,
+  WANT_MTIME = 1 << 1,
+  WANT_OWNER = 1 << 2,
+  WANT_XATTR = 1 << 3,
+};
+struct wanted {
+  const struct entry *entry;  // name, type, a link's target, and what `what` says
+  uint32_t what;              // bits of enum want; the rest is left to the store
+  span attributes;            // WANT_XATTR: as attributes() gave them; others are taken away
 };
 
 struct store_ops {
@@ -194,19 +210,53 @@ struct store_ops {
   int32_t (*next)(struct store *, struct arena *, span *path, struct entry *out, struct reader *,
                   struct fault *);
 
-  // ── Writing; paths passed path_safe, parents are made ──
-  // `want` has mode (0: what any new file gets here) and mtime_ns (INT64_MIN: now). *resume_from:
-  // bytes of an earlier part that are kept (0 for now).
-  int32_t (*writer)(struct store *, span path, const struct entry *want, uint64_t *resume_from,
-                    struct writer **, struct fault *);
+  // ── Writing: into a directory that is held, an entry named by one part, so that nothing is
+  // resolved by path. nullptr in stores that cannot write; what says "optional" may be nullptr in
+  // those that can ──
+  // Optional: a store without it has a root that is always there. Where the root stands: *out has
+  // its own name, and ENTRY_NONE where there is nothing yet, else HAS_STAT (a link is not
+  // followed); *directory is what it stands in, held. With `make` missing directories are made.
+  int32_t (*above)(struct store *, bool make, struct arena *, struct entry *out,
+                   struct directory **directory, struct fault *);
+  // A new directory, entered and held. EXISTS: something has its name. What it shall have in the
+  // end is said at once, and again by set() when all is in it.
+  int32_t (*create)(struct directory *, const struct wanted *, struct directory **out,
+                    struct fault *);
+  // What will be a file once it is committed; until then its name is what it was. It keeps the
+  // directory usable by itself. EXISTS: a directory has that name. What is not wanted of mode is
+  // what a replaced file had, or what any new file gets here.
+  int32_t (*writer)(struct directory *, const struct wanted *, struct writer **, struct fault *);
+  // With CAN_PARALLEL several workers may write at different offsets at once; else one after
+  // another, onward. A range that is never written is zeros.
   int32_t (*write)(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);
-  int32_t (*commit)(struct writer *, struct entry *out,
-                    struct fault *);  // publishes and frees; out has HAS_STAT
-  void (*abandon)(struct writer *);   // frees; nothing is left
-  int32_t (*make)(struct store *, span path, const struct entry *,
-                  struct fault *);                               // directory or link
-  int32_t (*remove)(struct store *, span path, struct fault *);  // file, link, empty directory
-  int32_t (*finish)(struct store *, struct fault *);             // before DONE; may be nullptr
+  // Optional. Copies [at, at + size) of the reader's content without passing it through the
+  // process. Bytes copied, which may be fewer; 0: not from this reader, or not here: read and
+  // write.
+  int64_t (*pull)(struct writer *, struct reader *, uint64_t at, uint64_t size, struct fault *);
+  // The file is `size` bytes: gives it its name and frees, also when it fails. *out has HAS_STAT.
+  int32_t (*commit)(struct writer *, uint64_t size, struct entry *out, struct fault *);
+  void (*abandon)(struct writer *);  // frees; nothing is left
+  // A link (CAN_LINKS) to want->entry->target, in the place of any file or link of its name.
+  int32_t (*make)(struct directory *, const struct wanted *, struct fault *);
+  // Optional. One more name for the file `from_entry` (a hard link), in the place of a file or
+  // link.
+  int32_t (*link)(struct directory *from, const struct entry *from_entry, struct directory *,
+                  span name, struct fault *);
+  // Optional. Another name for the same entry. EXISTS: something has it already.
+  int32_t (*rename)(struct directory *from, const struct entry *from_entry, struct directory *,
+                    span name, struct fault *);
+  // A file, link or empty directory. EXISTS: not empty. CHANGED: the entry has HAS_STAT and the
+  // name means something else now.
+  int32_t (*remove)(struct directory *, const struct entry *, struct fault *);
+  // Gives an entry that is there what is wanted of it. No link is followed.
+  int32_t (*set)(struct directory *, const struct wanted *, struct fault *);
+  // Optional. What was committed, made and removed in the directory lasts through a power loss.
+  int32_t (*settle)(struct directory *, struct fault *);
+  // Optional. Keeps others who claim it out of the directory until the store is closed: BUSY.
+  int32_t (*claim)(struct directory *, struct fault *);
+  // Optional. Whether the name is one of ours for unfinished files, and nobody is writing to it.
+  bool (*is_stale)(struct directory *, const struct entry *);
+  int32_t (*finish)(struct store *, struct fault *);  // optional: before DONE
 };
 
 // store/open.c
@@ -218,3 +268,13 @@ int32_t store_open(struct store *store, span place_record, struct task *task, st
 int32_t store_open_in(struct store *store, span place_record, span above, struct task *task,
                       struct fault *fault);
 void store_close(struct store *store);  // never opened: fine
+
+// store/store.c
+// The directory that holds the last part of a safe path below the root, held, and that entry
+// (ENTRY_NONE: nothing has its name, else HAS_STAT). An empty path: the root itself. With `make`
+// missing directories are made. No link is followed on the way.
+int32_t store_place(struct store *store, span path, bool make, struct arena *arena,
+                    struct entry *out, struct directory **parent, struct fault *fault);
+// store/file_write.c. A name of an unfinished file of ours; nobody else makes such names, and they
+// are never copied.
+bool store_name_is_ours(span name);

@@ -167,8 +167,9 @@ constexpr size_t BLOCK_ROOM = BLOCK_BYTES - sizeof(struct block);
 struct writing {
   struct job job;
   struct run *run;
-  struct writer *writer;  // nullptr before it was opened and after it was committed
-  uint64_t at;            // bytes written
+  struct directory *directory;  // what the file stands in
+  struct writer *writer;        // nullptr before it was opened and after it was committed
+  uint64_t at;                  // bytes written
   // Guarded by the task's lock, because pushes may come before any code of ours could have made
   // one:
   struct block *first, *last;
@@ -280,7 +281,10 @@ static void write_commit(struct writing *writing) {
   writing->writer = nullptr;  // a commit frees it, also when it fails
   struct entry entry = {};
   struct fault fault = {};
-  if (run->store[LEFT].ops->commit(writer, &entry, &fault) < 0) {
+  const struct store_ops *ops = run->store[LEFT].ops;
+  int32_t code = ops->commit(writer, writing->at, &entry, &fault);
+  if (code == 0 && ops->settle) code = ops->settle(writing->directory, &fault);
+  if (code < 0) {
     fail(run, &fault);
     return;
   }
@@ -336,9 +340,11 @@ static int32_t write_once(struct run *run, struct worker *, struct fault *fault)
   struct store *store = &run->store[LEFT];
   int32_t code = can(store, CAN_WRITE, "written to", fault);
   if (code < 0) return code;
-  struct entry want = {.type = ENTRY_FILE, .mtime_ns = INT64_MIN};
-  uint64_t resume_from = 0;
-  code = store->ops->writer(store, run->path, &want, &resume_from, &writing->writer, fault);
+  struct entry entry = {};
+  code = store_place(store, run->path, true, &run->arena, &entry, &writing->directory, fault);
+  if (code < 0) return code;
+  code = store->ops->writer(writing->directory, &(struct wanted){.entry = &entry}, &writing->writer,
+                            fault);
   if (code < 0) return code;
   writing->run = run;
   writing->job.run = write_job;
@@ -354,7 +360,9 @@ static int32_t write_once(struct run *run, struct worker *, struct fault *fault)
 static void write_close(struct run *run) {
   struct writing *writing = run->state;
   blocks_free(run, writing->first);
-  if (writing->writer) run->store[LEFT].ops->abandon(writing->writer);
+  const struct store_ops *ops = run->store[LEFT].ops;
+  if (writing->writer) ops->abandon(writing->writer);
+  if (writing->directory) ops->leave(writing->directory);
 }
 
 const struct verb write_verb = {
@@ -371,7 +379,17 @@ const struct verb write_verb = {
 static int32_t remove_once(struct run *run, struct worker *, struct fault *fault) {
   struct store *store = &run->store[LEFT];
   int32_t code = can(store, CAN_DELETE, "removed from", fault);
-  if (code == 0) code = store->ops->remove(store, run->path, fault);
+  struct entry entry = {};
+  struct directory *directory = nullptr;
+  if (code == 0)
+    code = store_place(store, run->path, false, &run->arena, &entry, &directory, fault);
+  if (code < 0) return code;
+  const struct store_ops *ops = store->ops;
+  code = entry.type == ENTRY_NONE
+             ? fault_set(fault, COPSE_E_NOT_FOUND, "no such file or directory: check the path")
+             : ops->remove(directory, &entry, fault);
+  if (code == 0 && ops->settle) code = ops->settle(directory, fault);
+  ops->leave(directory);
   if (code == 0) task_count(run->task, 1, 0);
   return code;
 }

@@ -27,8 +27,8 @@ static void files(void) {
   CHECK(io->open(root, "file", IO_CREATE) == -EEXIST);
   CHECK(io->write(fd, "abc", 3, 20) == 3);
   CHECK(io->write(fd, "abc", 3, UINT64_MAX) == -EINVAL);
-  CHECK(io->set_mode(fd, 0640) == 0);
-  CHECK(io->set_mtime(fd, -1'500'000'000) == 0);
+  CHECK(io->set_mode(fd, "", 0640) == 0);
+  CHECK(io->set_mtime(fd, "", -1'500'000'000) == 0);
   CHECK(io->sync(fd) == 0);
   CHECK(io->close(fd) == 0);
 
@@ -108,7 +108,7 @@ static void directories(void) {
   CHECK(io->open(root, "link", IO_READ | IO_DIRECTORY) < 0);
   int fd = io->open(root, "directory", IO_READ | IO_DIRECTORY);
   CHECK(fd >= 0);
-  CHECK(io->rename(root, "holes", fd, "moved") == 0);
+  CHECK(io->rename(root, "holes", fd, "moved", true) == 0);
   CHECK(io->remove(root, "directory", true) == -ENOTEMPTY);
   CHECK(io->remove(root, "directory", false) < 0);
   CHECK(io->remove(fd, "moved", false) == 0);

@@ -1,5 +1,6 @@
 export { compare, compareSync } from "./compare.ts";
 export { list, listSync } from "./list.ts";
+export { globSet } from "./globs.ts";
 export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
 export { Runtime } from "./runtime.ts";
 export { CopseError, type ErrorCode } from "./errors.ts";

@@ -49,7 +49,8 @@ function flag(name: string, value: unknown): boolean {
   return value;
 }
 
-function globs(name: string, value: unknown): readonly string[] {
+/** For globSet, too. */
+export function checkGlobs(name: string, value: unknown): readonly string[] {
   if (!Array.isArray(value))
     throw argumentError(name, `must be an array of globs, not ${showValue(value)}`);
   for (const glob of value)
@@ -85,10 +86,10 @@ const common: Table<Options> = {
     record.number(Key.PROGRESS, 100);
   },
   include: (record, value) => {
-    for (const glob of globs("include", value)) record.text(Key.INCLUDE, glob);
+    for (const glob of checkGlobs("include", value)) record.text(Key.INCLUDE, glob);
   },
   exclude: (record, value) => {
-    for (const glob of globs("exclude", value)) record.text(Key.EXCLUDE, glob);
+    for (const glob of checkGlobs("exclude", value)) record.text(Key.EXCLUDE, glob);
   },
   links: (record, value) => {
     const chosen = oneOf("links", value, ["keep", "follow", "skip"]);

@@ -344,3 +344,31 @@ export interface RuntimeStats {
   ioWorkers: number;
   connections: number;
 }
+
+/** How the globs of a set are meant. */
+export interface GlobSetOptions {
+  /**
+   * `path` (default): `*`, `?` and sets stay within a name, and `**` as a whole part is any number of
+   * directories. `name`: the texts are single names, as in patterns; `*` and `?` take any character.
+   */
+  kind?: "path" | "name";
+  /** Upper and lower case are one. Default false. */
+  nocase?: boolean;
+  /** Whether wildcards match a `.` that begins a name. Default true. */
+  dot?: boolean;
+}
+
+/** Many globs asked at once. */
+export interface GlobSet extends Disposable {
+  /** How many globs there are. */
+  readonly length: number;
+  /** Whether any glob matches. */
+  test(path: string): boolean;
+  test(paths: readonly string[]): boolean[];
+  /** Whether every glob matches. */
+  all(path: string): boolean;
+  all(paths: readonly string[]): boolean[];
+  /** Which globs match: their places among the patterns, ascending. Frozen, and often shared. */
+  match(path: string): readonly number[];
+  match(paths: readonly string[]): (readonly number[])[];
+}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/glob.h"
 #include "base/hash.h"
 #include "base/record.h"
 #include "engine/request.h"
@@ -21,12 +22,12 @@ constexpr uint64_t INDEX_MASK = (1ull << INDEX_BITS) - 1;
 constexpr uint32_t TASKS_MAX = 65536;        // of one runtime
 constexpr uint32_t REQUEST_MAX = 16u << 20;  // bytes of one request; far above any real one
 
-enum slot_kind : uint8_t { SLOT_FREE, SLOT_RUNTIME, SLOT_TASK };
+enum slot_kind : uint8_t { SLOT_FREE, SLOT_RUNTIME, SLOT_TASK, SLOT_GLOBS };
 
 struct slot {
   void *thing;
   uint32_t generation;
-  uint32_t users;  // calls that are using a runtime now
+  uint32_t users;  // calls that are using a runtime or globs now
   uint32_t next_free;
   enum slot_kind kind;
   bool closing;
@@ -100,16 +101,18 @@ static struct task *task_take(copse_id id) {
   return task;
 }
 
-static struct runtime *runtime_take(copse_id id) {
+static void *thing_take(copse_id id, enum slot_kind kind) {
   mutex_lock(&table.lock);
-  struct slot *slot = slot_of(id, SLOT_RUNTIME);
-  struct runtime *runtime = slot ? slot->thing : nullptr;
+  struct slot *slot = slot_of(id, kind);
+  void *thing = slot ? slot->thing : nullptr;
   if (slot) slot->users++;
   mutex_unlock(&table.lock);
-  return runtime;
+  return thing;
 }
 
-static void runtime_give(copse_id id) {
+static struct runtime *runtime_take(copse_id id) { return thing_take(id, SLOT_RUNTIME); }
+
+static void thing_give(copse_id id) {
   mutex_lock(&table.lock);
   struct slot *slot = &table.slots[(id & INDEX_MASK) - 1];
   if (--slot->users == 0 && slot->closing) condition_all(&table.unused);
@@ -220,32 +223,32 @@ int32_t copse_about(uint8_t *into, size_t capacity) {
 
 // Runtimes
 
-// A Worker that is terminated runs no hook of JavaScript's, but its thread ends. The runtimes it
-// opened can be used by nobody else, so they are closed then.
+// A Worker that is terminated runs no hook of JavaScript's, but its thread ends. The runtimes and
+// globs it opened can be used by nobody else, so they are closed then.
 struct opened {
   struct opened *next;
-  copse_id runtime;
+  copse_id id;
 };
 
 static void thread_ended(void *value) {
   for (struct opened *opened = value; opened;) {
     struct opened *next = opened->next;
-    copse_runtime_close(opened->runtime);
+    if (copse_runtime_close(opened->id) == COPSE_E_CLOSED) copse_globs_close(opened->id);
     free(opened);
     opened = next;
   }
 }
 
-static void remember(copse_id runtime) {
+static void remember(copse_id id) {
   struct opened *opened = malloc(sizeof *opened);
   if (!opened) return;  // then it outlives its thread, as if it had been leaked
-  *opened = (struct opened){.next = thread_own(), .runtime = runtime};
+  *opened = (struct opened){.next = thread_own(), .id = id};
   if (!thread_own_set(opened, thread_ended)) free(opened);
 }
 
-static void forget(copse_id runtime) {
+static void forget(copse_id id) {
   struct opened *first = thread_own(), **at = &first;
-  while (*at && (*at)->runtime != runtime) at = &(*at)->next;
+  while (*at && (*at)->id != id) at = &(*at)->next;
   if (!*at) return;
   struct opened *found = *at;
   *at = found->next;
@@ -304,7 +307,7 @@ int32_t copse_runtime_fd(copse_id id) {
   struct runtime *runtime = runtime_take(id);
   if (!runtime) return COPSE_E_CLOSED;
   int32_t fd = runtime->wake.read_fd;
-  runtime_give(id);
+  thing_give(id);
   return fd;
 }
 
@@ -313,7 +316,7 @@ int32_t copse_runtime_stats(copse_id id, copse_stats *out) {
   struct runtime *runtime = runtime_take(id);
   if (!runtime) return COPSE_E_CLOSED;
   runtime_stats(runtime, out);
-  runtime_give(id);
+  thing_give(id);
   return 0;
 }
 
@@ -322,7 +325,7 @@ int32_t copse_runtime_drain(copse_id id, copse_event *events, uint32_t capacity)
   struct runtime *runtime = runtime_take(id);
   if (!runtime) return COPSE_E_CLOSED;
   int32_t taken = runtime_drain(runtime, events, capacity);
-  runtime_give(id);
+  thing_give(id);
   return taken;
 }
 
@@ -330,7 +333,7 @@ int32_t copse_runtime_cancel(copse_id id, uint32_t token) {
   struct runtime *runtime = runtime_take(id);
   if (!runtime) return COPSE_E_CLOSED;
   int32_t count = runtime_cancel(runtime, token);
-  runtime_give(id);
+  thing_give(id);
   return count;
 }
 
@@ -397,7 +400,7 @@ int32_t copse_task_start(copse_id id, const uint8_t *requests, size_t requests_l
     at += size;
     started++;
   }
-  runtime_give(id);
+  thing_give(id);
   return started > 0 || code == 0 ? started : code;
 }
 
@@ -454,4 +457,120 @@ int32_t copse_page_release(copse_id id, uint64_t page) {
   int32_t code = task_release(task, page);
   task_drop(task);
   return code;
+}
+
+// Globs
+
+// They are read on the caller's thread, so what one set may hold is bounded.
+constexpr size_t GLOBS_MAX = 1 << 20;
+
+static int32_t globs_open(span record, struct globs **out, struct fault *fault) {
+  int32_t code = record_check(record, fault);
+  size_t count = 0;
+  struct field field;
+  for (span rest = record; code == 0 && record_next(&rest, &field, fault) == 1;) {
+    count += field.key == COPSE_GLOBS_KEY_PATTERN;
+    bool text = field.key == COPSE_GLOBS_KEY_PATTERN;
+    if (field.key < COPSE_GLOBS_KEY_KIND || field.key > COPSE_GLOBS_KEY_PATTERN ||
+        field.kind != (text ? COPSE_FIELD_TEXT : COPSE_FIELD_NUMBER))
+      code = fault_set(fault, COPSE_E_ARGUMENT, "unknown field %u", field.key);
+  }
+  uint64_t kind = code == 0 ? record_number(record, COPSE_GLOBS_KEY_KIND, COPSE_GLOBS_PATHS) : 0;
+  if (code == 0 && kind > COPSE_GLOBS_NAMES)
+    code = fault_set(fault, COPSE_E_ARGUMENT, "there is no such kind of globs");
+  if (code == 0 && count > GLOBS_MAX)
+    code = fault_set(fault, COPSE_E_LIMIT, "more than %zu globs in a set", GLOBS_MAX);
+  if (code < 0) return code;
+  struct glob_source *sources = calloc(count + 1, sizeof *sources);
+  if (!sources) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  size_t at = 0;
+  for (span rest = record; record_next(&rest, &field, fault) == 1;)
+    if (field.key == COPSE_GLOBS_KEY_PATTERN) sources[at++].pattern = field.bytes;
+  uint32_t options = record_number(record, COPSE_GLOBS_KEY_NOCASE, 0) ? GLOB_NOCASE : 0;
+  if (!record_number(record, COPSE_GLOBS_KEY_DOT, 1)) options |= GLOB_NO_DOT;
+  code = globs_compile(sources, count, kind == COPSE_GLOBS_NAMES ? GLOB_NAMES : GLOB_PATHS, options,
+                       out, fault);
+  free(sources);
+  return code;
+}
+
+int32_t copse_globs_open(const uint8_t *record, size_t record_len, copse_id *out, uint8_t *sentence,
+                         size_t sentence_capacity) {
+  if (!out || (!record && record_len) || record_len > REQUEST_MAX) return COPSE_E_ARGUMENT;
+  *out = 0;
+  struct fault fault = {};
+  struct globs *globs = nullptr;
+  uint64_t id = 0;
+  int32_t code = globs_open((span){record, record_len}, &globs, &fault);
+  if (code == 0 && !id_put(globs, SLOT_GLOBS, &id)) {
+    globs_free(globs);
+    code = fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+  }
+  if (code < 0) {
+    if (sentence && sentence_capacity)
+      snprintf((char *)sentence, sentence_capacity, "%s", fault.text);
+    return code;
+  }
+  remember(id);
+  *out = id;
+  return 0;
+}
+
+static int32_t globs_answer(struct globs *globs, span texts, uint32_t count, uint32_t answer,
+                            uint8_t *into, size_t capacity) {
+  size_t words = globs_words(globs), globs_all = globs_count(globs), each = words * 8;
+  if (answer != COPSE_GLOBS_ANSWER_BITS) each = 1;
+  if (count > capacity / each) return COPSE_E_ARGUMENT;
+  struct matcher *matcher = matcher_take(globs);
+  if (!matcher) return COPSE_E_MEMORY;
+  const uint8_t *at = texts.at, *end = texts.at + texts.size;
+  uint32_t done = 0;
+  for (bool more = count > 0; more; done++) {
+    if (done == count) {  // there are more than were told of
+      done = UINT32_MAX;
+      break;
+    }
+    const uint8_t *stop = at < end ? memchr(at, 0, (size_t)(end - at)) : nullptr;
+    const uint64_t *bits = matcher_match(matcher, (span){at, (size_t)((stop ? stop : end) - at)});
+    if (answer == COPSE_GLOBS_ANSWER_BITS) {
+      memcpy(into, bits, each);
+    } else {
+      size_t matching = 0;
+      for (size_t i = 0; i < words; i++) matching += (size_t)__builtin_popcountll(bits[i]);
+      *into = answer == COPSE_GLOBS_ANSWER_ANY ? matching > 0 : matching == globs_all;
+    }
+    into += each;
+    more = stop;
+    if (more) at = stop + 1;
+  }
+  matcher_give(matcher);
+  return done == count ? (int32_t)count : COPSE_E_ARGUMENT;
+}
+
+int32_t copse_globs_match(copse_id id, const uint8_t *texts, size_t texts_len, uint32_t count,
+                          uint32_t answer, uint8_t *into, size_t capacity) {
+  if ((!texts && texts_len) || !into || answer > COPSE_GLOBS_ANSWER_BITS || count > INT32_MAX)
+    return COPSE_E_ARGUMENT;
+  struct globs *globs = thing_take(id, SLOT_GLOBS);
+  if (!globs) return COPSE_E_CLOSED;
+  int32_t code = globs_answer(globs, (span){texts, texts_len}, count, answer, into, capacity);
+  thing_give(id);
+  return code;
+}
+
+int32_t copse_globs_close(copse_id id) {
+  forget(id);
+  mutex_lock(&table.lock);
+  struct slot *slot = slot_of(id, SLOT_GLOBS);
+  if (!slot) {
+    mutex_unlock(&table.lock);
+    return COPSE_E_CLOSED;
+  }
+  struct globs *globs = slot->thing;
+  slot->closing = true;
+  while (table.slots[(id & INDEX_MASK) - 1].users > 0) condition_wait(&table.unused, &table.lock);
+  slot_free(id);
+  mutex_unlock(&table.lock);
+  globs_free(globs);
+  return 0;
 }

@@ -124,6 +124,9 @@ export const Detail = {
   PATH: 22,
   SENTENCE: 23,
 } as const;
+export const GlobsKey = { KIND: 1, NOCASE: 2, DOT: 3, PATTERN: 4 } as const;
+export const GlobsKind = { PATHS: 0, NAMES: 1 } as const;
+export const GlobsAnswer = { ANY: 0, ALL: 1, BITS: 2 } as const;
 export const Done = { INCOMPLETE: 1 } as const;
 export const MODE_KNOWN = 1 << 16;
 

@@ -231,6 +231,21 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_SENTENCE = 23,    // text: what happened and what to do, for people
 };
 
+// Keys of the record of copse_globs_open.
+enum copse_globs_key : uint16_t {
+  COPSE_GLOBS_KEY_KIND = 1,     // number: enum copse_globs_kind
+  COPSE_GLOBS_KEY_NOCASE = 2,   // bool: upper and lower case are one
+  COPSE_GLOBS_KEY_DOT = 3,      // bool, default true: wildcards match a '.' that begins a name
+  COPSE_GLOBS_KEY_PATTERN = 4,  // text, repeated: their order is that of the answers' bits
+};
+enum copse_globs_kind : uint32_t { COPSE_GLOBS_PATHS = 0, COPSE_GLOBS_NAMES = 1 };
+enum copse_globs_answer : uint32_t {
+  COPSE_GLOBS_ANSWER_ANY = 0,   // a byte for each text: 1 when some glob matches
+  COPSE_GLOBS_ANSWER_ALL = 1,   // a byte for each text: 1 when every glob matches
+  COPSE_GLOBS_ANSWER_BITS = 2,  // a bit for each glob, in bytes up to a multiple of 8 above the
+                                // count: 8 * (globs / 64 + 1) for each text
+};
+
 constexpr uint64_t COPSE_UNKNOWN = UINT64_MAX;     // a size or an offset nobody knows
 constexpr int64_t COPSE_UNKNOWN_TIME = INT64_MIN;  // a time nobody knows
 constexpr uint64_t COPSE_MODE_KNOWN = 1 << 16;     // see copse_row.extra
@@ -315,5 +330,17 @@ COPSE_API int32_t copse_task_cancel(copse_id task);  // idempotent; DONE still a
 COPSE_API int32_t copse_task_error(copse_id task, uint8_t *into, size_t capacity);
 COPSE_API int32_t copse_task_close(copse_id task);  // cancels if still running, frees
 COPSE_API int32_t copse_page_release(copse_id task, uint64_t page);
+
+// Globs: a set that answers at once, on the caller's thread. They are no tasks, because a question
+// takes less time than handing it to a worker.
+// After a failure `sentence` says why, for people, with a '\0' at its end.
+COPSE_API int32_t copse_globs_open(const uint8_t *record, size_t record_len, copse_id *out,
+                                   uint8_t *sentence, size_t sentence_capacity);
+// `texts` are `count` texts with a '\0' between them. ARGUMENT when they are more or fewer, or when
+// the answers do not fit.
+COPSE_API int32_t copse_globs_match(copse_id globs, const uint8_t *texts, size_t texts_len,
+                                    uint32_t count, uint32_t answer, uint8_t *into,
+                                    size_t capacity);
+COPSE_API int32_t copse_globs_close(copse_id globs);
 
 #endif

@@ -15,6 +15,7 @@ const kinds = {
   // UBSan stops at the first report as ASan does: a report nobody sees is no report.
   asan: ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
   tsan: ["-fsanitize=thread"],
+  fuzz: ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined"],
   // valgrind 3.19 reads DWARF 4.
   valgrind: ["-gdwarf-4"],
 };
@@ -47,13 +48,22 @@ export async function buildLibrary(kind) {
 
 /** One program per native test, in build/<kind>/. */
 export async function buildPrograms(kind) {
+  return await buildEach(kind, "test/native", "_test.c", []);
+}
+
+/** One program per fuzz target, in build/fuzz/. */
+export async function buildFuzzers() {
+  return await buildEach("fuzz", "test/fuzz", "_fuzz.c", ["-fsanitize=fuzzer"]);
+}
+
+async function buildEach(kind, where, ending, linked) {
   const { objects, flags, cFlags, system } = await compileCore(kind);
-  const folder = join(root, "test", "native");
+  const folder = join(root, where);
   const tests = existsSync(folder)
     ? readdirSync(folder)
-        .filter((name) => name.endsWith("_test.c"))
+        .filter((name) => name.endsWith(ending))
         .toSorted()
-        .map((name) => object(kind, `test/native/${name}`, cFlags))
+        .map((name) => object(kind, `${where}/${name}`, cFlags))
     : [];
   await compile(tests);
   // From an archive a program takes what it uses: a test of one module needs no other to be ready.
@@ -63,7 +73,7 @@ export async function buildPrograms(kind) {
   const programs = [];
   for (const { path, source } of tests) {
     const program = join(root, "build", kind, basename(source, ".c"));
-    await link(program, [path, archive], [...flags, "-pthread", ...system.link]);
+    await link(program, [path, archive], [...flags, ...linked, "-pthread", ...system.link]);
     programs.push(program);
   }
   return programs;

@@ -9,10 +9,12 @@ import { bun, main, root, run, zig } from "./tools.mjs";
 main(() => {
   setup();
   installPrograms(["clang-format"]);
-  const tests = join(root, "test", "native");
+  const tests = ["test/native", "test/fuzz"].filter((name) => existsSync(join(root, name)));
   const c = [
     ...nativeSources().map((path) => `native/${path}`),
-    ...(existsSync(tests) ? readdirSync(tests).map((name) => `test/native/${name}`) : []),
+    ...tests.flatMap((folder) =>
+      readdirSync(join(root, folder)).map((name) => `${folder}/${name}`),
+    ),
   ].filter((path) => /\.[ch]$/.test(path));
   const folders = ["lib", "test", "bench", ".ci"].filter((name) => existsSync(join(root, name)));
   const { program, env } = zig();

@@ -16,6 +16,7 @@
 #include "engine/runtime.h"
 #include "store/store.h"
 #include "verb/run.h"
+#include "wire/http.h"
 
 constexpr uint32_t INDEX_BITS = 20;  // a million things at once
 constexpr uint64_t INDEX_MASK = (1ull << INDEX_BITS) - 1;
@@ -209,12 +210,12 @@ int32_t copse_about(uint8_t *into, size_t capacity) {
                       "{\"version\":\"0.1.0\",\"abi\":%u,\"mode\":\"" MODE
                       "\",\"wake\":\"%s\","
                       "\"backends\":[\"threads\",\"blocking\"],\"schemes\":[%s],"
-                      "\"libraries\":{\"blake3\":\"%s\"},\"features\":[" FEATURES
+                      "\"libraries\":{\"blake3\":\"%s\",\"curl\":\"%s\"},\"features\":[" FEATURES
                       "],"
                       "\"system\":\"%.64s\",\"kernel\":\"%.64s\",\"arch\":\"%.64s\","
                       "\"cores\":%u,\"pageSize\":%ld,\"uring\":%s,\"reflink\":false}",
-                      COPSE_ABI, wake_name, schemes, hash_version(), system.sysname, system.release,
-                      system.machine, system_cores(), sysconf(_SC_PAGESIZE),
+                      COPSE_ABI, wake_name, schemes, hash_version(), http_version(), system.sysname,
+                      system.release, system.machine, system_cores(), sysconf(_SC_PAGESIZE),
                       ring_available() ? "true" : "false");
   if (size < 0 || (size_t)size >= sizeof text) return COPSE_E_INTERNAL;
   if (into && capacity) memcpy(into, text, (size_t)size < capacity ? (size_t)size : capacity);

@@ -48,7 +48,7 @@ once("formatters and compilers agree", () => {
   const clangFormat = ["clang-format-19", "clang-format"].find((name) =>
     / version 19\./.test(ask(name, ["--version"]).said),
   );
-  const c = files.filter((path) => /^(native|test\/native)\/.*\.[ch]$/.test(path));
+  const c = files.filter((path) => /^(native|test\/native|test\/fuzz)\/.*\.[ch]$/.test(path));
   if (!clangFormat && !process.env.CI) {
     console.log("skipped: the format of C, because clang-format 19 is not installed");
   }

@@ -644,6 +644,7 @@ describe("options", () => {
     expect(info.schemes).toContain("file");
     expect(info.schemes).toContain("memory");
     expect(info.libraries["blake3"]).toMatch(/^\d/);
+    expect(info.libraries["curl"]).toMatch(/^\d/);
     expect(info.kernel).toBeString();
     expect(info.arch).toBeString();
     expect(info.cores).toBeGreaterThan(0);

@@ -496,13 +496,16 @@ static void http_ahead(struct store *store, struct directory *base, const struct
   struct fault fault = {};
   mutex_lock(&state->lock);
   bool has_room = state->coming_count < COMING_MAX;
-  if (!base) state->is_root_seen = true;
   mutex_unlock(&state->lock);
   char *made = base && has_room ? url_of(base, entry, &fault) : nullptr;
   const char *url = base ? made : state->url;
   if (has_room && url && !(!base && is_directory_url(url))) {
     struct exchange *exchange = send(store, url, whole_request(store, entry), &fault);
-    if (exchange) keep_coming(state, url, exchange);
+    if (exchange && keep_coming(state, url, exchange) && !base) {
+      mutex_lock(&state->lock);
+      state->is_root_seen = true;
+      mutex_unlock(&state->lock);
+    }
   }
   free(made);
 }

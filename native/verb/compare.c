@@ -273,6 +273,22 @@ static int32_t compare_troubles(struct spot *spot, const struct pair *pair, stru
   return code;
 }
 
+// Content that is fetched from afar can be on its way while other pairs are looked at.
+static void ahead(struct spot *spot, const struct step *step) {
+  const struct compare *compare = compare_of(spot->run);
+  const struct entry *entries[2] = {step->pair.left, step->pair.right};
+  if (step->kind != STEP_COMPARE || !entries[LEFT] || !entries[RIGHT] || step->reason) return;
+  if (entries[LEFT]->type != ENTRY_FILE || compare->by == COPSE_BY_STAT) return;
+  bool sized = entries[LEFT]->has & entries[RIGHT]->has & HAS_SIZE;
+  bool is_read = compare->by == COPSE_BY_HASH || !compare->size_check || !sized ||
+                 entries[LEFT]->size == entries[RIGHT]->size;
+  for (uint8_t side = 0; is_read && side < 2; side++) {
+    struct directory *directory = spot->node->directory[side];
+    const struct store_ops *ops = directory->store->ops;
+    if (ops->ahead) ops->ahead(directory->store, directory, entries[side]);
+  }
+}
+
 static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {
   const struct pair *pair = &step->pair;
   int32_t code = compare_troubles(spot, pair, fault);
@@ -310,6 +326,7 @@ const struct verb compare_verb = {.name = "compare",
                                   .begin = begin,
                                   .enter = enter,
                                   .plan = plan,
+                                  .ahead = ahead,
                                   .work = work,
                                   .end = end,
                                   .close = close};

@@ -14,6 +14,7 @@ struct batch {
   struct job job;
   struct node *node;
   size_t count;
+  bool is_half;  // of another batch, which looked ahead for both
   struct step steps[BATCH_STEPS];
 };
 
@@ -140,6 +141,7 @@ static struct batch *batch_new(struct node *node) {
   batch->job = (struct job){.run = batch_run};
   batch->node = node;
   batch->count = 0;
+  batch->is_half = false;
   node_hold(node);
   return batch;
 }
@@ -148,6 +150,10 @@ static struct batch *batch_new(struct node *node) {
 static void batch_work(struct batch *batch, struct spot *spot) {
   struct run *run = spot->run;
   uint64_t split_at = SPLIT_BYTES;
+  bool looks_ahead = run->verb->ahead && batch->count > 1 && !batch->is_half &&
+                     (run->store[LEFT].ops->ahead || run->store[RIGHT].ops->ahead);
+  for (size_t i = 0; looks_ahead && i < batch->count && !run_over(run); i++)
+    run->verb->ahead(spot, &batch->steps[i]);
   for (size_t i = 0; i < batch->count; i++) {
     if (run_over(run)) return;
     struct step *step = &batch->steps[i];
@@ -159,6 +165,7 @@ static void batch_work(struct batch *batch, struct spot *spot) {
     struct batch *half = batch_new(batch->node);
     if (!half) continue;
     half->count = left / 2;
+    half->is_half = true;
     batch->count -= half->count;
     memcpy(half->steps, &batch->steps[batch->count], half->count * sizeof *half->steps);
     run_add(run, run->batch_place, &half->job);

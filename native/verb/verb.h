@@ -51,6 +51,9 @@ struct verb {
   // below it.
   bool (*enter)(struct spot *);
   struct step (*plan)(const struct run *, const struct pair *);
+  // Optional: this step's turn will come soon. What its stores can begin without a worker may begin
+  // now.
+  void (*ahead)(struct spot *, const struct step *);
   // Negative: an error row for the entry, of the side in spot->side.
   int32_t (*work)(struct spot *, const struct step *, struct fault *);
   // Optional, when no job is left. Returns true after adding jobs: it will be called again.

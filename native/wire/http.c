@@ -34,7 +34,7 @@ void exchange_free(struct exchange *x) {
 }
 
 void exchange_over(struct exchange *x, const struct fault *fault) {
-  x->phase = PHASE_OVER;
+  exchange_move(x, PHASE_OVER);
   mutex_lock(&x->lock);
   if (!x->is_over) {
     x->is_over = true;
@@ -61,92 +61,126 @@ static void tell(struct exchange *x) {
 
 // ── The thread ──
 
-static bool is_multiplexed(const struct http *http, const struct exchange *x) {
-  for (struct origin *origin = http->origins; origin; origin = origin->next)
-    if (strcmp(origin->name, x->origin) == 0) return true;
-  return false;
+static void line_remove(struct line *line, struct exchange *x) {
+  *(x->previous ? &x->previous->next : &line->first) = x->next;
+  *(x->next ? &x->next->previous : &line->last) = x->previous;
+}
+
+static void line_append(struct line *line, struct exchange *x) {
+  x->previous = line->last;
+  x->next = nullptr;
+  *(line->last ? &line->last->next : &line->first) = x;
+  line->last = x;
+}
+
+void exchange_stand(struct exchange *x, bool stands) {
+  if (x->stands == stands) return;
+  x->stands = stands;
+  uint32_t change = stands ? 1 : UINT32_MAX;
+  x->host->standing += change;
+  x->http->standing += change;
+}
+
+void exchange_move(struct exchange *x, enum phase phase) {
+  struct http *http = x->http;
+  if (x->phase == PHASE_RUNNING && phase != PHASE_RUNNING) {
+    exchange_stand(x, false);
+    x->host->running--;
+    http->running--;
+  } else if (x->phase != PHASE_RUNNING && phase == PHASE_RUNNING) {
+    x->host->running++;
+    http->running++;
+  }
+  line_remove(&http->lines[x->phase], x);
+  x->phase = phase;
+  line_append(&http->lines[phase], x);
+}
+
+static struct host *host_of(struct http *http, const char *origin) {
+  for (struct host *host = http->hosts; host; host = host->next)
+    if (strcmp(host->origin, origin) == 0) return host;
+  size_t size = strlen(origin) + 1;
+  struct host *host = malloc(sizeof *host + size);
+  if (!host) return nullptr;
+  *host = (struct host){.next = http->hosts};
+  memcpy(host->origin, origin, size);
+  return http->hosts = host;
 }
 
 // Who waits comes before who may wait; a transfer that stands still stands in nobody's way.
-static bool may_begin(struct http *http, struct exchange *x, bool is_claimed) {
-  uint32_t all = 0, host = 0, connections = http->runtime->connections;
-  for (struct exchange *other = http->all; other; other = other->next) {
-    if (other->phase != PHASE_RUNNING) continue;
-    if (is_claimed) {
-      mutex_lock(&other->lock);
-      bool stands = other->is_paused;
-      mutex_unlock(&other->lock);
-      if (stands) continue;
-    }
-    all++;
-    if (strcmp(other->origin, x->origin) == 0) host++;
+static bool may_begin(const struct http *http, const struct exchange *x, bool is_claimed) {
+  uint32_t all = http->running, host = x->host->running, most = http->runtime->connections;
+  if (is_claimed) {
+    all -= http->standing;
+    host -= x->host->standing;
   }
-  return all < connections && host < (is_multiplexed(http, x) ? connections : HOST_MAX);
+  uint32_t host_most = x->host->is_multiplexed || HOST_MAX > most ? most : HOST_MAX;
+  return all < most && host < host_most;
 }
 
 static void admit(struct http *http, uint64_t now) {
+  for (struct exchange *x = http->lines[PHASE_DELAYED].first, *next; x; x = next) {
+    next = x->next;
+    if (x->not_before_ns <= now) exchange_move(x, PHASE_QUEUED);
+  }
   for (int round = 0; round < 2; round++) {
-    for (struct exchange *x = http->all; x; x = x->next) {
-      if (x->phase == PHASE_DELAYED && x->not_before_ns <= now) x->phase = PHASE_QUEUED;
-      if (x->phase != PHASE_QUEUED) continue;
-      mutex_lock(&x->lock);
-      bool is_claimed = x->is_claimed;
-      mutex_unlock(&x->lock);
-      if ((round == 0) != is_claimed || !may_begin(http, x, is_claimed)) continue;
+    for (struct exchange *x = http->lines[PHASE_QUEUED].first, *next; x; x = next) {
+      next = x->next;
       struct fault fault = {};
-      if (exchange_begin(x, &fault) < 0) exchange_over(x, &fault);
+      bool is_claimed = atomic_load_explicit(&x->is_claimed, memory_order_relaxed);
+      if ((round == 0) != is_claimed) continue;
+      if (!x->host) x->host = host_of(http, x->origin);
+      if (!x->host)
+        http_no_memory(&fault);
+      else if (!may_begin(http, x, is_claimed))
+        continue;
+      else
+        exchange_begin(x, &fault);
+      if (fault.code < 0) exchange_over(x, &fault);
     }
   }
+}
+
+// Nobody wants it any more.
+static void drop(struct exchange *x) {
+  if (x->is_gone) return;
+  x->is_gone = true;
+  exchange_end(x);
+  exchange_move(x, PHASE_OVER);
+  line_remove(&x->http->lines[PHASE_OVER], x);
+  exchange_free(x);
 }
 
 // What callers said since the last look: a new exchange, room in a buffer, enough of it.
 static void take_inbox(struct http *http) {
+  struct exchange *taken = nullptr, *next;
   mutex_lock(&http->lock);
-  struct exchange *x = http->inbox, *next, *turned = nullptr;
-  http->inbox = nullptr;
-  for (; x; x = next) {  // told newest first, taken oldest first
-    next = x->next_in;
-    x->next_in = turned;
+  for (struct exchange *x = http->inbox; x; x = x->next_in) {  // told newest first
+    x->next_taken = taken;
     x->is_listed = false;
-    turned = x;
+    taken = x;
   }
+  http->inbox = nullptr;
   mutex_unlock(&http->lock);
-  struct exchange **end = &http->all;
-  while (*end) end = &(*end)->next;
-  for (x = turned; x; x = next) {
-    next = x->next_in;
+  for (struct exchange *x = taken; x; x = next) {
+    next = x->next_taken;
     if (!x->is_known) {
       x->is_known = true;
-      x->next = nullptr;
-      *end = x;
-      end = &x->next;
+      line_append(&http->lines[PHASE_QUEUED], x);
     }
     mutex_lock(&x->lock);
-    bool go_on = x->is_paused && !x->is_dropped && x->filled <= x->capacity / 2;
+    bool go_on = x->is_paused && x->filled <= x->capacity / 2;
     if (go_on) x->is_paused = false;
     mutex_unlock(&x->lock);
-    if (go_on && x->easy) {
+    if (atomic_load_explicit(&x->is_dropped, memory_order_acquire)) {
+      drop(x);
+    } else if (go_on && x->easy) {
+      exchange_stand(x, false);
       x->window_ns = clock_now();
       x->window_bytes = 0;
       curl_easy_pause(x->easy, CURLPAUSE_CONT);
     }
     exchange_free(x);  // the list's reference
-  }
-}
-
-static void drop_dropped(struct http *http) {
-  for (struct exchange **at = &http->all; *at;) {
-    struct exchange *x = *at;
-    mutex_lock(&x->lock);
-    bool is_dropped = x->is_dropped;
-    mutex_unlock(&x->lock);
-    if (!is_dropped) {
-      at = &x->next;
-      continue;
-    }
-    *at = x->next;
-    exchange_end(x);
-    exchange_free(x);
   }
 }
 
@@ -157,10 +191,6 @@ static bool is_in_body(const struct exchange *x) {
 
 // An answer that does not come, or a body that hardly does.
 static void check_time(struct exchange *x, uint64_t now) {
-  if (x->phase != PHASE_RUNNING && x->phase != PHASE_DELAYED) return;
-  mutex_lock(&x->lock);
-  bool is_paused = x->is_paused;
-  mutex_unlock(&x->lock);
   struct fault fault = {};
   uint64_t timeout_ms = x->request.timeout_ms;
   bool in_body = is_in_body(x);
@@ -172,7 +202,7 @@ static void check_time(struct exchange *x, uint64_t now) {
     }
     fault_set(&fault, COPSE_E_TIMEOUT, "no answer within %llu ms; try again or allow more time",
               (unsigned long long)timeout_ms);
-  } else if (in_body && is_paused) {
+  } else if (in_body && x->stands) {
     x->window_ns = now;
     x->window_bytes = 0;
   } else if (in_body && now >= x->window_ns + timeout_ms * MS) {
@@ -188,6 +218,15 @@ static void check_time(struct exchange *x, uint64_t now) {
   exchange_over(x, &fault);
 }
 
+static void check_times(struct http *http, uint64_t now) {
+  static const enum phase timed[] = {PHASE_RUNNING, PHASE_DELAYED};
+  for (size_t i = 0; i < sizeof timed / sizeof *timed; i++)
+    for (struct exchange *x = http->lines[timed[i]].first, *next; x; x = next) {
+      next = x->next;
+      check_time(x, now);
+    }
+}
+
 static void least(uint64_t *left, uint64_t right) {
   if (right < *left) *left = right;
 }
@@ -199,12 +238,10 @@ static uint64_t next_look(struct http *http) {
     least(&at, multi->due_ns);
     if (multi->active == 0) least(&at, multi->idle_ns + IDLE_NS);
   }
-  for (struct exchange *x = http->all; x; x = x->next) {
-    uint64_t timeout_ns = x->request.timeout_ms * MS;
-    if (x->phase == PHASE_DELAYED) least(&at, x->not_before_ns);
-    if (x->phase == PHASE_RUNNING)
-      least(&at, is_in_body(x) ? x->window_ns + timeout_ns : x->deadline_ns);
-  }
+  for (struct exchange *x = http->lines[PHASE_DELAYED].first; x; x = x->next)
+    least(&at, x->not_before_ns);
+  for (struct exchange *x = http->lines[PHASE_RUNNING].first; x; x = x->next)
+    least(&at, is_in_body(x) ? x->window_ns + x->request.timeout_ms * MS : x->deadline_ns);
   return at;
 }
 
@@ -269,15 +306,15 @@ static void run(void *argument) {
   http->polled_count = 1;
   for (;;) {
     take_inbox(http);
-    drop_dropped(http);
     uint64_t now = clock_now();
-    if (http->all) http->idle_ns = now;
+    bool is_empty = true;
+    for (int phase = 0; phase < PHASES; phase++) is_empty = is_empty && !http->lines[phase].first;
+    if (!is_empty) http->idle_ns = now;
     mutex_lock(&http->lock);
-    bool is_over =
-        !http->inbox && !http->all && (http->is_closing || now >= http->idle_ns + IDLE_NS);
+    bool is_over = !http->inbox && is_empty && (http->is_closing || now >= http->idle_ns + IDLE_NS);
     if (is_over) break;  // with the lock: who comes now starts another thread
     mutex_unlock(&http->lock);
-    for (struct exchange *x = http->all; x; x = x->next) check_time(x, now);
+    check_times(http, now);
     admit(http, now);
     close_idle(http, now);
     uint64_t look = next_look(http);
@@ -294,11 +331,12 @@ static void run(void *argument) {
     http->multis = multi->next;
     multi_free(multi);
   }
-  while (http->origins) {
-    struct origin *origin = http->origins;
-    http->origins = origin->next;
-    free(origin);
+  while (http->hosts) {
+    struct host *host = http->hosts;
+    http->hosts = host->next;
+    free(host);
   }
+  while (http->spare_count) curl_easy_cleanup(http->spare[--http->spare_count]);
   http->is_running = false;
   condition_all(&http->ended);
   mutex_unlock(&http->lock);
@@ -442,18 +480,10 @@ static bool wait_a_while(struct exchange *x, const struct task *task) {
   return true;
 }
 
-static bool claim(struct exchange *x) {
-  bool first = !x->is_claimed;
-  x->is_claimed = true;
-  return first;
-}
-
 int32_t http_answer(struct exchange *x, const struct task *task, struct http_answer *out,
                     struct fault *fault) {
-  mutex_lock(&x->lock);
-  bool first = claim(x);
-  mutex_unlock(&x->lock);
-  if (first) tell(x);
+  // Told, when it may have to wait for its turn: who waits comes first.
+  if (!atomic_exchange_explicit(&x->is_claimed, true, memory_order_relaxed)) tell(x);
   int32_t code = 0;
   mutex_lock(&x->lock);
   while (!x->is_answered && !x->is_over && code == 0)
@@ -474,7 +504,6 @@ int64_t http_read(struct exchange *x, const struct task *task, uint8_t *into, si
   // Half a buffer is worth waking up for; the other half fills meanwhile.
   size_t enough = size < BUFFER_MAX / 2 ? size : BUFFER_MAX / 2;
   mutex_lock(&x->lock);
-  claim(x);
   x->needed = enough;
   while (x->filled < enough && !x->is_over && !(x->is_paused && x->filled)) {
     if (wait_a_while(x, task)) continue;
@@ -509,9 +538,7 @@ bool http_is_at_end(struct exchange *x) {
 
 void http_drop(struct exchange *x) {
   if (!x) return;
-  mutex_lock(&x->lock);
-  x->is_dropped = true;
-  mutex_unlock(&x->lock);
+  atomic_store_explicit(&x->is_dropped, true, memory_order_release);
   tell(x);
   exchange_free(x);
 }

@@ -12,11 +12,12 @@
 #include "engine/thread.h"
 #include "wire/http.h"
 
+constexpr size_t SPARE_MAX = 64;
 constexpr uint64_t MS = 1'000'000, SECOND = 1'000 * MS;
 constexpr uint64_t IDLE_NS = 90 * SECOND;  // then connections are closed and the thread ends
 constexpr size_t BUFFER_MAX = 1 << 20;     // a reader's lead: what arrives while it compares
 
-enum phase : uint8_t { PHASE_QUEUED, PHASE_RUNNING, PHASE_DELAYED, PHASE_OVER };
+enum phase : uint8_t { PHASE_QUEUED, PHASE_RUNNING, PHASE_DELAYED, PHASE_OVER, PHASES };
 
 struct pool_key {
   uint8_t credentials[HASH_BYTES];
@@ -34,21 +35,30 @@ struct multi {
   uint32_t active;
 };
 
-struct origin {  // a host that was seen to speak HTTP/2
-  struct origin *next;
-  char name[];
+struct host {  // as long as the thread
+  struct host *next;
+  uint32_t running, standing;  // transfers; those of them whose reader is not there
+  bool is_multiplexed;         // it was seen to speak HTTP/2
+  char origin[];
+};
+
+struct line {
+  struct exchange *first, *last;
 };
 
 struct exchange {
   struct http *http;
-  _Atomic uint32_t references;  // the caller's, the thread's, the inbox's
-  struct exchange *next, *next_in;
-  bool is_listed;  // in the inbox; guarded by http->lock, like next_in
+  _Atomic uint32_t references;       // the caller's, the thread's, the inbox's
+  struct exchange *next, *previous;  // in the thread's line of its phase
+  struct exchange *next_in;          // in the inbox; guarded by http->lock
+  struct exchange *next_taken;       // while the thread goes through what it took from there
+  bool is_listed;                    // in the inbox; guarded by http->lock
   struct arena arena;
   struct http_request request;
 
   // The thread's own
   enum phase phase;
+  struct host *host;  // of the try that runs, or is to run
   CURL *easy;
   struct multi *multi;
   struct curl_slist *lines;
@@ -61,13 +71,16 @@ struct exchange {
   uint64_t arrived;                  // bytes of this try's body
   uint64_t skip;                     // of these, bytes that were wanted no more
   uint64_t delivered;                // bytes put into the buffer, over all tries
-  bool is_known, is_off_origin, is_filtered, is_own, is_settled, wants_own, is_address_refused;
+  bool is_known, is_gone, stands, is_off_origin, is_filtered, is_own, is_settled, wants_own,
+      is_address_refused;
   struct fault refusal;  // what a callback found wrong
   char error[CURL_ERROR_SIZE];
 
+  _Atomic bool is_claimed, is_dropped;  // set by the caller once: it waits; it has gone
+
   mutex lock;  // guards the rest
   condition changed;
-  bool is_answered, is_over, is_claimed, is_paused, is_dropped;
+  bool is_answered, is_over, is_paused;
   struct http_answer answer;
   struct fault fault;
   uint8_t *buffer;
@@ -85,9 +98,12 @@ struct http {
   struct thread thread;
 
   // The thread's own
-  struct exchange *all;
+  struct line lines[PHASES];
+  uint32_t running, standing;
   struct multi *multis;
-  struct origin *origins;
+  struct host *hosts;
+  CURL *spare[SPARE_MAX];  // easy handles to use again
+  size_t spare_count;
   struct pollfd *polled;  // polled[0] is the wake channel
   struct multi **owners;
   size_t polled_count, polled_capacity;
@@ -103,6 +119,8 @@ void exchange_over(struct exchange *x, const struct fault *fault);
 int32_t exchange_go(struct exchange *x, const char *to, struct fault *fault);
 
 // On the thread:
+void exchange_move(struct exchange *x, enum phase phase);
+void exchange_stand(struct exchange *x, bool stands);  // its reader does not take what comes
 int32_t exchange_begin(struct exchange *x, struct fault *fault);      // the next try
 void exchange_end(struct exchange *x);                                // of the try that runs
 void exchange_finished(struct exchange *x, CURLcode result);          // what now?

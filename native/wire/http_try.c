@@ -88,17 +88,6 @@ static int32_t accept_answer(struct exchange *x) {
   return 0;
 }
 
-static void note_multiplexed(struct exchange *x) {
-  for (struct origin *origin = x->http->origins; origin; origin = origin->next)
-    if (strcmp(origin->name, x->origin) == 0) return;
-  size_t size = strlen(x->origin) + 1;
-  struct origin *origin = malloc(sizeof *origin + size);
-  if (!origin) return;
-  memcpy(origin->name, x->origin, size);
-  origin->next = x->http->origins;
-  x->http->origins = origin;
-}
-
 // All lines of one head are there. False ends the try.
 static bool head_ended(struct exchange *x) {
   struct http_head *head = &x->head;
@@ -106,7 +95,7 @@ static bool head_ended(struct exchange *x) {
   x->is_settled = true;
   long version = 0;
   curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version);
-  if (version >= CURL_HTTP_VERSION_2_0) note_multiplexed(x);
+  if (version >= CURL_HTTP_VERSION_2_0) x->host->is_multiplexed = true;
   if (head->status == 200 || head->status == 206) {
     bool is_small = head->size <= SHARED_MAX || x->request.whole || x->request.head;
     x->wants_own = version >= CURL_HTTP_VERSION_2_0 && !is_small && !x->is_own;
@@ -166,6 +155,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user) {
     bool is_too_much = x->request.whole || (x->filled == 0);
     if (!is_too_much) x->is_paused = true;
     mutex_unlock(&x->lock);
+    if (!is_too_much) exchange_stand(x, true);
     if (!is_too_much) return CURL_WRITEFUNC_PAUSE;
     if (x->request.whole)
       fault_set(&x->refusal, COPSE_E_LIMIT, "the document is longer than %zu bytes",
@@ -258,7 +248,9 @@ int32_t exchange_begin(struct exchange *x, struct fault *fault) {
   struct http *http = x->http;
   const struct http_request *request = &x->request;
   x->multi = multi_of(http, x);
-  CURL *easy = x->multi ? curl_easy_init() : nullptr;
+  CURL *easy = !x->multi           ? nullptr
+               : http->spare_count ? http->spare[--http->spare_count]
+                                   : curl_easy_init();
   if (!easy || !add_lines(x)) {
     if (easy) curl_easy_cleanup(easy);
     return http_no_memory(fault);
@@ -326,7 +318,7 @@ int32_t exchange_begin(struct exchange *x, struct fault *fault) {
   }
   x->easy = easy;
   x->multi->active++;
-  x->phase = PHASE_RUNNING;
+  exchange_move(x, PHASE_RUNNING);
   mutex_lock(&x->lock);
   x->is_paused = false;
   mutex_unlock(&x->lock);
@@ -336,7 +328,16 @@ int32_t exchange_begin(struct exchange *x, struct fault *fault) {
 void exchange_end(struct exchange *x) {
   if (!x->easy) return;
   curl_multi_remove_handle(x->multi->handle, x->easy);
-  curl_easy_cleanup(x->easy);
+  // 7.88 does not take every option again in a handle that was an HTTP/2 stream.
+  long version = 0;
+  curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version);
+  if (x->http->spare_count < SPARE_MAX && version != 0 && version < CURL_HTTP_VERSION_2_0) {
+    curl_easy_setopt(x->easy, CURLOPT_SHARE, nullptr);
+    curl_easy_reset(x->easy);
+    x->http->spare[x->http->spare_count++] = x->easy;
+  } else {
+    curl_easy_cleanup(x->easy);
+  }
   x->easy = nullptr;
   x->multi->active--;
   x->multi->idle_ns = clock_now();
@@ -437,7 +438,7 @@ static void retry_or_end(struct exchange *x, const struct fault *fault) {
   }
   x->tries++;
   x->not_before_ns = now + delay_ms * MS;
-  x->phase = PHASE_DELAYED;
+  exchange_move(x, PHASE_DELAYED);
 }
 
 static void redirect(struct exchange *x) {
@@ -457,7 +458,8 @@ static void redirect(struct exchange *x) {
   }
   x->hops++;
   x->is_own = false;
-  x->phase = PHASE_QUEUED;
+  exchange_move(x, PHASE_QUEUED);
+  x->host = nullptr;
 }
 
 void exchange_finished(struct exchange *x, CURLcode result) {
@@ -469,7 +471,7 @@ void exchange_finished(struct exchange *x, CURLcode result) {
   exchange_end(x);
   if (x->wants_own) {
     x->is_own = true;
-    x->phase = PHASE_QUEUED;
+    exchange_move(x, PHASE_QUEUED);
   } else if (x->refusal.code < 0) {
     if (x->is_settled) x->refusal.status = (int32_t)status;
     exchange_over(x, &x->refusal);

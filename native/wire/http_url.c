@@ -41,10 +41,6 @@ bool http_same_origin(const char *left, const char *right) {
   return same;
 }
 
-static bool is_web(const char *origin) {
-  return strncmp(origin, "http://", 7) == 0 || strncmp(origin, "https://", 8) == 0;
-}
-
 // Moves the exchange to a URL: the first one, or where a redirect leads to.
 int32_t exchange_go(struct exchange *x, const char *to, struct fault *fault) {
   CURLU *url = curl_url();
@@ -55,18 +51,21 @@ int32_t exchange_go(struct exchange *x, const char *to, struct fault *fault) {
   if (bad == CURLUE_OK) bad = curl_url_set(url, CURLUPART_USER, nullptr, 0);
   if (bad == CURLUE_OK) bad = curl_url_set(url, CURLUPART_PASSWORD, nullptr, 0);
   if (bad == CURLUE_OK) bad = curl_url_set(url, CURLUPART_FRAGMENT, nullptr, 0);
-  char *text = nullptr, *origin = bad == CURLUE_OK ? origin_of(url) : nullptr;
+  char *scheme = bad == CURLUE_OK ? part_of(url, CURLUPART_SCHEME) : nullptr;
+  bool is_web = scheme && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
+  curl_free(scheme);
+  char *text = nullptr, *origin = is_web ? origin_of(url) : nullptr;
   char *host = bad == CURLUE_OK ? part_of(url, CURLUPART_HOST) : nullptr;
   int32_t code = 0;
   if (bad == CURLUE_OK) bad = curl_url_get(url, CURLUPART_URL, &text, 0);
   bool is_first = !x->url;
-  if (bad == CURLUE_OUT_OF_MEMORY || (bad == CURLUE_OK && (!origin || !host)))
+  if (bad == CURLUE_OUT_OF_MEMORY || (is_web && (!origin || !host)))
     code = http_no_memory(fault);
   else if (bad != CURLUE_OK)
     code = fault_set(fault, is_first ? COPSE_E_ARGUMENT : COPSE_E_PROTOCOL,
                      is_first ? "the URL is none: %s" : "the server redirects to no address: %s",
                      curl_url_strerror(bad));
-  else if (!is_web(origin))
+  else if (!is_web)
     code = fault_set(fault, is_first ? COPSE_E_ARGUMENT : COPSE_E_DENIED,
                      "only http and https are followed, not what the server redirects to");
   else if (!is_first && strncmp(x->origin, "https:", 6) == 0 && strncmp(origin, "https:", 6) != 0)

@@ -63,7 +63,7 @@ export async function startNginx(): Promise<Nginx> {
        sendfile on; etag on; keepalive_requests 1000000; default_type application/octet-stream;
        server { listen 127.0.0.1:${http}; root ${root}; autoindex on; autoindex_format json; }
        server { listen 127.0.0.1:${plain}; root ${root}; autoindex on; location / { max_ranges 0; } }
-       server { listen 127.0.0.1:${https} ssl http2; ${tls} root ${root};
+       server { listen 127.0.0.1:${https} ssl http2; ${tls} ssl_protocols TLSv1.2 TLSv1.3; root ${root};
          autoindex on; autoindex_format json; http2_max_concurrent_streams 128;
          location /insecure/ { return 302 http://localhost:${http}/; } }
        server { listen 127.0.0.1:${https12} ssl; ${tls} ssl_protocols TLSv1.2; root ${root}; }

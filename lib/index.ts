@@ -2,6 +2,7 @@ export { compare, compareSync } from "./compare.ts";
 export { list, listSync } from "./list.ts";
 export { globSet } from "./globs.ts";
 export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
+export { credential, type CredentialOptions } from "./credential.ts";
 export { Runtime } from "./runtime.ts";
 export { CopseError, type ErrorCode } from "./errors.ts";
 export { parseLocation, type Place } from "./location.ts";

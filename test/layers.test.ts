@@ -40,7 +40,7 @@ const libLayers = [
   ["engine"],
   ["runtime"],
   ["parts", "task", "secret", "http", "location", "request", "rows"],
-  ["store", "globs", "list", "compare", "scan", "sync", "pack"],
+  ["credential", "store", "globs", "list", "compare", "scan", "sync", "pack"],
   ["index"],
   ["cli/"],
 ];

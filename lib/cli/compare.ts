@@ -8,11 +8,13 @@ import {
   type Difference,
 } from "../index.ts";
 import type { Flags } from "./args.ts";
+import { escapeLocation } from "./escape.ts";
 import { fail } from "./failure.ts";
 import type { Interruption } from "./interruption.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
 import { pairs, startLog, type Log } from "./log.ts";
 import { optionsFrom } from "./options.ts";
+import { placesFrom } from "./place.ts";
 import { print } from "./print.ts";
 import { startProgress } from "./progress.ts";
 import { report } from "./report.ts";
@@ -36,8 +38,10 @@ export async function runCompare(
     const options: CompareOptions = optionsFrom(flags, interruption, log);
     if (quiet) options.stopAtFirst = true;
     if (progress) options.onProgress = progress.update;
-    log.say(1, `comparing ${left} with ${right} by ${options.by ?? "content"}`);
-    const task = compare(left, right, options);
+    const shown = [left, right].map(escapeLocation);
+    log.say(1, `comparing ${shown.join(" with ")} by ${options.by ?? "content"}`);
+    const [from = left, to = right] = await placesFrom([left, right], flags);
+    const task = compare(from, to, options);
 
     if (flags["jsonl"]) {
       for await (const rows of task.batches()) {

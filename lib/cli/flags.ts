@@ -69,6 +69,35 @@ const how: readonly Flag[] = [
   },
 ];
 
+/** For every command that takes a location; place.ts makes places of them. */
+const web: readonly Flag[] = [
+  {
+    flags: "--header <line>",
+    about: "send 'Name: value', or the lines of @FILE; - is standard input (repeatable)",
+    parse: gather,
+  },
+  {
+    flags: "--credential <name>",
+    about: "token or user:password from the secret store, else COPSE_<NAME>",
+  },
+  { flags: "--proxy <url>", about: "go through an http or socks proxy" },
+  { flags: "--ca <file>", about: "trust the certificates in this file (PEM)" },
+  { flags: "--insecure", about: "believe any certificate (warns)" },
+  { flags: "--min-tls <version>", about: "the oldest TLS to speak", values: ["1.2", "1.3"] },
+  {
+    flags: "--server-timeout <time>",
+    about: "how long a server may take to answer (default 30s)",
+    parse: duration,
+  },
+  { flags: "--retries <count>", about: "tries after the first (default 3)", parse: count },
+  { flags: "--redirects <count>", about: "redirects to follow (default 10)", parse: count },
+  {
+    flags: "--addresses <which>",
+    about: "private addresses: named (not by redirects), any, public (none)",
+    values: ["named", "any", "public"],
+  },
+];
+
 const verbose: Flag = {
   flags: "-v, --verbose",
   about: "say on standard error what is decided and how long it takes; -vv, -vvv: more",
@@ -112,6 +141,7 @@ export const commands: readonly CommandShape[] = [
         { flags: "--chunk-size <bytes>", about: "bytes per read, such as 128K", parse: bytes },
         ...how,
       ],
+      "Web servers:": web,
       "What is printed:": [
         {
           flags: "-q, --quiet",
@@ -138,6 +168,7 @@ export const commands: readonly CommandShape[] = [
     groups: {
       "What is listed:": what,
       "How:": how,
+      "Web servers:": web,
       "What is printed:": [
         { flags: "-0, --null", about: "only the paths, as the bytes they are, a NUL after each" },
         { flags: "--json", about: "one JSON document" },

@@ -8,6 +8,7 @@ import type { Interruption } from "./interruption.ts";
 import { documentJson, errorFields, rowToJson, toJson } from "./json.ts";
 import { pairs, startLog } from "./log.ts";
 import { optionsFrom } from "./options.ts";
+import { placesFrom } from "./place.ts";
 import { complain, print, printBytes } from "./print.ts";
 import { startProgress } from "./progress.ts";
 import { status } from "./status.ts";
@@ -27,8 +28,9 @@ export async function runList(
   try {
     const options = optionsFrom(flags, interruption, log);
     if (progress) options.onProgress = progress.update;
-    log.say(1, `listing ${location}`);
-    const task = list(location, options);
+    log.say(1, `listing ${escapeLocation(location)}`);
+    const [place = location] = await placesFrom([location], flags);
+    const task = list(place, options);
 
     let entries = 0;
     let errors = 0;

@@ -4,6 +4,7 @@ import { Runtime, type Options, type RuntimeOptions } from "../index.ts";
 import type { Flags } from "./args.ts";
 import type { Interruption } from "./interruption.ts";
 import type { Log } from "./log.ts";
+import { placeFlags } from "./place.ts";
 
 const runtimeFlags = ["workers", "ioWorkers", "io", "memory"] as const;
 const outputFlags: readonly string[] = ["quiet", "json", "jsonl", "null", "verbose"];
@@ -13,7 +14,8 @@ export function optionsFrom(flags: Flags, interruption: Interruption, log: Log):
   const options: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(flags)) {
     const isRuntime = runtimeFlags.some((flag) => flag === name);
-    if (!isRuntime && !outputFlags.includes(name)) options[name] = value;
+    const isElse = outputFlags.includes(name) || placeFlags.includes(name);
+    if (!isRuntime && !isElse) options[name] = value;
   }
   // commander gives true for `--no-sample` and its like when nothing was said.
   for (const name of ["sample", "sizeCheck", "emptyDirectories"]) {

@@ -1,0 +1,80 @@
+// From a location on the command line and the flags about web servers to a location of the API.
+// A header or credential belongs to one server: it is never sent to two.
+
+import { readFileSync } from "node:fs";
+import { credential, CopseError, type Location } from "../index.ts";
+import type { Flags } from "./args.ts";
+import { complain } from "./print.ts";
+
+const fields = ["proxy", "ca", "minTls", "redirects", "retries", "addresses"] as const;
+
+/** The flags that concern places, not the verb. */
+export const placeFlags: readonly string[] = [
+  ...fields,
+  "header",
+  "credential",
+  "insecure",
+  "serverTimeout",
+];
+
+const onTheWeb = /^(?:[a-z]+:)?https?:\/\//i;
+
+/** The locations as given, those on the web with what the flags say of them. */
+export async function placesFrom(texts: readonly string[], flags: Flags): Promise<Location[]> {
+  const given = placeFlags.filter((name) => flags[name] !== undefined);
+  if (given.length === 0) return [...texts];
+  const web = texts.filter((text) => onTheWeb.test(text));
+  if (web.length === 0) throw wrong(given[0]!, "no location is on a web server");
+  const secret = ["header", "credential"].find((name) => flags[name] !== undefined);
+  if (secret !== undefined && new Set(web.map(originOf)).size > 1)
+    throw wrong(secret, "it would be sent to two servers; use the library to say which");
+  if (flags["insecure"]) complain("certificates are not checked (--insecure)");
+  const said: Record<string, unknown> = {};
+  for (const name of fields) if (flags[name] !== undefined) said[name] = flags[name];
+  if (flags["insecure"]) said["insecure"] = true;
+  if (flags["serverTimeout"] !== undefined) said["timeout"] = flags["serverTimeout"];
+  if (Array.isArray(flags["header"])) said["headers"] = headersOf(flags["header"]);
+  if (typeof flags["credential"] === "string")
+    Object.assign(said, await credentialOf(flags["credential"]));
+  // The library checks each field.
+  return texts.map((text) => (onTheWeb.test(text) ? ({ url: text, ...said } as Location) : text));
+}
+
+function originOf(text: string): string {
+  return URL.parse(text.replace(/^[a-z]+:(?=https?:)/i, ""))?.origin ?? text;
+}
+
+function wrong(name: string, sentence: string): CopseError {
+  const flag = name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
+  return new CopseError("ARGUMENT", `--${flag}: ${sentence}`);
+}
+
+/** "Name: value", or `@file` with one on each line, so that no secret is an argument. */
+function headersOf(given: readonly string[]): [string, string][] {
+  return given.flatMap((text) => {
+    const lines = text.startsWith("@") ? linesOf(text.slice(1)) : [text];
+    return lines.map((line): [string, string] => {
+      const at = line.indexOf(":");
+      if (at < 1) throw wrong("header", 'give "Name: value", or @FILE with one on each line');
+      return [line.slice(0, at), line.slice(at + 1).trim()];
+    });
+  });
+}
+
+function linesOf(path: string): string[] {
+  try {
+    const lines = readFileSync(path === "-" ? 0 : path, "utf8").split(/\r?\n/);
+    return lines.filter((line) => line.trim() !== "");
+  } catch {
+    throw wrong("header", `${path} cannot be read`);
+  }
+}
+
+/** What is kept under a name: "user:password", or a token. */
+async function credentialOf(service: string): Promise<object> {
+  const kept = await credential(service);
+  if (kept === null)
+    throw wrong("credential", `neither the secret store nor a variable has one for ${service}`);
+  const [, username, password] = /^([^:]+):(.*)$/.exec(kept) ?? [];
+  return username === undefined ? { token: kept } : { username, password };
+}

@@ -1,32 +1,65 @@
 import { parseLocation, type Place } from "./location.ts";
-import { Done, Verb as VerbNumber } from "./native/abi.ts";
-import { decodeRows, sortByPath } from "./rows.ts";
-import { checkOptions, placeRequest, type InPlace } from "./request.ts";
+import { Done } from "./native/abi.ts";
+import { decodeList, sortByPath, type ListRow } from "./rows.ts";
+import { checkOptions, listRequest, type InPlace } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
-import type { Entry, Failure, Found, Location, Options, Task } from "./types.ts";
+import type {
+  Entry,
+  Failure,
+  Found,
+  ListOptions,
+  Location,
+  Named,
+  Options,
+  Task,
+} from "./types.ts";
 
-function isFailure(row: Entry | Failure): row is Failure {
+type Sort = ListOptions["sort"];
+
+function isFailure(row: ListRow): row is Failure {
   return "kind" in row;
 }
 
-function found(rows: (Entry | Failure)[], ending: Ending): Found<Entry> {
-  const entries = sortByPath(rows.filter((row) => !isFailure(row)));
-  const errors = sortByPath(rows.filter(isFailure));
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** By path first: what is equal otherwise keeps that order. */
+function sorted<Row extends Named>(rows: Row[], sort: Sort): Row[] {
+  if (sort === "none") return rows;
+  sortByPath(rows);
+  // With `stat`, which these want, every row is an Entry.
+  const entries = rows as unknown as Entry[];
+  if (sort === "size") entries.sort((left, right) => right.size - left.size);
+  if (sort === "time")
+    entries.sort((left, right) => Number(right.mtime ?? 0) - Number(left.mtime ?? 0));
+  if (sort !== "name") return rows;
+  const named = sortByPath(rows.map((row) => ({ path: nameOf(row.path), row })));
+  return named.map(({ row }) => row);
+}
+
+function found<Row extends Named>(rows: (Row | Failure)[], ending: Ending, sort: Sort): Found<Row> {
+  const failures = ending.errors > 0 ? rows.filter(isFailure) : [];
+  const entries = ending.errors > 0 ? rows.filter((row): row is Row => !isFailure(row)) : rows;
   const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
-  return Object.defineProperties(entries as Found<Entry>, {
+  // Without errors there is no Failure among the rows.
+  return Object.defineProperties(sorted(entries as Row[], sort) as Found<Row>, {
     // Not enumerable: an array is printed and compared by its entries.
-    errors: { value: errors },
+    errors: { value: sortByPath(failures) },
     complete: { value: complete },
   });
 }
 
-function verbOf(request: Uint8Array): Verb<Found<Entry>, Entry | Failure> {
+function verbOf<Row extends Named>(
+  request: Uint8Array,
+  sort: Sort,
+): Verb<Found<Row>, Row | Failure> {
   return {
     request,
-    // A list task has ENTRY and ERROR rows.
-    decode: (buffer, rows, heapAt) => decodeRows(buffer, rows, heapAt) as (Entry | Failure)[],
-    whole: found,
+    // Rows are what the request asked for.
+    decode: (buffer, rows, heapAt) => decodeList(buffer, rows, heapAt) as (Row | Failure)[],
+    whole: (rows, ending) => found(rows, ending, sort),
   };
 }
 
@@ -36,24 +69,35 @@ export function listPlace(
   what: InPlace,
   options: Options,
 ): Task<Found<Entry>, Entry | Failure> {
-  const request = placeRequest(VerbNumber.LIST, place, what, options, false);
-  return new NativeTask(engineOf(options.runtime), verbOf(request), options);
+  const request = listRequest(place, what, { ...options, stat: true }, false);
+  return new NativeTask(engineOf(options.runtime), verbOf<Entry>(request, "path"), options);
 }
 
 /**
- * Every entry below a location; of a file, the file itself with the path `""`.
+ * Everything below a location: paths and types, or with `stat` also sizes, times, modes and link
+ * targets. Of a file, the file itself with the path `""`.
  *
- * Awaited: sorted by the bytes of the path, with `errors` and `complete`. Iterated: as they are
- * found.
+ * Awaited: sorted, with `errors` and `complete`. Iterated: as they are found.
  */
-export function list(root: Location, options: Options = {}): Task<Found<Entry>, Entry | Failure> {
+export function list(
+  root: Location,
+  options: ListOptions & { stat: true },
+): Task<Found<Entry>, Entry | Failure>;
+export function list(root: Location, options?: ListOptions): Task<Found<Named>, Named | Failure>;
+export function list(
+  root: Location,
+  options: ListOptions = {},
+): Task<Found<Named>, Named | Failure> {
   checkOptions(options);
-  return listPlace(parseLocation(root), {}, options);
+  const request = listRequest(parseLocation(root), {}, options, false);
+  return new NativeTask(engineOf(options.runtime), verbOf<Named>(request, options.sort), options);
 }
 
 /** `list`, on this thread until the answer is there. */
-export function listSync(root: Location, options: Options = {}): Found<Entry> {
+export function listSync(root: Location, options: ListOptions & { stat: true }): Found<Entry>;
+export function listSync(root: Location, options?: ListOptions): Found<Named>;
+export function listSync(root: Location, options: ListOptions = {}): Found<Named> {
   checkOptions(options);
-  const request = placeRequest(VerbNumber.LIST, parseLocation(root), {}, options, true);
-  return runSync(engineOf(options.runtime), verbOf(request), options);
+  const request = listRequest(parseLocation(root), {}, options, true);
+  return runSync(engineOf(options.runtime), verbOf<Named>(request, options.sort), options);
 }

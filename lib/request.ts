@@ -6,7 +6,7 @@ import { withTrust } from "./http.ts";
 import type { Place } from "./location.ts";
 import { By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
-import type { CompareOptions, Limits, Options } from "./types.ts";
+import type { CompareOptions, Limits, ListOptions, Options, WalkOptions } from "./types.ts";
 
 function putPlace(record: Record, place: Place): void {
   record
@@ -164,6 +164,39 @@ const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
   },
 };
 
+const names: Put = (record, value) => {
+  const list = value === true ? [".gitignore"] : value === false ? [] : value;
+  if (!Array.isArray(list))
+    throw argumentError("ignoreFiles", `must be true, false or names, not ${showValue(value)}`);
+  for (const name of list) {
+    if (typeof name !== "string" || name === "" || /[\0/]/.test(name))
+      throw argumentError("ignoreFiles", `must hold names of files, not ${showValue(name)}`);
+    record.text(Key.IGNORE_FILE, name);
+  }
+};
+
+/** For every verb that walks one tree. */
+const walkTable: Table<Omit<WalkOptions, keyof Options>> = {
+  ignoreFiles: names,
+  maxDepth: (record, value) => {
+    if (value !== Infinity)
+      record.number(Key.MAX_DEPTH, whole("maxDepth", value, 1, Number.MAX_SAFE_INTEGER));
+  },
+  oneFileSystem: bool("oneFileSystem", Key.ONE_FILE_SYSTEM),
+  onError: (record, value) => {
+    if (oneOf("onError", value, ["collect", "stop"]) === "stop")
+      record.number(Key.STOP_ON_ERROR, 1);
+  },
+};
+
+const listTable: Table<Omit<ListOptions, keyof WalkOptions>> = {
+  stat: bool("stat", Key.STAT),
+  // Checked here, done when all is there.
+  sort: (_, value) => {
+    oneOf("sort", value, ["path", "name", "size", "time", "none"]);
+  },
+};
+
 function putOptions(
   record: Record,
   options: object,
@@ -214,13 +247,36 @@ export function placeRequest(
   options: Options,
   waited: boolean,
 ): Uint8Array {
+  return inPlace(verb, place, what, options, [common], waited);
+}
+
+function inPlace(
+  verb: number,
+  place: Place,
+  what: InPlace,
+  options: object,
+  tables: readonly { readonly [name: string]: Put }[],
+  waited: boolean,
+): Uint8Array {
   const record = begin(verb, waited);
-  putOptions(record, options, [common]);
+  putOptions(record, options, tables);
   if (what.path) record.text(Key.PATH, what.path);
   if (what.self) record.number(Key.SELF, 1);
   if (what.from) record.number(Key.FROM, what.from);
   if (what.to !== undefined) record.number(Key.TO, what.to);
   return record.record(Key.LEFT, (r) => putPlace(r, withTrust(place))).end();
+}
+
+export function listRequest(
+  place: Place,
+  what: InPlace,
+  options: ListOptions,
+  waited: boolean,
+): Uint8Array {
+  const { sort, stat } = options;
+  if ((sort === "size" || sort === "time") && !stat)
+    throw argumentError("sort", `by ${sort} wants stat: true`);
+  return inPlace(Verb.LIST, place, what, options, [common, walkTable, listTable], waited);
 }
 
 /** Options must be an object before their fields are looked at. */

@@ -3,10 +3,19 @@
 
 import { CopseError, codeName } from "./errors.ts";
 import { Detail, Field, MODE_KNOWN, Reason, Row, RowKind, Type } from "./native/abi.ts";
-import type { Difference, Entry, EntryType, Failure, Reason as ReasonName } from "./types.ts";
+import type {
+  Difference,
+  Entry,
+  EntryType,
+  Failure,
+  Named,
+  Reason as ReasonName,
+} from "./types.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = new TextEncoder();
+const slash = encoder.encode("/");
 
 const typeNames: readonly EntryType[] = (() => {
   const names: EntryType[] = [];
@@ -120,6 +129,10 @@ class Page {
     // Details with numbers and hashes are not ASCII; most names beside them are.
     if (this.#isAscii || !beyondAscii.test(text)) return { text };
     return decode(this.#bytes.subarray(at, at + length));
+  }
+
+  bytes(at: number, length: number): Uint8Array {
+    return this.#bytes.subarray(at, at + length);
   }
 
   details(row: number): Details | undefined {
@@ -265,7 +278,59 @@ export function decodeRows(buffer: ArrayBuffer, rows: number, heapAt: number): A
   return Array.from({ length: rows }, (_, i) => rowOf(page, i * Row.size));
 }
 
-interface Named {
+/** What a list task says: entries, or only their names and types, and errors. */
+export type ListRow = Entry | Named | Failure;
+
+const DIGIT = "0".charCodeAt(0);
+
+/** The entries of a NAMES row: a digit for the type, the name and a NUL each. */
+function putNames(page: Page, row: number, into: ListRow[]): void {
+  const { view } = page;
+  const at = view.getUint32(row + Row.text_at, true);
+  const length = view.getUint32(row + Row.text_len, true) - 1; // without the last NUL
+  const directory = page.text(
+    view.getUint32(row + Row.path_at, true),
+    view.getUint32(row + Row.path_len, true),
+  );
+  const names = page.text(at, length);
+  if (directory.bytes ?? names.bytes) {
+    putBytes(directory, page.bytes(at, length), into);
+    return;
+  }
+  const above = directory.text === "" ? "" : `${directory.text}/`;
+  for (const name of names.text.split("\0"))
+    into.push({
+      path: above + name.slice(1),
+      type: typeNames[name.charCodeAt(0) - DIGIT] ?? "other",
+    });
+}
+
+/** The same, where some name is not UTF-8. */
+function putBytes(directory: Text, bytes: Uint8Array, into: ListRow[]): void {
+  const above = directory.bytes ?? encoder.encode(directory.text);
+  for (let at = 0; at < bytes.length;) {
+    const stop = bytes.indexOf(0, at);
+    const end = stop < 0 ? bytes.length : stop;
+    const name = bytes.subarray(at + 1, end);
+    const path = above.length === 0 ? decode(name) : decode(Buffer.concat([above, slash, name]));
+    into.push(withBytes({ path: path.text, type: typeNames[bytes[at]! - DIGIT] ?? "other" }, path));
+    at = end + 1;
+  }
+}
+
+/** All rows of a page of a list task. `buffer` is lent: nothing of it is kept. */
+export function decodeList(buffer: ArrayBuffer, rows: number, heapAt: number): ListRow[] {
+  const page = new Page(buffer, heapAt);
+  const found: ListRow[] = [];
+  for (let i = 0; i < rows; i++) {
+    const row = i * Row.size;
+    if (page.view.getUint8(row + Row.kind) === RowKind.NAMES) putNames(page, row, found);
+    else found.push(rowOf(page, row) as ListRow); // it has ENTRY and ERROR rows besides
+  }
+  return found;
+}
+
+interface Sortable {
   readonly path: string;
   readonly pathBytes?: Uint8Array;
   readonly kind?: string;
@@ -273,14 +338,13 @@ interface Named {
 }
 
 const surrogates = /[\ud800-\udfff]/;
-const encoder = new TextEncoder();
 
 function order<T extends string>(left: T, right: T): number {
   return left < right ? -1 : Number(left > right);
 }
 
 // What is told twice of one path: the difference, then the errors by what they say.
-function orderOfOnePath(left: Named, right: Named): number {
+function orderOfOnePath(left: Sortable, right: Sortable): number {
   const isError = Number(left.kind === "error") - Number(right.kind === "error");
   return isError || order(left.error?.message ?? "", right.error?.message ?? "");
 }
@@ -289,7 +353,7 @@ function orderOfOnePath(left: Named, right: Named): number {
  * Sorts in place by the bytes of the paths. JavaScript's own order is that of UTF-16, which differs
  * only where there are surrogates.
  */
-export function sortByPath<T extends Named>(rows: T[]): T[] {
+export function sortByPath<T extends Sortable>(rows: T[]): T[] {
   if (!rows.some(({ path, pathBytes }) => pathBytes || surrogates.test(path)))
     return rows.sort((left, right) => order(left.path, right.path) || orderOfOnePath(left, right));
   const keyed = rows.map((row) => ({ row, key: row.pathBytes ?? encoder.encode(row.path) }));

@@ -146,8 +146,8 @@ export interface Totals {
 /** `other`: a pipe, socket or device; never opened. */
 export type EntryType = "file" | "directory" | "link" | "other";
 
-/** One thing in a tree. */
-export interface Entry {
+/** What a directory says of something in it, without a look at the thing itself. */
+export interface Named {
   /** Below the root, `/` between the parts; `""` for a root that is a file. */
   path: string;
   /**
@@ -156,6 +156,10 @@ export interface Entry {
    */
   pathBytes?: Uint8Array;
   type: EntryType;
+}
+
+/** One thing in a tree. */
+export interface Entry extends Named {
   /** Bytes of content; of a link, the length of its target. */
   size: number;
   mtime?: Date;
@@ -343,6 +347,40 @@ export interface RuntimeStats {
   workers: number;
   ioWorkers: number;
   connections: number;
+}
+
+/** What verbs that walk one tree take besides the options of every verb. */
+export interface WalkOptions extends Options {
+  /**
+   * Files of these names say what does not belong to the tree, as git reads a `.gitignore`: nested
+   * ones too, `!` brings back, and an ignored directory is not entered. `true`: `.gitignore`. Of
+   * several names in one directory the later one wins. Files above the root are not looked at.
+   */
+  ignoreFiles?: boolean | readonly string[];
+  /** Levels that are looked at; 1: only what the root itself holds. Default: all. */
+  maxDepth?: number;
+  /** Directories on other file systems than the root's are told of and not entered. */
+  oneFileSystem?: boolean;
+  /**
+   * What cannot be looked at: `collect` (default) makes it an error row and goes on, `stop` fails
+   * the task with it.
+   */
+  onError?: "collect" | "stop";
+}
+
+/** What `list` takes. */
+export interface ListOptions extends WalkOptions {
+  /**
+   * Size, time, mode and link target of each entry, which costs a system call for each. Default
+   * false: paths and types only.
+   */
+  stat?: boolean;
+  /**
+   * The order of the awaited entries: `path` (default) by the bytes of the path, `name` by the last
+   * part, `size` largest first and `time` newest first (both want `stat`), `none` as they were found.
+   * What is iterated comes as it is found.
+   */
+  sort?: "path" | "name" | "size" | "time" | "none";
 }
 
 /** How the globs of a set are meant. */

@@ -192,14 +192,14 @@ function scenarios(trees: ReturnType<typeof faultTrees>): readonly Scenario[] {
     {
       name: "list",
       run: async (runtime) => {
-        const found = await list(left, { runtime });
+        const found = await list(left, { runtime, stat: true });
         return listed(found, found.errors, found.complete);
       },
     },
     {
       name: "listSync, links followed, filtered",
       run: (runtime) => {
-        const found = listSync(left, { runtime, links: "follow", exclude: ["b*"] });
+        const found = listSync(left, { runtime, links: "follow", exclude: ["b*"], stat: true });
         return listed(found, found.errors, found.complete);
       },
     },

@@ -86,9 +86,13 @@ const compareWays = [
 const listWays = [
   {
     name: "listSync",
-    ask: async (root: string, options: Options) => attempt(() => listSync(root, options)),
+    ask: async (root: string, options: Options) =>
+      attempt(() => listSync(root, { ...options, stat: true })),
   },
-  { name: "list", ask: (root: string, options: Options) => settled(list(root, options)) },
+  {
+    name: "list",
+    ask: (root: string, options: Options) => settled(list(root, { ...options, stat: true })),
+  },
 ];
 
 function expectCode(error: unknown, code: ErrorCode): void {
@@ -330,7 +334,7 @@ describe("a Store that fails", () => {
     for (const code of codes) {
       await using store = new Store(faulty(`${call}=1,code=${code}`, root));
       expect(await codeOf(store.write("kept", "new"))).toBe(code);
-      expect(listSync(root).map(({ path, size }) => ({ path, size }))).toEqual([
+      expect(listSync(root, { stat: true }).map(({ path, size }) => ({ path, size }))).toEqual([
         { path: "kept", size: 3 },
       ]);
       expect(await Bun.file(`${root}/kept`).text()).toBe("old");

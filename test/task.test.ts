@@ -717,7 +717,10 @@ describe("rows", () => {
       const { status } = spawnSync("touch", ["-d", `@${seconds}`, join(place, `t${seconds}`)]);
       expect(status).toBe(0);
     }
-    const listed = (await list(place)).map(({ path, mtime }) => [path.slice(1), mtime?.getTime()]);
+    const listed = (await list(place, { stat: true })).map(({ path, mtime }) => [
+      path.slice(1),
+      mtime?.getTime(),
+    ]);
     expect(Object.fromEntries(listed)).toEqual(Object.fromEntries(times));
   });
 

@@ -11,7 +11,9 @@ import type {
   ErrorCode,
   Failure,
   Found,
+  ListOptions,
   Location,
+  Named,
   Options,
   Task,
 } from "../lib/index.ts";
@@ -31,15 +33,21 @@ type Whole<Name extends Verb> = ReturnType<Api[Name]> extends Task<infer T, unkn
 type SyncOf<Name extends Verb> = `${Name}Sync` extends keyof Api
   ? Api[`${Name}Sync`]
   : "it has no Sync form";
+// An overloaded verb shows its last form here; what `stat` adds is looked at below.
 type Twins = {
-  [Name in Verb]: Equal<SyncOf<Name>, (...args: Parameters<Api[Name]>) => Whole<Name>>;
+  [Name in Exclude<Verb, "list">]: Equal<
+    SyncOf<Name>,
+    (...args: Parameters<Api[Name]>) => Whole<Name>
+  >;
 };
 
 describe("every exported verb", () => {
   test("has a Sync form with the same arguments and the whole as result", () => {
-    holds<Equal<Twins, { [Name in Verb]: true }>>();
+    holds<Equal<Twins, { [Name in Exclude<Verb, "list">]: true }>>();
     holds<Equal<"compare" extends Verb ? true : false, true>>();
     holds<Equal<"list" extends Verb ? true : false, true>>();
+    holds<Equal<Parameters<Api["list"]>, Parameters<Api["listSync"]>>>();
+    holds<Equal<ReturnType<Api["listSync"]>, Whole<"list">>>();
     // The test is able to fail.
     // @ts-expect-error there is no such verb
     holds<Equal<SyncOf<"parseLocation">, never>>();
@@ -47,7 +55,9 @@ describe("every exported verb", () => {
 
   test("is exported together with it", () => {
     const names = Object.keys(copse);
-    const functions = names.filter((name) => /^[a-z]/.test(name) && name !== "parseLocation");
+    const functions = names.filter(
+      (name) => /^[a-z]/.test(name) && !["parseLocation", "globSet"].includes(name),
+    );
     const verbs = functions.filter((name) => !name.endsWith("Sync"));
     expect(verbs.length).toBeGreaterThan(1);
     expect(functions.toSorted()).toEqual(verbs.flatMap((name) => [name, `${name}Sync`]).toSorted());
@@ -55,7 +65,7 @@ describe("every exported verb", () => {
 
   test("takes its options last, and they extend the common ones", () => {
     holds<Equal<NonNullable<Parameters<Api["compare"]>[2]>, CompareOptions>>();
-    holds<Equal<NonNullable<Parameters<Api["list"]>[1]>, Options>>();
+    holds<Equal<NonNullable<Parameters<Api["list"]>[1]>, ListOptions>>();
     holds<Equal<Parameters<Api["list"]>[0], Location>>();
     holds<CompareOptions extends Options ? true : false>();
   });
@@ -68,7 +78,11 @@ describe("a Task", () => {
     holds<Task<Comparison, Difference> extends AsyncDisposable ? true : false>();
     holds<Equal<Awaited<Task<Comparison, Difference>>, Comparison>>();
     holds<Equal<ReturnType<Api["compare"]>, Task<Comparison, Difference>>>();
-    holds<Equal<ReturnType<Api["list"]>, Task<Found<Entry>, Entry | Failure>>>();
+    holds<Equal<ReturnType<Api["list"]>, Task<Found<Named>, Named | Failure>>>();
+    const withStat = (root: Location) => copse.list(root, { stat: true });
+    holds<Equal<ReturnType<typeof withStat>, Task<Found<Entry>, Entry | Failure>>>();
+    const atOnce = (root: Location) => copse.listSync(root, { stat: true });
+    holds<Equal<ReturnType<typeof atOnce>, Found<Entry>>>();
   });
 });
 

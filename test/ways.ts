@@ -36,13 +36,13 @@ function byPath(left: { path: string; pathBytes?: Uint8Array }, right: typeof le
 export const sync: Way = {
   name: "sync",
   compare: async (left, right, options) => compareSync(left, right, options),
-  list: async (root, options) => listSync(root, options),
+  list: async (root, options) => listSync(root, { ...options, stat: true }),
 };
 
 export const awaited: Way = {
   name: "async",
   compare: async (left, right, options) => await compare(left, right, options),
-  list: async (root, options) => await list(root, options),
+  list: async (root, options) => await list(root, { ...options, stat: true }),
 };
 
 /** Row by row; the rows are put back where an awaited whole has them, sorted. */
@@ -55,7 +55,7 @@ export const iterated: Way = {
     return { ...(await task), differences: differences.toSorted(byPath) };
   },
   list: async (root, options) => {
-    const task = list(root, options);
+    const task = list(root, { ...options, stat: true });
     const entries: Entry[] = [];
     const errors: Failure[] = [];
     for await (const row of task)

@@ -30,7 +30,7 @@ export async function runList(
     if (progress) options.onProgress = progress.update;
     log.say(1, `listing ${escapeLocation(location)}`);
     const [place = location] = await placesFrom([location], flags);
-    const task = list(place, options);
+    const task = list(place, { ...options, stat: true });
 
     let entries = 0;
     let errors = 0;

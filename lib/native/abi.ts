@@ -46,6 +46,11 @@ export const Key = {
   SIZE_CHECK: 70,
   EMPTY_DIRECTORIES: 71,
   SELF: 80,
+  STAT: 81,
+  IGNORE_FILE: 82,
+  MAX_DEPTH: 83,
+  ONE_FILE_SYSTEM: 84,
+  STOP_ON_ERROR: 85,
   FROM: 96,
   TO: 97,
 } as const;
@@ -92,6 +97,7 @@ export const RowKind = {
   DIFFERS: 4,
   MOVED: 5,
   ERROR: 6,
+  NAMES: 30,
 } as const;
 export const Type = { NONE: 0, FILE: 1, DIRECTORY: 2, LINK: 3, OTHER: 4 } as const;
 export const Reason = {

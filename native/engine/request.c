@@ -46,6 +46,11 @@ static const struct rule rules[] = {
     {COPSE_KEY_SIZE_CHECK, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "sizeCheck"},
     {COPSE_KEY_EMPTY_DIRECTORIES, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "emptyDirectories"},
     {COPSE_KEY_SELF, NUMBER, false, COPSE_VERB_LIST, 0, 1, "self"},
+    {COPSE_KEY_STAT, NUMBER, false, COPSE_VERB_LIST, 0, 1, "stat"},
+    {COPSE_KEY_IGNORE_FILE, TEXT, true, 0, 0, 0, "ignoreFiles"},
+    {COPSE_KEY_MAX_DEPTH, NUMBER, false, 0, 1, ANY, "maxDepth"},
+    {COPSE_KEY_ONE_FILE_SYSTEM, NUMBER, false, 0, 0, 1, "oneFileSystem"},
+    {COPSE_KEY_STOP_ON_ERROR, NUMBER, false, 0, 0, 1, "onError"},
     {COPSE_KEY_FROM, NUMBER, false, COPSE_VERB_READ, 0, ANY, "start"},
     {COPSE_KEY_TO, NUMBER, false, COPSE_VERB_READ, 0, ANY, "end"},
 };

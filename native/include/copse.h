@@ -112,8 +112,16 @@ enum copse_key : uint16_t {
   COPSE_KEY_EMPTY_DIRECTORIES = 71,  // compare, bool, default true: false leaves out one-sided
                                      // directories that hold nothing
   COPSE_KEY_SELF = 80,               // list, bool: only the entry itself, not what is below it
-  COPSE_KEY_FROM = 96,               // read, number: first byte
-  COPSE_KEY_TO = 97,                 // read, number: one past the last byte
+  COPSE_KEY_STAT = 81,         // list, bool: sizes, times, modes and targets too, not only names
+                               // and types
+  COPSE_KEY_IGNORE_FILE = 82,  // list, scan, text, repeated: files of this name say what is left
+                               // out, as git reads a .gitignore
+  COPSE_KEY_MAX_DEPTH = 83,    // list, scan, number: what lies deeper is not looked at; 1: only
+                               // what the root itself holds
+  COPSE_KEY_ONE_FILE_SYSTEM = 84,  // list, scan, bool: other file systems are not entered
+  COPSE_KEY_STOP_ON_ERROR = 85,    // list, scan, bool: what would be an ERROR row fails the task
+  COPSE_KEY_FROM = 96,             // read, number: first byte
+  COPSE_KEY_TO = 97,               // read, number: one past the last byte
 };
 
 // A place: where a tree or file is.
@@ -188,6 +196,8 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_DIFFERS = 4,
   COPSE_ROW_MOVED = 5,
   COPSE_ROW_ERROR = 6,
+  COPSE_ROW_NAMES = 30,  // list without STAT: entries of the directory `path`, `extra` of them; the
+                         // text has for each a digit, its enum copse_type, its name and a '\0'
 };
 
 enum copse_type : uint8_t {

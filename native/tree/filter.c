@@ -7,6 +7,7 @@
 #include "base/glob.h"
 #include "base/record.h"
 #include "copse.h"
+#include "tree/ignore.h"
 
 struct filter {
   struct globs *globs;
@@ -80,18 +81,70 @@ void filter_free(struct filter *filter) {
   free(filter);
 }
 
-int32_t sieve_begin(struct sieve *sieve, struct filter *filter, span directory,
-                    struct fault *fault) {
-  *sieve = (struct sieve){.filter = filter, .rules = matcher_take(filter->globs)};
-  if (!sieve->rules) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
-  matcher_enter(sieve->rules, directory);
+// ── At one directory ──
+
+static int32_t no_memory(struct fault *fault) {
+  return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+}
+
+static int32_t levels_begin(struct sieve *sieve, const struct ignore *ignore, span directory,
+                            struct fault *fault) {
+  size_t count = 0;
+  for (const struct ignore *at = ignore; at; at = at->above) count++;
+  sieve->levels = count <= SIEVE_LEVELS ? sieve->few : calloc(count, sizeof *sieve->levels);
+  if (!sieve->levels) return no_memory(fault);
+  for (; ignore; ignore = ignore->above) {
+    struct matcher *matcher = matcher_take(ignore->globs);
+    if (!matcher) return no_memory(fault);
+    sieve->levels[sieve->levels_count++] = (struct sieve_level){ignore, matcher};
+    span below = directory;
+    if (ignore->base) {
+      size_t skip = directory.size > ignore->base ? ignore->base + 1 : directory.size;
+      below = (span){directory.at + skip, directory.size - skip};
+    }
+    matcher_enter(matcher, below);
+  }
   return 0;
 }
 
-void sieve_end(struct sieve *sieve) { matcher_give(sieve->rules); }
+int32_t sieve_begin(struct sieve *sieve, const struct filter *filter, const struct ignore *ignore,
+                    span directory, struct fault *fault) {
+  *sieve = (struct sieve){.filter = filter};
+  sieve->levels = sieve->few;
+  if (filter) {
+    sieve->rules = matcher_take(filter->globs);
+    if (!sieve->rules) return no_memory(fault);
+    matcher_enter(sieve->rules, directory);
+  }
+  return ignore ? levels_begin(sieve, ignore, directory, fault) : 0;
+}
+
+void sieve_end(struct sieve *sieve) {
+  matcher_give(sieve->rules);
+  for (size_t i = 0; i < sieve->levels_count; i++) matcher_give(sieve->levels[i].matcher);
+  if (sieve->levels != sieve->few) free(sieve->levels);
+}
+
+// The last line that matches decides, and a level where none does leaves it to the next.
+static bool is_ignored(const struct sieve *sieve, span name, bool is_directory) {
+  for (size_t level = 0; level < sieve->levels_count; level++) {
+    const struct ignore *ignore = sieve->levels[level].ignore;
+    const uint64_t *matched = matcher_below(sieve->levels[level].matcher, name);
+    for (size_t i = ignore->words; i-- > 0;) {
+      uint64_t counts = matched[i];
+      if (!is_directory) counts &= ignore->bits[ignore->words + i];
+      if (counts == 0) continue;
+      uint64_t last = 1ull << (63 - __builtin_clzll(counts));
+      return !(ignore->bits[i] & last);
+    }
+  }
+  return false;
+}
 
 struct verdict sieve_entry(struct sieve *sieve, span name, bool is_directory, bool inside) {
+  if (is_ignored(sieve, name, is_directory)) return (struct verdict){};
   const struct filter *filter = sieve->filter;
+  if (!filter) return (struct verdict){true, is_directory, inside};
   const uint64_t *matched = matcher_below(sieve->rules, name);
   size_t words = filter->words;
   uint64_t excluded = 0, included = 0;

@@ -6,6 +6,7 @@
 #include "base/span.h"
 
 struct filter;
+struct ignore;
 struct matcher;
 
 // nullptr in *out when there is nothing to filter.
@@ -18,13 +19,20 @@ struct verdict {
   bool inside;   // an include named it: so everything below is included too
 };
 
-// The filter at one directory, for one thread.
+// The filter and the ignore files at one directory, for one thread.
+constexpr size_t SIEVE_LEVELS = 8;
 struct sieve {
   const struct filter *filter;
   struct matcher *rules;
+  struct sieve_level {
+    const struct ignore *ignore;
+    struct matcher *matcher;
+  } *levels, few[SIEVE_LEVELS];  // nearest first
+  size_t levels_count;
 };
-int32_t sieve_begin(struct sieve *sieve, struct filter *filter, span directory,
-                    struct fault *fault);
+// Either may be nullptr. After an error sieve_end is still due.
+int32_t sieve_begin(struct sieve *sieve, const struct filter *filter, const struct ignore *ignore,
+                    span directory, struct fault *fault);
 void sieve_end(struct sieve *sieve);  // zeroed: fine
 // `inside`: the directory's own verdict.
 struct verdict sieve_entry(struct sieve *sieve, span name, bool is_directory, bool inside);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "copse.h"
+#include "tree/ignore.h"
 #include "tree/join.h"
 
 static void visit(struct job *job, struct worker *worker);
@@ -29,6 +30,7 @@ static struct node *node_new(struct walk *walk, struct node *parent, const struc
     if (parent) node->entry[side].name = node->name;
   }
   node->depth = parent ? parent->depth + 1 : 0;
+  if (parent) node->ignore = parent->ignore;
   if (parent) node_hold(parent);
   return node;
 }
@@ -69,6 +71,7 @@ void node_drop(struct node *node) {
       listing_free(&node->listing[side]);
       free(node->order[side]);
     }
+    if (!parent || node->ignore != parent->ignore) ignore_free(node->ignore);
     free(node);
     node = parent;
   }

@@ -6,6 +6,7 @@
 #include "engine/pool.h"
 #include "store/store.h"
 
+struct ignore;
 struct node;
 struct walk;
 
@@ -13,6 +14,7 @@ struct walk {
   struct group *group;
   uint32_t links;                             // enum copse_links
   uint64_t depth_max, path_max, entries_max;  // UINT64_MAX: none
+  uint64_t look_max;                          // levels that are looked at; deeper ones are left out
   _Atomic uint64_t entries[2];
   void *owner;
   // Both listings are there and sorted: merge them with node_next. Ends with node_drop, or with
@@ -37,12 +39,13 @@ struct node {
   struct order *order[2];
   size_t at[2];  // how far the merge has come
   uint32_t depth;
-  bool side[2];   // which sides there are
-  bool seen;      // filter.h: it is part of the tree itself
-  bool inside;    // an include named it
-  bool listed;    // entered and listed: only the merge is left
-  bool nameless;  // holds a root that is a file: its one entry has the path ""
-  bool broken;    // a side failed: nothing is said about the other
+  bool side[2];           // which sides there are
+  struct ignore *ignore;  // nearest one; its own when it is not the parent's
+  bool seen;              // filter.h: it is part of the tree itself
+  bool inside;            // an include named it
+  bool listed;            // entered and listed: only the merge is left
+  bool nameless;          // holds a root that is a file: its one entry has the path ""
+  bool broken;            // a side failed: nothing is said about the other
 };
 
 // The root pair, whose rows' paths begin with `path` (empty: with nothing). Directories (held)

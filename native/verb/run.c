@@ -5,6 +5,7 @@
 #include "base/path.h"
 #include "base/record.h"
 #include "engine/runtime.h"
+#include "tree/ignore.h"
 #include "tree/join.h"
 
 // After this many bytes read in one batch, an idle worker gets half of what is left of it.
@@ -65,10 +66,28 @@ void spot_emit(struct spot *spot, const copse_row *row, span name, span detail) 
     task_emit(spot->run->task, row, spot_path(spot), name, detail);
 }
 
+static void stop_on_error(struct spot *spot, const struct fault *fault, span location, span name) {
+  span directory = spot_path(spot), path = directory.size ? directory : name;
+  if (directory.size && name.size) {
+    uint8_t *at = arena_take_bytes(spot->arena, directory.size + 1 + name.size);
+    if (at) {
+      memcpy(at, directory.at, directory.size);
+      at[directory.size] = '/';
+      memcpy(at + directory.size + 1, name.at, name.size);
+      path = (span){at, directory.size + 1 + name.size};
+    }
+  }
+  task_fail(spot->run->task, fault, location, path);
+}
+
 void spot_error(struct spot *spot, const struct fault *fault, span name) {
   if (fault->code == COPSE_E_CANCELLED && run_over(spot->run))
     return;  // cancelled, or stopped at the first
   span location = spot->run->store[spot->side].shown;
+  if (spot->run->stop_on_error && !spot->node->nameless) {
+    stop_on_error(spot, fault, location, name);
+    return;
+  }
   // A root that cannot be opened is the task's failure, be it a file or a directory; one that
   // changes has a row.
   if (spot->node->nameless && (fault->code == COPSE_E_DENIED || fault->code == COPSE_E_NOT_FOUND))
@@ -245,6 +264,136 @@ static struct verdict judge(struct sieve *sieve, struct pair *pair, bool inside)
   return other.seen ? other : verdict;
 }
 
+// ── Ignore files ──
+
+// The listing is in order of names.
+static struct entry *find_name(struct node *node, uint8_t side, span name) {
+  size_t low = 0, high = node->listing[side].count;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    struct entry *entry = node->order[side][middle].entry;
+    int order = span_compare(entry->name, name);
+    if (order == 0) return entry;
+    if (order < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return nullptr;
+}
+
+// Files of one directory are read as one, in the order of their names in the request. One that
+// cannot be read has an error row, and what it would have left out is there.
+static void read_ignore_files(struct run *run, struct spot *spot) {
+  struct node *node = spot->node;
+  if (!node->directory[LEFT]) return;
+  span request = {run->task->request, run->task->request_len};
+  struct field field;
+  struct fault fault = {};
+  uint8_t *text = nullptr;
+  size_t size = 0;
+  while (record_next(&request, &field, &fault) == 1) {
+    if (field.key != COPSE_KEY_IGNORE_FILE) continue;
+    struct entry *entry = find_name(node, LEFT, field.bytes);
+    if (!entry || entry->type != ENTRY_FILE) continue;
+    spot->side = LEFT;
+    fault = (struct fault){};
+    if (ignore_load(node->directory[LEFT], entry, &text, &size, &fault) < 0)
+      spot_error(spot, &fault, entry->name);
+  }
+  struct ignore *ignore = nullptr;
+  fault = (struct fault){};
+  if (size > 0 &&
+      ignore_read((span){text, size}, spot_path(spot).size, node->ignore, &ignore, &fault) < 0)
+    spot_error(spot, &fault, (span){});
+  if (ignore) node->ignore = ignore;
+  free(text);
+}
+
+// ── Names ──
+
+// Entries of one directory of which only names and types are told, many to a row.
+struct names {
+  size_t size;
+  uint64_t count;
+  uint8_t at[4096];
+};
+
+static void names_emit(struct spot *spot, struct names *names) {
+  if (names->count == 0) return;
+  copse_row row = {.kind = COPSE_ROW_NAMES, .extra = names->count};
+  task_emit(spot->run->task, &row, spot_path(spot), (span){}, (span){names->at, names->size});
+  names->size = names->count = 0;
+}
+
+static void names_add(struct spot *spot, struct names *names, const struct entry *entry) {
+  size_t size = entry->name.size + 2;
+  if (size > sizeof names->at - names->size) names_emit(spot, names);
+  if (entry->type == ENTRY_FILE) spot->files++;
+  if (size > sizeof names->at) {  // no file system has such names; some store may
+    copse_row row = {.kind = COPSE_ROW_ENTRY,
+                     .type = entry->type,
+                     .left_size = COPSE_UNKNOWN,
+                     .left_mtime_ns = COPSE_UNKNOWN_TIME};
+    spot_emit(spot, &row, entry->name, (span){});
+    return;
+  }
+  uint8_t *at = names->at + names->size;
+  at[0] = (uint8_t)('0' + entry->type);
+  memcpy(at + 1, entry->name.at, entry->name.size);
+  at[size - 1] = 0;
+  names->size += size;
+  names->count++;
+}
+
+// ── A visit ──
+
+static bool is_here(struct run *run, struct spot *spot, struct pair *pair) {
+  struct entry *sides[2] = {pair->left, pair->right};
+  for (uint8_t side = 0; side < 2; side++) {
+    struct entry *entry = sides[side];
+    if (!entry || entry->type != ENTRY_DIRECTORY || run->device[side] == 0) continue;
+    if (!(entry->has & HAS_STAT)) {
+      struct directory *directory = spot->node->directory[side];
+      struct fault fault = {};
+      if (directory->store->ops->stat(directory, entry, false, &fault) < 0)
+        continue;  // entering it will say what is wrong
+    }
+    if (entry->device && entry->device != run->device[side]) return false;
+  }
+  return true;
+}
+
+static bool is_shallow(const struct run *run, const struct node *node) {
+  return node->depth + 1 < run->walk.look_max;
+}
+
+// False: out of memory.
+static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
+                      const struct verdict *verdict, struct batch **batch, struct names *names) {
+  struct node *node = spot->node;
+  struct entry *either = pair->left ? pair->left : pair->right;
+  struct step step = run->verb->plan(run, pair);
+  // First the visit, then the step: once a batch is given away, its entries belong to another
+  // worker.
+  bool descend = step.descend && verdict->descend && is_shallow(run, node) &&
+                 depth_fits(run, spot, either->name) &&
+                 (!run->one_file_system || is_here(run, spot, pair));
+  if (descend) {
+    bool left = pair->left && pair->left->type == ENTRY_DIRECTORY;
+    bool right = pair->right && pair->right->type == ENTRY_DIRECTORY;
+    if (!walk_descend(node, left ? pair->left : nullptr, right ? pair->right : nullptr,
+                      verdict->seen, verdict->inside)) {
+      out_of_memory(run);
+      return false;
+    }
+  }
+  if (!verdict->seen || step.kind == STEP_NONE) return true;
+  if (step.kind != STEP_NAME) return add_step(run, node, batch, &step);
+  names_add(spot, names, either);
+  return true;
+}
+
 static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   struct run *run = walk->owner;
   struct arena arena;
@@ -253,36 +402,29 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   struct pair pair;
   bool again = false, first = node->at[0] == 0 && node->at[1] == 0;
   bool go_on = !first || !run->verb->enter || run->verb->enter(&spot);
-  struct sieve sieve = {};
-  if (go_on && run->filter) {
+  if (go_on && first && run->ignores) read_ignore_files(run, &spot);
+  struct sieve sieve = {.levels = sieve.few};
+  struct names names;
+  names.size = names.count = 0;
+  bool sifts = run->filter || node->ignore;
+  if (go_on && sifts) {
     struct fault fault = {};
-    go_on = sieve_begin(&sieve, run->filter, spot_path(&spot), &fault) == 0;
+    go_on = sieve_begin(&sieve, run->filter, node->ignore, spot_path(&spot), &fault) == 0;
     if (!go_on) out_of_memory(run);
   }
   for (size_t seen = 0; go_on && node_next(node, &pair.left, &pair.right);) {
     struct verdict verdict = {true, true, node->inside};
-    if (run->filter) verdict = judge(&sieve, &pair, node->inside);
-    struct entry *either = pair.left ? pair.left : pair.right;
-    if ((verdict.seen || verdict.descend) && path_fits(run, &spot, either->name)) {
-      struct step step = run->verb->plan(run, &pair);
-      // First the visit, then the step: once a batch is given away, its entries belong to another
-      // worker.
-      if (step.descend && verdict.descend && depth_fits(run, &spot, either->name)) {
-        bool left = pair.left && pair.left->type == ENTRY_DIRECTORY;
-        bool right = pair.right && pair.right->type == ENTRY_DIRECTORY;
-        go_on = walk_descend(node, left ? pair.left : nullptr, right ? pair.right : nullptr,
-                             verdict.seen, verdict.inside);
-        if (!go_on) out_of_memory(run);
-      }
-      if (go_on && verdict.seen && step.kind != STEP_NONE)
-        go_on = add_step(run, node, &batch, &step);
-    }
+    if (sifts) verdict = judge(&sieve, &pair, node->inside);
+    if ((verdict.seen || verdict.descend) &&
+        path_fits(run, &spot, (pair.left ? pair.left : pair.right)->name))
+      go_on = take_pair(run, &spot, &pair, &verdict, &batch, &names);
     if ((++seen & 255) != 0) continue;
     if (run_over(run)) break;
     again = task_parked(run->task);
     if (again) break;
   }
   sieve_end(&sieve);
+  names_emit(&spot, &names);
   // A few steps are done at once, while the directories are at hand.
   bool at_once = !again && run->batch_place == JOB_LEAF && batch && batch->count <= BATCH_STEPS / 2;
   if (at_once) {
@@ -377,6 +519,7 @@ static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
   int32_t code = 0;
   for (*side = 0; *side < run->sides && code == 0;) {
     code = open_side(run, *side, &entry[*side], &directory[*side], fault);
+    if (code == 0) run->device[*side] = entry[*side].device;
     if (code == 0) ++*side;
   }
   span request = {run->task->request, run->task->request_len};
@@ -428,12 +571,16 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
   if (code == 0 && run->verb->begin) code = run->verb->begin(run, fault);
   if (code < 0) return code;
   if (run->verb->once) return run->verb->once(run, worker, fault);
+  run->ignores = record_text(request, COPSE_KEY_IGNORE_FILE).size > 0;
+  run->one_file_system = record_number(request, COPSE_KEY_ONE_FILE_SYSTEM, 0);
+  run->stop_on_error = record_number(request, COPSE_KEY_STOP_ON_ERROR, 0);
   run->walk =
       (struct walk){.group = &run->task->group,
                     .links = (uint32_t)record_number(request, COPSE_KEY_LINKS, COPSE_LINKS_KEEP),
                     .depth_max = limit(request, COPSE_KEY_LIMIT_DEPTH),
                     .path_max = limit(request, COPSE_KEY_LIMIT_PATH),
                     .entries_max = limit(request, COPSE_KEY_LIMIT_ENTRIES),
+                    .look_max = limit(request, COPSE_KEY_MAX_DEPTH),
                     .owner = run,
                     .visit = visit,
                     .failed = visit_failed,

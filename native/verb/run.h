@@ -19,6 +19,10 @@ struct run {
   struct store store[2];
   uint32_t sides;
   struct filter *filter;
+  bool ignores;          // there are names of ignore files in the request
+  bool one_file_system;  // directories of another device than their root are not entered
+  bool stop_on_error;    // an error row fails the task instead
+  uint64_t device[2];    // of the roots
   struct walk walk;
   struct arena arena;  // as long as the run; only begin, once and end take from it
   span path;           // KEY_PATH: where in the left store the task begins; often empty

@@ -21,6 +21,7 @@ enum step_kind : uint8_t {
   STEP_NONE,     // nothing to do, nothing to say
   STEP_REPORT,   // a row about an entry; reads its metadata, not its content
   STEP_COMPARE,  // look at both sides
+  STEP_NAME,     // say only what the listing said: its name and type
 };
 
 struct step {

@@ -237,7 +237,7 @@ describe.skipIf(nginxMissing !== undefined)("nginx", () => {
     });
 
     test("lists as a tree", async () => {
-      const listed = await list(table());
+      const listed = await list(table(), { stat: true });
       expect(listed.map(({ path, type, size }) => [path, type, size])).toEqual([
         ["a.txt", "file", 1],
         ["sub", "directory", 0],

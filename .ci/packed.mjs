@@ -5,6 +5,6 @@ import { join } from "node:path";
 import { root } from "./tools.mjs";
 
 export function removePacked() {
-  for (const path of ["native/prebuilt", "declarations", "index.d.ts"])
+  for (const path of ["native/prebuilt", "declarations", "index.d.ts", "async.d.ts"])
     rmSync(join(root, "lib", path), { recursive: true, force: true });
 }

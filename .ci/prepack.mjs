@@ -49,10 +49,14 @@ function addDeclarations() {
   // The internals name this type and nobody outside can reach it. A project without Bun's types does
   // not know the module it comes from.
   writeFileSync(join(folder, "native", "ffi.d.ts"), "export type Native = object;\n");
-  writeFileSync(
-    join(lib, "index.d.ts"),
-    `/// <reference lib="esnext.disposable" />\nexport * from "./declarations/index.js";\n`,
-  );
+  for (const [entry, from] of [
+    ["index.d.ts", "index.js"],
+    ["async.d.ts", "async/index.js"],
+  ])
+    writeFileSync(
+      join(lib, entry),
+      `/// <reference lib="esnext.disposable" />\nexport * from "./declarations/${from}";\n`,
+    );
 }
 
 if (isMainScript(import.meta.url))

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Run } from "./measure.ts";
 import type { Workload } from "./workloads.ts";
 
@@ -230,13 +230,19 @@ function bunJavaScript(): readonly Rival[] {
   ];
 }
 
-function dirCompare(): readonly Rival[] | string {
-  const program = join(built, "cmpdc.cjs");
-  const manifest = join(built, "node_modules", "dir-compare", "package.json");
-  if (!existsSync(manifest)) {
+/** The manifest of the folder in which the npm packages that benches compare against are installed. */
+export function npmRivals(): string {
+  stage();
+  if (!existsSync(join(built, "node_modules", "effect"))) {
     if (firstLine(["npm", "--version"])) build(["npm", "ci", "--loglevel=error"], built);
     else build([process.execPath, "install", "--frozen-lockfile", "--no-save"], built);
   }
+  return join(built, "package.json");
+}
+
+function dirCompare(): readonly Rival[] | string {
+  const program = join(built, "cmpdc.cjs");
+  const manifest = join(dirname(npmRivals()), "node_modules", "dir-compare", "package.json");
   const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
   return [
     {

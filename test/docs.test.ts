@@ -24,7 +24,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const root = join(import.meta.dir, "..");
-const pages = ["README.md", "docs/cli.md", "docs/api.md"].filter((page) =>
+const pages = ["README.md", "docs/cli.md", "docs/api.md", "docs/async.md"].filter((page) =>
   existsSync(join(root, page)),
 );
 
@@ -173,7 +173,10 @@ describe("programs of the documentation", () => {
       }
       const own = JSON.parse(readFileSync(join(root, "tsconfig.json"), "utf8"));
       const { noUnusedLocals: _, noUnusedParameters: __, ...compilerOptions } = own.compilerOptions;
-      compilerOptions.paths = { copse: [join(root, "lib", "index.ts")] };
+      compilerOptions.paths = {
+        copse: [join(root, "lib", "index.ts")],
+        "copse/async": [join(root, "lib", "async", "index.ts")],
+      };
       writeFileSync(
         join(checked, "tsconfig.json"),
         JSON.stringify({ compilerOptions, include: ["*.ts"] }),

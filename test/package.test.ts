@@ -148,6 +148,8 @@ once("the package", () => {
       "THIRD_PARTY.md",
       "lib/index.ts",
       "lib/index.d.ts",
+      "lib/async/index.ts",
+      "lib/async.d.ts",
       "lib/node.js",
       "lib/cli/main.ts",
       `lib/native/prebuilt/${platform}.ts`,
@@ -158,7 +160,12 @@ once("the package", () => {
   });
 
   test("leaves the checkout as it was", () => {
-    for (const name of ["lib/native/prebuilt", "lib/declarations", "lib/index.d.ts"])
+    for (const name of [
+      "lib/native/prebuilt",
+      "lib/declarations",
+      "lib/index.d.ts",
+      "lib/async.d.ts",
+    ])
       expect(existsSync(join(copy, name))).toBeFalse();
   });
 

@@ -1,0 +1,13 @@
+export { TaskGroup, type Work } from "./task-group.ts";
+export { all, any, race, withTimeout } from "./race.ts";
+export { once, retry, type RetryOptions } from "./retry.ts";
+export { Channel, oneshot, select, type Select } from "./channel.ts";
+export { Broadcast, Watch, type Heard } from "./broadcast.ts";
+export { Semaphore } from "./semaphore.ts";
+export { Condition, Mutex, RwLock } from "./locks.ts";
+export { Barrier, Latch, Notify, WaitGroup } from "./gates.ts";
+export { Pool, type Lease, type PoolOptions } from "./pool.ts";
+export { RateLimit } from "./rate-limit.ts";
+export { deadline, interval, sleep, type Clock } from "./sleep.ts";
+export { ClosedError } from "./errors.ts";
+export type { Wait } from "./waiters.ts";

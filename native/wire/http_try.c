@@ -80,7 +80,8 @@ static int32_t accept_answer(struct exchange *x) {
     memcpy(x->answer.type, head->type, sizeof head->type);
     x->answer.url = x->url;
     x->is_answered = true;
-    condition_all(&x->changed);
+    // A small body is there in a moment: its reader is woken once, for both.
+    if (total > SHARED_MAX || request->head) condition_all(&x->changed);
   }
   mutex_unlock(&x->lock);
   x->window_ns = clock_now();

@@ -17,7 +17,7 @@ const kinds = {
   tsan: ["-fsanitize=thread"],
   fuzz: ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=undefined"],
   // valgrind 3.19 reads DWARF 4.
-  valgrind: ["-gdwarf-4"],
+  valgrind: ["-gdwarf-4", "-DUNDER_VALGRIND=1"],
 };
 const blake3 = "native/third_party/blake3";
 const shared = [

@@ -19,7 +19,7 @@
 #define SANITIZED 1
 #endif
 #endif
-#ifdef SANITIZED
+#if defined(SANITIZED) || defined(UNDER_VALGRIND)
 constexpr int SHRINK = 10;  // the same work takes many times as long there
 #else
 constexpr int SHRINK = 1;

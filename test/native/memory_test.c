@@ -28,32 +28,99 @@ static void open_place(struct store *store, const char *path) {
   store->shown = SPAN("memory:");  // the record above goes
 }
 
+// The directory an entry below the root stands in, held, and its name; missing ones are made on
+// request. The path "" is the root itself.
+static int32_t parent_of(struct store *store, const char *path, bool make, span *name,
+                         struct directory **out, struct fault *own) {
+  static thread_local char kept[512];
+  struct arena arena;
+  arena_begin(&arena);
+  struct entry root;
+  struct directory *at;
+  int32_t code = store->ops->above(store, make, &arena, &root, &at, own);
+  CHECK(code == 0 || code == COPSE_E_NOT_FOUND);
+  span rest = span_of(path), part = root.name;
+  while (code == 0 && rest.size > 0) {
+    struct entry entry = {.name = part, .type = ENTRY_DIRECTORY, .mtime_ns = INT64_MIN};
+    struct directory *below;
+    code = store->ops->enter(at, &entry, &below, own);
+    if (code == COPSE_E_NOT_FOUND && make) {
+      code = store->ops->create(at, &(struct wanted){.entry = &entry}, &below, own);
+      if (code == COPSE_E_EXISTS) code = store->ops->enter(at, &entry, &below, own);
+    }
+    store->ops->leave(at);
+    at = below;
+    size_t length = 0;
+    while (length < rest.size && rest.at[length] != '/') length++;
+    part = (span){rest.at, length};
+    length += length < rest.size;
+    rest = (span){rest.at + length, rest.size - length};
+  }
+  if (code == 0) {
+    CHECK(part.size < sizeof kept);
+    memcpy(kept, part.at, part.size);
+    *name = (span){(const uint8_t *)kept, part.size};
+    *out = at;
+  }
+  arena_free(&arena);
+  return code;
+}
+
+static int32_t open_writer(struct store *store, const char *path, uint32_t mode, int64_t mtime_ns,
+                           struct writer **writer, struct fault *own) {
+  struct entry entry = {.type = ENTRY_FILE, .mode = mode, .mtime_ns = mtime_ns};
+  struct directory *directory;
+  int32_t code = parent_of(store, path, true, &entry.name, &directory, own);
+  if (code < 0) return code;
+  struct wanted wanted = {&entry, (mode ? WANT_MODE : 0u) | WANT_MTIME, {}};
+  code = store->ops->writer(directory, &wanted, writer, own);
+  store->ops->leave(directory);
+  return code;
+}
+
 static struct writer *begin(struct store *store, const char *path, uint32_t mode,
                             int64_t mtime_ns) {
-  struct entry want = {.type = ENTRY_FILE, .mode = mode, .mtime_ns = mtime_ns};
-  uint64_t from = 1;
   struct writer *writer = nullptr;
-  CHECK(store->ops->writer(store, span_of(path), &want, &from, &writer, &fault) == 0);
-  CHECK(from == 0);
+  CHECK(open_writer(store, path, mode, mtime_ns, &writer, &fault) == 0);
   return writer;
 }
 
 static void put(struct store *store, const char *path, const char *content) {
-  struct writer *writer = begin(store, path, 0644, INT64_MIN);
+  struct writer *writer = begin(store, path, 0, INT64_MIN);
   CHECK(store->ops->write(writer, 0, (const uint8_t *)content, strlen(content), &fault) == 0);
   struct entry out = {};
-  CHECK(store->ops->commit(writer, &out, &fault) == 0);
+  CHECK(store->ops->commit(writer, strlen(content), &out, &fault) == 0);
   CHECK(out.has & HAS_STAT);
   CHECK(out.size == strlen(content));
   CHECK(out.type == ENTRY_FILE);
 }
 
 static int32_t cannot_put(struct store *store, const char *path) {
-  struct entry want = {.type = ENTRY_FILE, .mode = 0644, .mtime_ns = INT64_MIN}, out = {};
-  uint64_t from;
+  struct entry out = {};
   struct writer *writer;
-  int32_t code = store->ops->writer(store, span_of(path), &want, &from, &writer, &fault);
-  return code < 0 ? code : store->ops->commit(writer, &out, &fault);
+  int32_t code = open_writer(store, path, 0, INT64_MIN, &writer, &fault);
+  return code < 0 ? code : store->ops->commit(writer, 0, &out, &fault);
+}
+
+static int32_t create(struct store *store, const char *path) {
+  struct entry entry = {.type = ENTRY_DIRECTORY, .mode = 0700, .mtime_ns = INT64_MIN};
+  struct directory *directory, *made;
+  int32_t code = parent_of(store, path, true, &entry.name, &directory, &fault);
+  if (code < 0) return code;
+  code = store->ops->create(directory, &(struct wanted){&entry, WANT_MODE, {}}, &made, &fault);
+  store->ops->leave(directory);
+  if (code == 0) store->ops->leave(made);
+  return code;
+}
+
+static int32_t take_away(struct store *store, const char *path, struct fault *own) {
+  struct entry entry = {};
+  struct directory *directory;
+  int32_t code = parent_of(store, path, false, &entry.name, &directory, own);
+  if (code < 0) return code;
+  code = store->ops->remove(directory, &entry, own);
+  store->ops->leave(directory);
+  return code;
 }
 
 static int32_t look(struct store *store, const char *path, struct entry *out) {
@@ -160,8 +227,8 @@ static void a_tree_may_be_a_file(void) {
   store.ops->read_end(&reader);
   store.ops->leave(directory);
   arena_free(&arena);
-  CHECK(cannot_put(&store, "below") == COPSE_E_NOT_FOUND);
-  CHECK(store.ops->remove(&store, (span){}, &fault) == 0);
+  CHECK(cannot_put(&store, "below") == COPSE_E_CHANGED);
+  CHECK(take_away(&store, "", &fault) == 0);
   CHECK(look(&store, "", &entry) == COPSE_E_NOT_FOUND);
   store_close(&store);
 }
@@ -171,7 +238,7 @@ static void mode_and_mtime_are_kept(void) {
   open_place(&store, "times");
   struct entry entry;
   struct writer *writer = begin(&store, "x", 0640, 1234567890123456789);
-  CHECK(store.ops->commit(writer, &entry, &fault) == 0);
+  CHECK(store.ops->commit(writer, 0, &entry, &fault) == 0);
   CHECK(look(&store, "x", &entry) == 0);
   CHECK(entry.mtime_ns == 1234567890123456789);
   CHECK((entry.mode & 07777) == 0640);
@@ -182,14 +249,15 @@ static void mode_and_mtime_are_kept(void) {
   CHECK((entry.mode & 07777) == 0640);
   CHECK(entry.mtime_ns != 1234567890123456789);
   CHECK(entry.inode != inode);
-  struct entry directory = {.type = ENTRY_DIRECTORY, .mode = 0700, .mtime_ns = INT64_MIN};
-  CHECK(store.ops->make(&store, SPAN("d/e"), &directory, &fault) == 0);
+  CHECK(create(&store, "d/e") == 0);
   CHECK(look(&store, "d/e", &entry) == 0 && (entry.mode & 07777) == 0700);
-  CHECK(store.ops->make(&store, SPAN("d/e"), &directory, &fault) == COPSE_E_EXISTS);
-  CHECK(store.ops->make(&store, SPAN("x"), &directory, &fault) == COPSE_E_EXISTS);
-  CHECK(store.ops->make(&store, SPAN("x/y"), &directory, &fault) == COPSE_E_NOT_FOUND);
-  directory.type = ENTRY_LINK;
-  CHECK(store.ops->make(&store, SPAN("l"), &directory, &fault) == COPSE_E_UNSUPPORTED);
+  CHECK(create(&store, "d/e") == COPSE_E_EXISTS);
+  CHECK(create(&store, "x") == COPSE_E_EXISTS);
+  CHECK(create(&store, "x/y") == COPSE_E_CHANGED);
+  struct directory *root = root_of(&store);
+  struct entry link = {.name = SPAN("l"), .type = ENTRY_LINK, .target = SPAN("x")};
+  CHECK(store.ops->make(root, &(struct wanted){.entry = &link}, &fault) == COPSE_E_UNSUPPORTED);
+  store.ops->leave(root);
   store_close(&store);
 }
 
@@ -246,7 +314,7 @@ static void a_reader_keeps_what_it_opened(void) {
   struct reader reader = {};
   CHECK(store.ops->reader(root, &entry, &reader, &fault) == 0);
   put(&store, "f", "new");
-  CHECK(store.ops->remove(&store, SPAN("f"), &fault) == 0);
+  CHECK(take_away(&store, "f", &fault) == 0);
   char text[32];
   read_all(&reader, text, sizeof text);
   CHECK(strcmp(text, "old content") == 0);
@@ -266,25 +334,25 @@ static void a_reader_keeps_what_it_opened(void) {
 static void abandoned_and_failed_writes_leave_nothing(void) {
   struct store store;
   open_place(&store, "abandon");
-  struct entry entry;
+  struct entry out = {};
   struct writer *writer = begin(&store, "new/dir/f", 0644, INT64_MIN);
   CHECK(store.ops->write(writer, 0, (const uint8_t *)"xyz", 3, &fault) == 0);
   store.ops->abandon(writer);
-  CHECK(look(&store, "", &entry) == COPSE_E_NOT_FOUND);
+  CHECK(look(&store, "new/dir/f", &out) == COPSE_E_NOT_FOUND);
 
-  // What was free when it began is taken by a directory, and a parent by a file, when it ends.
+  // What was free when it began is taken by a directory, and the directory is gone, when it ends.
   put(&store, "here", "x");
-  struct entry directory = {.type = ENTRY_DIRECTORY, .mtime_ns = INT64_MIN}, out = {};
   writer = begin(&store, "d", 0644, INT64_MIN);
-  CHECK(store.ops->make(&store, SPAN("d"), &directory, &fault) == 0);
-  CHECK(store.ops->commit(writer, &out, &fault) == COPSE_E_EXISTS);
-  writer = begin(&store, "p/q/r", 0644, INT64_MIN);
+  CHECK(create(&store, "d") == 0);
+  CHECK(store.ops->commit(writer, 0, &out, &fault) == COPSE_E_EXISTS);
+  writer = begin(&store, "p/q", 0644, INT64_MIN);
+  CHECK(take_away(&store, "p", &fault) == 0);
   put(&store, "p", "a file");
-  CHECK(store.ops->commit(writer, &out, &fault) == COPSE_E_NOT_FOUND);
+  CHECK(store.ops->commit(writer, 0, &out, &fault) < 0);
   CHECK(holds(&store, "p", "a file"));
   CHECK(cannot_put(&store, "d") == COPSE_E_EXISTS);
-  CHECK(cannot_put(&store, "here/below") == COPSE_E_NOT_FOUND);
-  CHECK(cannot_put(&store, "here/far/below") == COPSE_E_NOT_FOUND);
+  CHECK(cannot_put(&store, "here/below") == COPSE_E_CHANGED);
+  CHECK(cannot_put(&store, "here/far/below") == COPSE_E_CHANGED);
   store_close(&store);
 }
 
@@ -299,7 +367,7 @@ static void writes_may_come_in_any_order(void) {
   CHECK(store.ops->write(writer, UINT64_MAX - 2, (const uint8_t *)"much", 4, &fault) ==
         COPSE_E_NO_SPACE);
   struct entry out = {};
-  CHECK(store.ops->commit(writer, &out, &fault) == 0);
+  CHECK(store.ops->commit(writer, 11, &out, &fault) == 0);
   CHECK(holds(&store, "f", "hello world"));
   store_close(&store);
 }
@@ -308,17 +376,17 @@ static void removing(void) {
   struct store store;
   open_place(&store, "remove");
   put(&store, "d/e/f", "x");
-  CHECK(store.ops->remove(&store, SPAN("d"), &fault) == COPSE_E_EXISTS);
+  CHECK(take_away(&store, "d", &fault) == COPSE_E_EXISTS);
   CHECK(strstr(fault.text, "not empty"));
-  CHECK(store.ops->remove(&store, SPAN("d/none"), &fault) == COPSE_E_NOT_FOUND);
-  CHECK(store.ops->remove(&store, SPAN("d/e/f/g"), &fault) == COPSE_E_NOT_FOUND);
+  CHECK(take_away(&store, "d/none", &fault) == COPSE_E_NOT_FOUND);
+  CHECK(take_away(&store, "d/e/f/g", &fault) == COPSE_E_CHANGED);
 
   // Who holds a directory that is removed sees an empty one.
   struct directory *root = root_of(&store), *d, *e;
   CHECK(store.ops->enter(root, &(struct entry){.name = SPAN("d")}, &d, &fault) == 0);
   CHECK(store.ops->enter(d, &(struct entry){.name = SPAN("e")}, &e, &fault) == 0);
-  CHECK(store.ops->remove(&store, SPAN("d/e/f"), &fault) == 0);
-  CHECK(store.ops->remove(&store, SPAN("d/e"), &fault) == 0);
+  CHECK(take_away(&store, "d/e/f", &fault) == 0);
+  CHECK(take_away(&store, "d/e", &fault) == 0);
   struct listing listing;
   listing_begin(&listing);
   CHECK(store.ops->list(e, &listing, &fault) == 0);
@@ -370,19 +438,23 @@ static void *churn(void *argument) {
     seed = seed * 1664525u + 1013904223u;
     struct arena arena;
     arena_begin(&arena);
-    struct entry entry = {}, want = {.type = ENTRY_FILE, .mode = 0644, .mtime_ns = INT64_MIN};
+    struct entry entry = {};
     struct directory *parent;
-    uint64_t from;
     struct writer *writer;
     struct reader reader;
     if (seed >> 30 == 0) {
-      CHECK(store.ops->writer(&store, SPAN("d/f"), &want, &from, &writer, &own) == 0);
+      // The directory may be taken away between the two.
+      int32_t code = open_writer(&store, "d/f", 0644, INT64_MIN, &writer, &own);
+      CHECK(code == 0 || code == COPSE_E_NOT_FOUND);
       uint8_t content[64];
       memset(content, 'a' + (int)(seed >> 16 & 15), sizeof content);
-      CHECK(store.ops->write(writer, 0, content, sizeof content, &own) == 0);
-      CHECK(store.ops->commit(writer, &entry, &own) == 0);
+      if (code == 0) {
+        CHECK(store.ops->write(writer, 0, content, sizeof content, &own) == 0);
+        code = store.ops->commit(writer, sizeof content, &entry, &own);
+        CHECK(code == 0 || code == COPSE_E_NOT_FOUND || code == COPSE_E_CHANGED);
+      }
     } else if (seed >> 29 == 2) {
-      int32_t code = store.ops->remove(&store, seed >> 28 & 1 ? SPAN("d/f") : SPAN("d"), &own);
+      int32_t code = take_away(&store, seed >> 28 & 1 ? "d/f" : "d", &own);
       CHECK(code == 0 || code == COPSE_E_NOT_FOUND || code == COPSE_E_EXISTS);
     } else if (store.ops->find(&store, SPAN("d/f"), &arena, &entry, &parent, &own) == 0) {
       if (store.ops->reader(parent, &entry, &reader, &own) == 0) {

@@ -28,7 +28,8 @@ const system = [_]struct { library: []const u8, needed_by: []const u8 }{
     .{ .library = "libcurl", .needed_by = "wire/http" },
     .{ .library = "libssh2", .needed_by = "wire/ssh" },
     .{ .library = "libarchive", .needed_by = "store/archive" },
-    .{ .library = "zlib", .needed_by = "store/archive" },
+    .{ .library = "libisal", .needed_by = "store/archive" },
+    .{ .library = "libdeflate", .needed_by = "store/archive" },
     .{ .library = "libzstd", .needed_by = "store/pack" },
     .{ .library = "libcrypto", .needed_by = "wire/sign" },
 };

@@ -23,6 +23,8 @@ const homes: Record<string, RegExp> = {
   "curl/": /^wire\/http/,
   libssh2: /^wire\/ssh/,
   archive: /^store\/archive/,
+  "isa-l": /^store\/archive/,
+  libdeflate: /^store\/archive/,
   zlib: /^store\/archive/,
   zstd: /^store\/pack/,
   blake3: /^base\/hash/,

@@ -145,6 +145,12 @@ enum copse_place : uint16_t {
   COPSE_PLACE_CA_FILE = 26,    // text: a file of certificates (PEM)
   COPSE_PLACE_CA_BLOB = 27,    // text: the certificates themselves
   COPSE_PLACE_ADDRESSES = 28,  // number: enum copse_addresses
+  // archive: INNER is the file it lies in; its password is PASSWORD.
+  COPSE_PLACE_SUB = 48,        // text: the directory or file in it that is the root
+  COPSE_PLACE_STRIP = 49,      // number: wrapper directories to go through, at most
+  COPSE_PLACE_FORMATS = 50,    // number: bits of enum copse_format; absent: the default
+  COPSE_PLACE_RAW_EQUAL = 51,     // bool: equal packed bytes and checksums need no unpacking
+  COPSE_PLACE_TREE = 52,  // any place, record: the place to open where the other side is a directory
   // files: a table. What concerns TLS may stand here for all of its places.
   COPSE_PLACE_FILE = 80,  // record, repeated: PATH, and INNER: the place that is this file
 };
@@ -157,6 +163,17 @@ enum copse_addresses : uint32_t {
   COPSE_ADDRESSES_PUBLIC = 2,
 };
 
+enum copse_format : uint32_t {
+  COPSE_FORMAT_TAR = 1,
+  COPSE_FORMAT_CPIO = 2,
+  COPSE_FORMAT_AR = 4,
+  COPSE_FORMAT_ISO = 8,
+  COPSE_FORMAT_ZIP = 16,
+  COPSE_FORMAT_7Z = 32,
+  COPSE_FORMAT_RAR = 64,
+  COPSE_FORMAT_LHA = 128,
+  COPSE_FORMAT_CAB = 256,
+};
 enum copse_links : uint32_t { COPSE_LINKS_KEEP = 0, COPSE_LINKS_FOLLOW = 1, COPSE_LINKS_SKIP = 2 };
 enum copse_by : uint32_t { COPSE_BY_CONTENT = 0, COPSE_BY_HASH = 1, COPSE_BY_STAT = 2 };
 enum copse_metadata : uint32_t {

@@ -5,7 +5,7 @@
 #include "engine/runtime.h"
 
 const struct store_ops *const store_all[] = {
-    &file_store,  &memory_store, &http_store, &files_store,
+    &file_store,  &memory_store, &http_store, &files_store, &archive_store,
 #ifdef COPSE_FAULT_STORE
     &fault_store,
 #endif

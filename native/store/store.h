@@ -195,6 +195,10 @@ struct store_ops {
   int32_t (*next_data)(struct reader *, uint64_t at, uint64_t *begin, uint64_t *end,
                        struct fault *);
 
+  // Optional, between two stores of these ops. 1: the contents are the same, proved at less cost
+  // than by reading both. 0: not known; what is wrong with either shows when it is read.
+  int32_t (*same)(struct directory *left, const struct entry *of_left, struct directory *right,
+                  const struct entry *of_right, struct fault *);
   // Optional; stores that are ONLY_FORWARD have it. Everything below the root, one entry a call, in
   // the order in which its content can be read without going back; directories come before what is
   // in them. 1: an entry, 0: the end (the next call begins anew). Only one thread at a time calls

@@ -242,9 +242,17 @@ static int32_t compare_stats(struct spot *spot, const struct pair *pair, struct 
 }
 
 static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct fault *fault) {
+  struct compare *compare = compare_of(spot->run);
   struct content content = {
       .reason = COPSE_REASON_CONTENT, .offset = COPSE_UNKNOWN, .hashed = true};
   spot->files++;
+  if (compare->by == COPSE_BY_CONTENT && compare->size_check) {
+    int32_t code = complete(spot, pair->left, LEFT, fault);
+    if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
+    if (code < 0) return code;
+    if ((pair->left->has & pair->right->has & HAS_SIZE) && pair->left->size != pair->right->size)
+      return differs(spot, pair, COPSE_REASON_SIZE, fault);
+  }
   struct fault of_right = {};
   int32_t left = compare_hash(spot, LEFT, pair->left, content.hash[LEFT], fault);
   int32_t right = compare_hash(spot, RIGHT, pair->right, content.hash[RIGHT], &of_right);
@@ -308,7 +316,9 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
   }
   uint32_t by = compare_of(spot->run)->by;
   if (by == COPSE_BY_STAT) return compare_stats(spot, pair, fault);
-  if (by == COPSE_BY_HASH) return compare_hashes(spot, pair, fault);
+  // A digest that is there already costs less than reading what it is of.
+  if (by == COPSE_BY_HASH || ((pair->left->has | pair->right->has) & HAS_DIGEST))
+    return compare_hashes(spot, pair, fault);
   struct content content = {.offset = COPSE_UNKNOWN};
   spot->files++;
   code = compare_content(spot, pair, &content, fault);

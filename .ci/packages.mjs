@@ -130,6 +130,86 @@ const programs = {
     alpine: ["openssl"],
     brew: ["openssl"],
   },
+  bsdtar: {
+    program: "bsdtar",
+    debian: ["libarchive-tools"],
+    fedora: ["bsdtar"],
+    arch: ["libarchive"],
+    alpine: ["libarchive-tools"],
+    brew: ["libarchive"],
+  },
+  zip: {
+    program: "zip",
+    debian: ["zip"],
+    fedora: ["zip"],
+    arch: ["zip"],
+    alpine: ["zip"],
+    brew: ["zip"],
+  },
+  "7z": {
+    program: "7z",
+    debian: ["p7zip-full"],
+    fedora: ["p7zip", "p7zip-plugins"],
+    arch: ["p7zip"],
+    alpine: ["7zip"],
+    brew: ["p7zip"],
+  },
+  genisoimage: {
+    program: "genisoimage",
+    debian: ["genisoimage"],
+    fedora: ["genisoimage"],
+    arch: ["cdrtools"],
+    alpine: ["cdrkit"],
+    brew: ["cdrtools"],
+  },
+  cpio: {
+    program: "cpio",
+    debian: ["cpio"],
+    fedora: ["cpio"],
+    arch: ["cpio"],
+    alpine: ["cpio"],
+    brew: ["cpio"],
+  },
+  bzip2: {
+    program: "bzip2",
+    debian: ["bzip2"],
+    fedora: ["bzip2"],
+    arch: ["bzip2"],
+    alpine: ["bzip2"],
+    brew: ["bzip2"],
+  },
+  xz: {
+    program: "xz",
+    debian: ["xz-utils"],
+    fedora: ["xz"],
+    arch: ["xz"],
+    alpine: ["xz"],
+    brew: ["xz"],
+  },
+  zstd: {
+    program: "zstd",
+    debian: ["zstd"],
+    fedora: ["zstd"],
+    arch: ["zstd"],
+    alpine: ["zstd"],
+    brew: ["zstd"],
+  },
+  lz4: {
+    program: "lz4",
+    debian: ["lz4"],
+    fedora: ["lz4"],
+    arch: ["lz4"],
+    alpine: ["lz4"],
+    brew: ["lz4"],
+  },
+  ar: {
+    program: "ar",
+    debian: ["binutils"],
+    fedora: ["binutils"],
+    arch: ["binutils"],
+    alpine: ["binutils"],
+    brew: ["binutils"],
+  },
   rsync: {
     program: "rsync",
     debian: ["rsync"],
@@ -165,6 +245,20 @@ export function installLibraries() {
     },
   );
 }
+
+/** What makes the archives of the tests. */
+export const archivers = [
+  "bsdtar",
+  "zip",
+  "7z",
+  "genisoimage",
+  "cpio",
+  "bzip2",
+  "xz",
+  "zstd",
+  "lz4",
+  "ar",
+];
 
 /**
  * Programs by their names above, such as "clang" or "valgrind". What is not required may stay missing:

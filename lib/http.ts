@@ -225,6 +225,17 @@ function bunCertificates(): readonly string[] {
 
 /** The place with the certificates it needs, unless it says them itself. */
 export function withTrust(place: Place): Place {
+  const { inner, tree } = place;
+  if (inner || tree)
+    return {
+      ...withOwnTrust(place),
+      ...(inner && { inner: withTrust(inner) }),
+      ...(tree && { tree: withTrust(tree) }),
+    };
+  return withOwnTrust(place);
+}
+
+function withOwnTrust(place: Place): Place {
   if (!needsTrust(place)) return place;
   return { ...place, fields: [...(place.fields ?? []), trust().field] };
 }

@@ -2,6 +2,7 @@
 // its secrets masked.
 
 import { fileURLToPath } from "node:url";
+import { archiveFields, looksLikeArchive, splitSub } from "./archive.ts";
 import { argumentError, CopseError, escapeForMessage, showValue } from "./errors.ts";
 import { httpPlace } from "./http.ts";
 import { redact, type Secret } from "./secret.ts";
@@ -19,6 +20,8 @@ export interface Place {
   readonly spec?: string;
   /** What a wrapping scheme wraps. */
   readonly inner?: Place;
+  /** What is opened instead where the other side is a directory: the archive that a file is. */
+  readonly tree?: Place;
   /** The path with its secrets, where `path` is without. */
   readonly secret?: Secret;
   readonly fields?: readonly PlaceField[];
@@ -33,7 +36,6 @@ const notYet = new Map<string, string>([
   ["az", "azure"],
   ["azure", "azure"],
   ["gs", "gs"],
-  ["archive", "archive"],
   ["pack", "pack"],
 ]);
 
@@ -61,7 +63,7 @@ function parseText(text: string): Place {
   checkPath(text);
   if (remote.test(text)) throw unsupported("sftp", text);
   const scheme = schemeOf.exec(text)?.[1]?.toLowerCase();
-  if (scheme === undefined) return { scheme: "file", path: text, shown: text };
+  if (scheme === undefined) return withTree({ scheme: "file", path: text, shown: text });
   const rest = text.slice(scheme.length + 1);
   switch (scheme) {
     case "file": {
@@ -72,11 +74,19 @@ function parseText(text: string): Place {
           "location",
           `${escapeForMessage(text)}: a file: URL needs an absolute path`,
         );
-      return { scheme, path: checkPath(filePath(new URL(text))), shown: redact(text) };
+      return withTree({
+        scheme,
+        path: checkPath(filePath(new URL(text))),
+        shown: redact(text),
+      });
     }
     case "http":
     case "https":
-      return httpPlace(text, escapeForMessage(redact(text)), {});
+      return withTree(httpPlace(text, escapeForMessage(redact(text)), {}));
+    case "archive": {
+      const [file, path] = splitSub(rest);
+      return archivePlace(parseText(file), { path }, redact(text));
+    }
     case "memory": {
       if (rest === "" || rest.startsWith("/"))
         throw argumentError("location", "memory: needs the name of a tree, as in memory:scratch");
@@ -97,6 +107,18 @@ function parseText(text: string): Place {
   }
 }
 
+function archivePlace(inner: Place, fields: object, shown: string): Place {
+  // What is wrapped is read as it is: nothing in it is to be guessed.
+  const { tree: _, ...file } = inner;
+  return { scheme: "archive", path: "", inner: file, fields: archiveFields(fields), shown };
+}
+
+/** A file that ends as archives do can be opened as one. */
+function withTree(place: Place): Place {
+  if (!looksLikeArchive(place.path.replace(/[?#].*$/, ""))) return place;
+  return { ...place, tree: archivePlace(place, {}, place.shown) };
+}
+
 function unsupported(scheme: string, text: string): CopseError {
   const known = notYet.get(scheme);
   const sentence = known
@@ -114,7 +136,7 @@ function parseObject(location: Fields): Place {
     throw argumentError("location.url", `must be a string or a URL, not ${showValue(url)}`);
   // First of all a scheme that is not built in: its fields are not known here either.
   const place = parseLocation(url);
-  if (place.scheme === "http") return httpPlace(String(url), place.shown, location);
+  if (place.scheme === "http") return withTree(httpPlace(String(url), place.shown, location));
   for (const key of Object.keys(location))
     if (key !== "url") throw argumentError("location", `has no field ${showValue(key)}`);
   return place;
@@ -148,10 +170,14 @@ export function parseLocation(location: Location): Place {
   if (location instanceof URL) return parseText(location.href);
   if (typeof location === "object" && location !== null && "files" in location)
     return parseTable(location.files, location);
+  if (typeof location === "object" && location !== null && "archive" in location) {
+    const inner = parseLocation(location.archive);
+    return archivePlace(inner, location, `archive:${inner.shown}`);
+  }
   if (typeof location === "object" && location !== null && "url" in location)
     return parseObject(location as Fields); // its fields are looked at one by one
   throw argumentError(
     "location",
-    `must be a path, a URL or an object with a url or files, not ${showValue(location)}`,
+    `must be a path, a URL or an object with a url, files or archive, not ${showValue(location)}`,
   );
 }

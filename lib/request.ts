@@ -16,6 +16,8 @@ function putPlace(record: Record, place: Place): void {
   if (place.spec !== undefined) record.text(PlaceKey.SPEC, place.spec);
   const { inner } = place;
   if (inner) record.record(PlaceKey.INNER, (record) => putPlace(record, inner));
+  const { tree } = place;
+  if (tree) record.record(PlaceKey.TREE, (record) => putPlace(record, tree));
   for (const [key, value] of place.fields ?? [])
     if (typeof value === "number") record.number(key, value);
     else record.text(key, typeof value === "string" ? value : value.reveal());
@@ -119,7 +121,6 @@ const common: Table<Options> = {
       if (limit === undefined) continue;
       const key = Object.hasOwn(limitKeys, name) ? limitKeys[name as keyof Limits] : undefined; // hasOwn said so
       if (key === undefined) throw argumentError("limits", `has no field ${showValue(name)}`);
-      if (limit === Infinity) continue;
       if (typeof limit !== "number" || !(limit >= 1))
         throw argumentError(`limits.${name}`, `must be at least 1, not ${showValue(limit)}`);
       record.number(key, Math.min(Math.floor(limit), Number.MAX_SAFE_INTEGER));

@@ -51,10 +51,11 @@ const able: ReadonlyMap<string, StoreCan> = new Map([
   ["memory", { ...file, links: false }],
   ["http", onlyRead],
   ["files", onlyRead],
+  ["archive", { ...onlyRead, range: false, links: true, hash: true }],
 ]);
 
 function canOf(place: Place): StoreCan {
-  const can = able.get(place.inner?.scheme ?? place.scheme);
+  const can = able.get(place.scheme === "fault" ? (place.inner?.scheme ?? "") : place.scheme);
   if (can) return can;
   throw new CopseError("UNSUPPORTED", `${place.scheme} locations are not built in`, {
     location: place.shown,

@@ -7,12 +7,13 @@ import type { Runtime } from "./runtime.ts";
 /**
  * A place that holds a tree or a file: a path, a URL, or an object with a `url`.
  *
- * Built in: paths, `file:`, `http:` and `https:` URLs, tables of files, and `memory:NAME[/path]`
- * for trees that live in a runtime. Other schemes (`sftp:`, `s3:`, `azure:`, `gs:`, `archive:`, `pack:`) are recognised
- * and answered with `UNSUPPORTED`. A scheme has at least two characters, so `C:\x` and `a:b` are
+ * Built in: paths, `file:`, `http:` and `https:` URLs, tables of files, `archive:LOCATION[#sub/dir]`
+ * for what is inside an archive, and `memory:NAME[/path]` for trees that live in a runtime. Other
+ * schemes (`sftp:`, `s3:`, `azure:`, `gs:`, `pack:`) are recognised and answered with
+ * `UNSUPPORTED`. A scheme has at least two characters, so `C:\x` and `a:b` are
  * paths; a path that looks like a URL is written `./ab:c`.
  */
-export type Location = string | URL | UrlLocation | HttpLocation | FilesLocation;
+export type Location = string | URL | UrlLocation | HttpLocation | FilesLocation | ArchiveLocation;
 
 /** A location with room for what a URL cannot say. */
 /** A location that is more than a string; schemes to come add fields of their own. */
@@ -64,22 +65,47 @@ export interface FilesLocation {
   readonly files: Readonly<Record<string, Location>>;
 }
 
+/** What an archive can be; any of them may be compressed by gzip, bzip2, xz, zstd or lz4. */
+export type ArchiveFormat = "tar" | "zip" | "cpio" | "ar" | "iso" | "7z" | "rar" | "lha" | "cab";
+
+/** The tree inside an archive, and how it is read. Only read. */
+export interface ArchiveLocation {
+  /** The file it lies in; an archive location here is an archive in an archive. */
+  readonly archive: Location;
+  /** The directory, or file, in it that is meant. Default: all of it. */
+  readonly path?: string;
+  /**
+   * Wrapper directories to go through, at most: a directory that holds all there is becomes the
+   * root. Where there is none, nothing changes. Default 0.
+   */
+  readonly strip?: number;
+  /** The formats that are read. Default: `tar`, `zip`, `cpio`, `ar` and `iso`. */
+  readonly formats?: readonly ArchiveFormat[];
+  /** For entries of a zip file that are encrypted. */
+  readonly password?: string;
+  /**
+   * Two zip entries whose compressed bytes, sizes and checksums are the same are equal without
+   * unpacking either. By default one of them is unpacked and its checksum proved. Default false.
+   */
+  readonly rawEqual?: boolean;
+}
+
 /**
  * What bounds the cost of a tree one does not trust. `Infinity`: no limit, the default for local
- * trees.
+ * trees. The defaults for archives are said at each.
  */
 export interface Limits {
-  /** Entries in one tree. */
+  /** Entries in one tree. Archives: 100,000. */
   entries: number;
-  /** Bytes of content in one tree (used by archives and servers). */
+  /** Bytes of content in one tree (used by archives and servers). Archives: 1 GiB. */
   bytes: number;
-  /** Unpacked size divided by packed size (used by archives). */
+  /** Unpacked size divided by packed size, once 16 MiB came out. Archives: 200. */
   ratio: number;
-  /** Levels of directories. */
+  /** Levels of directories. Archives: 1000. */
   depth: number;
-  /** Bytes of one path. */
+  /** Bytes of one path. Archives: 4096. */
   pathLength: number;
-  /** Archives inside archives. */
+  /** Archives inside archives, and compressions around one another. Archives: 3. */
   nested: number;
 }
 

@@ -41,7 +41,7 @@ const libLayers = [
   ["errors"],
   ["engine"],
   ["runtime"],
-  ["parts", "task", "secret", "http", "location", "request", "rows"],
+  ["parts", "task", "secret", "archive", "http", "location", "request", "rows"],
   ["credential", "store", "globs", "list", "compare", "scan", "sync", "pack"],
   ["index"],
   ["cli/"],

@@ -221,8 +221,6 @@ describe("sync.md 33: a scheme that is not built yet", () => {
     ["az://container/x", "azure"],
     ["azure://container/x", "azure"],
     ["gs://bucket/x", "gs"],
-    ["archive:a.zip", "archive"],
-    ["archive:https://host/a.zip#sub", "archive"],
     ["pack:a.znippy", "pack"],
     ["pack:s3://bucket/a.znippy", "pack"],
   ])("%s is UNSUPPORTED and says %s", (location, named) => {

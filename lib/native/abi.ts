@@ -74,9 +74,25 @@ export const Place = {
   CA_FILE: 26,
   CA_BLOB: 27,
   ADDRESSES: 28,
+  SUB: 48,
+  STRIP: 49,
+  FORMATS: 50,
+  RAW_EQUAL: 51,
+  TREE: 52,
   FILE: 80,
 } as const;
 export const Addresses = { NAMED: 0, ANY: 1, PUBLIC: 2 } as const;
+export const Format = {
+  TAR: 1,
+  CPIO: 2,
+  AR: 4,
+  ISO: 8,
+  ZIP: 16,
+  SEVEN_ZIP: 32,
+  RAR: 64,
+  LHA: 128,
+  CAB: 256,
+} as const;
 export const Links = { KEEP: 0, FOLLOW: 1, SKIP: 2 } as const;
 export const By = { CONTENT: 0, HASH: 1, STAT: 2 } as const;
 export const Metadata = { MODE: 1, MTIME: 2, OWNER: 4, XATTR: 8 } as const;

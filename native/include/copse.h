@@ -149,8 +149,9 @@ enum copse_place : uint16_t {
   COPSE_PLACE_SUB = 48,        // text: the directory or file in it that is the root
   COPSE_PLACE_STRIP = 49,      // number: wrapper directories to go through, at most
   COPSE_PLACE_FORMATS = 50,    // number: bits of enum copse_format; absent: the default
-  COPSE_PLACE_RAW_EQUAL = 51,     // bool: equal packed bytes and checksums need no unpacking
-  COPSE_PLACE_TREE = 52,  // any place, record: the place to open where the other side is a directory
+  COPSE_PLACE_RAW_EQUAL = 51,  // bool: equal packed bytes and checksums need no unpacking
+  COPSE_PLACE_TREE =
+      52,  // any place, record: the place to open where the other side is a directory
   // files: a table. What concerns TLS may stand here for all of its places.
   COPSE_PLACE_FILE = 80,  // record, repeated: PATH, and INNER: the place that is this file
 };
@@ -169,7 +170,7 @@ enum copse_format : uint32_t {
   COPSE_FORMAT_AR = 4,
   COPSE_FORMAT_ISO = 8,
   COPSE_FORMAT_ZIP = 16,
-  COPSE_FORMAT_7Z = 32,
+  COPSE_FORMAT_SEVEN_ZIP = 32,
   COPSE_FORMAT_RAR = 64,
   COPSE_FORMAT_LHA = 128,
   COPSE_FORMAT_CAB = 256,

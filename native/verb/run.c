@@ -512,6 +512,22 @@ static int32_t open_side(struct run *run, uint8_t side, struct entry *entry,
   return code;
 }
 
+// Where the other side is a directory, a file that can be one is opened as it (an archive, by its
+// name).
+static int32_t open_as_tree(struct run *run, uint8_t side, struct entry *entry,
+                            struct directory **directory, struct fault *fault) {
+  static const uint16_t keys[2] = {COPSE_KEY_LEFT, COPSE_KEY_RIGHT};
+  span request = {run->task->request, run->task->request_len};
+  span tree = record_record(record_record(request, keys[side]), COPSE_PLACE_TREE);
+  if (tree.size == 0) return 0;
+  struct store *store = &run->store[side];
+  store->ops->leave(*directory);
+  *directory = nullptr;
+  store_close(store);
+  int32_t code = store_open(store, tree, run->task, fault);
+  return code < 0 ? code : open_side(run, side, entry, directory, fault);
+}
+
 static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
                           struct fault *fault) {
   struct entry entry[2] = {};
@@ -521,6 +537,12 @@ static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
     code = open_side(run, *side, &entry[*side], &directory[*side], fault);
     if (code == 0) run->device[*side] = entry[*side].device;
     if (code == 0) ++*side;
+  }
+  for (uint8_t i = 0; i < 2 && code == 0 && run->sides == 2; i++) {
+    if (entry[i].type != ENTRY_FILE || entry[!i].type != ENTRY_DIRECTORY) continue;
+    *side = i;
+    code = open_as_tree(run, i, &entry[i], &directory[i], fault);
+    break;
   }
   span request = {run->task->request, run->task->request_len};
   bool both_directories = entry[LEFT].type == ENTRY_DIRECTORY &&

@@ -191,7 +191,9 @@ describe("any two archive formats", () => {
     );
     expect((await failure(list(`archive:${file}#nowhere`))).code).toBe("NOT_FOUND");
     const single = await list(`archive:${file}#wrap/in/a`);
-    expect(single.map((entry) => [entry.path, entry.size])).toEqual([["", 1]]);
+    expect(single.map((entry) => [entry.path, entry.type === "file" && entry.size])).toEqual([
+      ["", 1],
+    ]);
   });
 
   test("an archive in an archive", async () => {
@@ -247,7 +249,10 @@ describe("wrong answers that must be right", () => {
     const entries = await list(
       `archive:${save(tarOf({ name: "\xff\xfe" }, pax({ path: "\xfe" }), { name: "n" }))}`,
     );
-    expect(entries.map((entry) => [...(entry.pathBytes ?? [])])).toEqual([[0xfe], [0xff, 0xfe]]);
+    expect(entries.map((entry) => Array.from(entry.pathBytes ?? []))).toEqual([
+      [0xfe],
+      [0xff, 0xfe],
+    ]);
   });
 
   test("13: a link entry only in one tar is only-left", async () => {

@@ -278,7 +278,7 @@ describe("security.md 19: no message has a secret", () => {
   test.each([
     "sftp://me:hush@host/x",
     "ftp://me:hush@host/x",
-    "archive:https://me:hush@host/a.zip",
+    "archive:sftp://me:hush@host/a.zip",
     "s3://me:p@hush@host/x",
     "ftp://host/x?X-Amz-Signature=hush",
     "ftp://host/x?a=1&X-Amz-Credential=hush&b=2",

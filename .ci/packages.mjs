@@ -114,6 +114,14 @@ const programs = {
     alpine: ["valgrind"],
     brew: ["valgrind"],
   },
+  git: {
+    program: "git",
+    debian: ["git"],
+    fedora: ["git"],
+    arch: ["git"],
+    alpine: ["git"],
+    brew: ["git"],
+  },
   nginx: {
     program: "nginx",
     debian: ["nginx-light"],

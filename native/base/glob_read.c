@@ -259,8 +259,8 @@ static bool sets_equal(const struct reader *reader, const struct set *left,
   const struct range *ranges = reader->ranges.at;
   return left->negated == right->negated && left->takes_slash == right->takes_slash &&
          left->ranges_count == right->ranges_count &&
-         memcmp(ranges + left->ranges_at, ranges + right->ranges_at,
-                left->ranges_count * sizeof *ranges) == 0;
+         (left->ranges_count == 0 || memcmp(ranges + left->ranges_at, ranges + right->ranges_at,
+                                            left->ranges_count * sizeof *ranges) == 0);
 }
 
 static int32_t set_read(struct reader *reader, span text, uint32_t *out) {
@@ -286,8 +286,8 @@ static int32_t set_read(struct reader *reader, span text, uint32_t *out) {
     if (at + 1 < text.size && text.at[at] == '-')
       at = read_character(reader, text, at + 1, &range.last);
     if (range.last < range.first) {
-      if (reader->kind == GLOB_IGNORE) continue;
-      return wrong(reader, "has a range that runs backwards");
+      if (reader->kind != GLOB_IGNORE) return wrong(reader, "has a range that runs backwards");
+      range.last = range.first;  // git has taken that one before it sees the '-'
     }
     if (!range_put(reader, range.first, range.last)) return no_memory(reader->fault);
   }
@@ -376,12 +376,31 @@ static bool is_deep(const struct reader *reader, const struct token *token) {
   return reader->kind == GLOB_IGNORE ? token->value >= 2 : token->value == 2;
 }
 
-// Slashes stand for themselves.
-static int32_t emit_plain(struct reader *reader) {
+// git compares what comes before the first special character by itself and matches the rest, so
+// that a "**" right after it is at the beginning: "a**/b" is b with or without directories between.
+// Where that "**" is in the tokens, or SIZE_MAX.
+static size_t early_deep(const struct reader *reader) {
+  if (reader->kind != GLOB_IGNORE) return SIZE_MAX;
+  size_t at = 0;
+  while (at < reader->text_size && !memchr("*?[\\", reader->text[at], 4)) at++;
+  const struct token *tokens = reader->tokens;
+  if (at == 0 || at >= reader->tokens_count || !is_deep(reader, &tokens[at])) return SIZE_MAX;
+  bool whole = at + 1 == reader->tokens_count || is_slash(&tokens[at + 1]);
+  return whole && !is_slash(&tokens[at - 1]) ? at : SIZE_MAX;
+}
+
+// Slashes stand for themselves. `early`: as early_deep says; `with`: whether it takes something.
+static int32_t emit_plain(struct reader *reader, size_t early, bool with) {
   const struct token *tokens = reader->tokens;
   size_t count = reader->tokens_count;
   int32_t code = 0;
   for (size_t i = 0; i < count && code == 0; i++) {
+    if (i == early) {
+      if (with) code = node_add(reader, OP_RUN, 0);
+      if (with && code == 0 && i + 1 < count) code = node_add(reader, OP_CHARACTER, '/');
+      i++;
+      continue;
+    }
     bool whole = reader->kind != GLOB_NAMES && is_deep(reader, &tokens[i]) &&
                  (i == 0 || is_slash(&tokens[i - 1])) &&
                  (i + 1 == count || is_slash(&tokens[i + 1]));
@@ -481,12 +500,15 @@ static int32_t glob_read(struct reader *reader, const struct glob_source *source
     code = alternative_write(reader, i);
     if (code < 0) return code;
     if (reader->never) continue;
-    uint32_t *begin = list_add(floats ? &reader->floats : &reader->begins);
-    if (!begin) return no_memory(reader->fault);
-    *begin = (uint32_t)reader->nodes.count;
-    code = reader->kind == GLOB_RULES ? emit_parts(reader) : emit_plain(reader);
-    if (code == 0) code = node_add(reader, OP_MATCH, number);
-    if (code < 0) return code;
+    size_t early = floats ? SIZE_MAX : early_deep(reader);
+    for (int with = early == SIZE_MAX; with < 2; with++) {
+      uint32_t *begin = list_add(floats ? &reader->floats : &reader->begins);
+      if (!begin) return no_memory(reader->fault);
+      *begin = (uint32_t)reader->nodes.count;
+      code = reader->kind == GLOB_RULES ? emit_parts(reader) : emit_plain(reader, early, with);
+      if (code == 0) code = node_add(reader, OP_MATCH, number);
+      if (code < 0) return code;
+    }
   }
   return 0;
 }
@@ -508,8 +530,9 @@ static size_t sort_once(uint32_t *numbers, size_t count) {
 }
 
 static bool holds(const struct reader *reader, const struct set *set, uint32_t character) {
-  const struct range *ranges = (const struct range *)reader->ranges.at + set->ranges_at;
   if (character == '/' && !set->takes_slash) return false;
+  if (set->ranges_count == 0) return set->negated;
+  const struct range *ranges = (const struct range *)reader->ranges.at + set->ranges_at;
   for (uint32_t i = 0; i < set->ranges_count; i++)
     if (character >= ranges[i].first && character <= ranges[i].last) return !set->negated;
   return set->negated;

@@ -293,7 +293,13 @@ static int32_t open_forward(struct archive_state *state, uint32_t number, struct
   bool is_zip = state->format == FORMAT_ZIP;
   if (is_zip && (item->zip.flags & 1) && state->password.size == 0)
     return fault_set(fault, COPSE_E_AUTH, "the entry is encrypted: give the archive's password");
-  int32_t code = position_take(state, is_zip ? 1 : item->at, &open->position, fault);
+  int32_t code = 0;
+  if (is_zip) {  // libarchive does not hold the two headers against each other
+    struct zip_reader *reader = nullptr;
+    code = zip_open(&state->zip, item, &reader, fault);
+    if (code == 0) zip_close(reader);
+  }
+  if (code == 0) code = position_take(state, is_zip ? 1 : item->at, &open->position, fault);
   if (code < 0) return code;
   code = position_find(state, open->position, number, fault);
   if (code < 0) {

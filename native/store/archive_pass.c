@@ -219,10 +219,11 @@ static int32_t add_entry(struct archive_state *state, struct archive_stream *str
   uint32_t item;
   if (entry->encrypted && state->password.size == 0)
     return fault_set(fault, COPSE_E_AUTH, "an entry is encrypted: give the archive's password");
+  // Old formats say nothing of the type: then it is a file.
+  if ((entry->mode & KIND) == 0) entry->mode |= FILE_KIND;
   bool is_file = (entry->mode & KIND) == FILE_KIND || entry->is_hard_link;
   if (entry->is_hard_link && entry->size == 0)
     return index_add_twin(index, entry->name, entry->hard_link, &item, fault);
-  if (is_file && (entry->mode & KIND) == 0) entry->mode |= FILE_KIND;
   uint8_t digest[HASH_BYTES];
   bool hashed = is_file && !(state->is_direct && entry->data_at != UINT64_MAX);
   // Also of names that will be refused: their content counts, and is proved.

@@ -114,6 +114,9 @@ const common: Table<Options> = {
       );
     if (value !== Infinity) record.number(Key.DEADLINE, Math.min(Math.ceil(value), 2 ** 43));
   },
+  bandwidth: (record, value) => {
+    record.number(Key.BANDWIDTH, whole("bandwidth", value, 1, Number.MAX_SAFE_INTEGER));
+  },
   limits: (record, value) => {
     if (typeof value !== "object" || value === null)
       throw argumentError("limits", `must be an object, not ${showValue(value)}`);

@@ -38,15 +38,20 @@ function encode(options: RuntimeOptions): Uint8Array {
     throw argumentError("runtime options", `must be an object, not ${showValue(options)}`);
   const record = new Record();
   for (const name of Object.keys(options))
-    if (!["workers", "ioWorkers", "connections", "memory", "io"].includes(name))
+    if (!["workers", "ioWorkers", "connections", "memory", "bandwidth", "io"].includes(name))
       throw argumentError("runtime options", `have no field ${showValue(name)}`);
-  const { workers, ioWorkers, connections, memory } = options;
+  const { workers, ioWorkers, connections, memory, bandwidth } = options;
   if (workers !== undefined)
     record.number(Option.WORKERS, numberBetween("workers", workers, 1, 256));
   if (ioWorkers !== undefined)
     record.number(Option.IO_WORKERS, numberBetween("ioWorkers", ioWorkers, 1, 256));
   if (connections !== undefined)
     record.number(Option.CONNECTIONS, numberBetween("connections", connections, 1, 4096));
+  if (bandwidth !== undefined)
+    record.number(
+      Option.BANDWIDTH,
+      numberBetween("bandwidth", bandwidth, 1, Number.MAX_SAFE_INTEGER),
+    );
   if (typeof memory === "string") {
     if (!Object.hasOwn(profiles, memory))
       throw argumentError(

@@ -150,6 +150,11 @@ export interface Options {
   priority?: "high" | "normal" | "low";
   /** Milliseconds for the whole task, then it fails with `TIMEOUT`. Default: none. */
   timeout?: number;
+  /**
+   * Bytes a second that the task may read and write, both sides together; a whole number, at least
+   * 1. Default: no limit. Never changes the answer.
+   */
+  bandwidth?: number;
   /** What an untrusted tree may cost; `LIMIT` when exceeded. */
   limits?: Partial<Limits>;
   /** Called about ten times a second while the task runs. What it throws fails the task. */
@@ -328,6 +333,8 @@ export interface RuntimeOptions {
    * GB, 8 GB.
    */
   memory?: number | "low-memory" | "default" | "high-memory" | "max-throughput";
+  /** Bytes a second that all its tasks together may read and write, at least 1. Default: no limit. */
+  bandwidth?: number;
   /** `blocking`: one worker, steps in order. `COPSE_IO` overrides it. Default `auto`. */
   io?: "auto" | "blocking" | "threads" | "uring";
 }

@@ -41,6 +41,11 @@ const what: readonly Flag[] = [
 const how: readonly Flag[] = [
   { flags: "--concurrency <count>", about: "files in flight", parse: count },
   {
+    flags: "--bandwidth <bytes>",
+    about: "a second, both sides together: 500K, 10M",
+    parse: bytes,
+  },
+  {
     flags: "--priority <level>",
     about: "high, normal or low, among tasks of one runtime",
     values: ["high", "normal", "low"],

@@ -92,6 +92,7 @@ int32_t runtime_open(struct runtime **out, span options, struct fault *fault) {
     return fault_from_errno(fault, -wake, wake_name);
   }
   buffers_begin(&runtime->buffers, memory);
+  limit_begin(&runtime->limit, record_number(options, COPSE_OPTION_BANDWIDTH, 0), clock_now());
   mutex_begin(&runtime->lock);
   condition_begin(&runtime->tasks_gone);
   struct pool_options pool = {runtime->io_workers, runtime->cpu_workers, runtime->cores};
@@ -138,6 +139,7 @@ void runtime_close(struct runtime *runtime) {
     attachment->free(attachment);
   }
   buffers_end(&runtime->buffers);
+  limit_end(&runtime->limit);
   wake_end(&runtime->wake);
   condition_end(&runtime->tasks_gone);
   mutex_end(&runtime->lock);

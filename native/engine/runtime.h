@@ -27,6 +27,7 @@ struct runtime {
   uint32_t cores, io_workers, cpu_workers, connections,
       backend;  // backend: enum copse_io, never AUTO
   _Atomic uint64_t bytes_read, bytes_written;
+  struct limit limit;  // bytes a second of all tasks together
 
   mutex lock;  // guards all below; never taken while holding a task's lock
   uint64_t started, done, failed, cancelled, running, queued, wakes;

@@ -6,6 +6,8 @@
 #include "engine/event.h"
 #include "engine/runtime.h"
 
+constexpr uint64_t WORKERS_LIMITED = 2;  // of a task with a bandwidth
+
 static bool then(struct group *group, struct worker *worker);
 static void deadline_fire(struct timer *timer);
 
@@ -32,8 +34,12 @@ struct task *task_new(struct runtime *runtime, span request) {
   task->token = (uint32_t)record_number(own, COPSE_KEY_TOKEN, 0);
   task->waited = record_number(own, COPSE_KEY_WAITED, 0) != 0;
   uint64_t priority = record_number(own, COPSE_KEY_PRIORITY, 1);
-  group_begin(&task->group, runtime->pool, (uint8_t)(priority > 2 ? 1 : priority),
-              (uint32_t)record_number(own, COPSE_KEY_CONCURRENCY, 0), then);
+  uint64_t most = record_number(own, COPSE_KEY_CONCURRENCY, 0);
+  limit_begin(&task->limit, record_number(own, COPSE_KEY_BANDWIDTH, 0), clock_now());
+  // A worker that waits for its bytes to be allowed is no use to other tasks.
+  if (task->limit.per_second && (most == 0 || most > WORKERS_LIMITED)) most = WORKERS_LIMITED;
+  group_begin(&task->group, runtime->pool, (uint8_t)(priority > 2 ? 1 : priority), (uint32_t)most,
+              then);
   return task;
 }
 
@@ -259,6 +265,7 @@ void task_drop(struct task *task) {
   event_free(task);
   free(task->fault_location);
   free(task->fault_path);
+  limit_end(&task->limit);
   condition_end(&task->waiting);
   mutex_end(&task->lock);
   runtime_forget(task->runtime, task);  // the runtime may be gone after this

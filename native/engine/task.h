@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include "base/fault.h"
 #include "base/span.h"
+#include "engine/limit.h"
 #include "engine/pool.h"
 #include "engine/timer.h"
 
@@ -35,6 +36,7 @@ struct task {
   bool waited;
   _Atomic uint64_t files, bytes, total_bytes, errors;  // total_bytes COPSE_UNKNOWN until known
   _Atomic uint32_t done_flags;                         // enum copse_done
+  struct limit limit;                                  // bytes a second of its own
   const uint8_t *request;  // the task's own copy; valid until it is freed
   size_t request_len;
 

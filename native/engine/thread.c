@@ -61,6 +61,12 @@ uint64_t clock_now(void) {
   return (uint64_t)now.tv_sec * 1'000'000'000 + (uint64_t)now.tv_nsec;
 }
 
+void thread_sleep(uint64_t ns) {
+  struct timespec time = {.tv_sec = (time_t)(ns / 1'000'000'000),
+                          .tv_nsec = (long)(ns % 1'000'000'000)};
+  nanosleep(&time, nullptr);
+}
+
 struct start {
   void (*run)(void *);
   void *argument;

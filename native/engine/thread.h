@@ -49,6 +49,7 @@ static inline void thread_pause(void) {
 #endif
 }
 static inline void thread_yield(void) { sched_yield(); }
+void thread_sleep(uint64_t ns);
 
 // One pointer that belongs to the calling thread; nullptr until it is set. When the thread ends,
 // `ended` is called with it there. Every call passes the same function. False: the system refuses.

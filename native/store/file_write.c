@@ -291,7 +291,7 @@ int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint6
   struct file_writer *writer = (struct file_writer *)base;
   struct file_state *state = base->store->state;
   constexpr uint64_t RANGE_MAX = 64 << 20;  // so that a cancelled task need not wait for long
-  if (reader->store->ops != base->store->ops) return 0;
+  if (reader->store->ops->scheme != base->store->ops->scheme) return 0;
   if (at == 0 && !atomic_load_explicit(&state->no_clone, memory_order_relaxed)) {
     int code = writer->io->clone(writer->fd, reader->fd);
     if (code >= 0) {

@@ -378,7 +378,7 @@ static int32_t files_next_data(struct reader *base, uint64_t at, uint64_t *begin
 
 const struct store_ops files_store = {
     .scheme = "files",
-    .can = CAN_LIST | CAN_RANGE,
+    .can = CAN_LIST | CAN_RANGE | IS_VIEW,
     .open = files_open,
     .close = files_close,
     .root = files_root,

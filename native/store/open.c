@@ -3,6 +3,7 @@
 #include "base/record.h"
 #include "copse.h"
 #include "engine/runtime.h"
+#include "store/limited.h"
 
 const struct store_ops *const store_all[] = {
     &file_store,  &memory_store, &http_store, &files_store, &archive_store,
@@ -47,7 +48,13 @@ int32_t store_open_in(struct store *store, span place_record, span above, struct
                             .io = task->runtime->io,
                             .shown = place.shown.size ? place.shown : place.path};
     code = ops->open(store, &place, fault);
-    if (code < 0) store->ops = nullptr;
+    if (code < 0) {
+      store->ops = nullptr;
+      return code;
+    }
+    // What lies in another place is counted there.
+    code = ops->can & IS_VIEW || place.inner.size ? 0 : limited_begin(store, fault);
+    if (code < 0) store_close(store);
     return code;
   }
   return fault_set(fault, COPSE_E_UNSUPPORTED, "the scheme \"%.*s\" is not built into this library",
@@ -57,6 +64,7 @@ int32_t store_open_in(struct store *store, span place_record, span above, struct
 
 void store_close(struct store *store) {
   if (!store->ops) return;
+  limited_end(store);
   store->ops->close(store);
   store->ops = nullptr;
 }

@@ -45,6 +45,7 @@ enum store_can : uint32_t {
   CAN_IDENTITY = 1 << 15,  // equal inode and device mean the same file, which need not be read
   CAN_RENAME = 1 << 16,
   CAN_TWINS = 1 << 17,  // hard links
+  IS_VIEW = 1 << 20,    // its bytes are read from other stores, which it opens
 };
 
 struct store {
@@ -140,7 +141,7 @@ struct wanted {
 };
 
 struct store_ops {
-  const char *scheme;
+  const char *scheme;  // the same pointer in every copy of one store's operations
   uint32_t can;
   // Opening does no I/O that can be left to the first use; close frees everything.
   int32_t (*open)(struct store *, const struct place *, struct fault *);

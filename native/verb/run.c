@@ -139,7 +139,7 @@ bool run_stop(struct run *run) {
 }
 
 bool run_is_same(const struct run *run, const struct entry *left, const struct entry *right) {
-  return run->store[LEFT].ops == run->store[RIGHT].ops &&
+  return run->store[LEFT].ops->scheme == run->store[RIGHT].ops->scheme &&
          (run->store[LEFT].can & run->store[RIGHT].can & CAN_IDENTITY) &&
          (left->has & right->has & HAS_STAT) && (left->inode || left->device) &&
          left->inode == right->inode && left->device == right->device;

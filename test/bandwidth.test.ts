@@ -1,0 +1,108 @@
+// Bandwidth: what a task, or all tasks of a runtime, may read and write a second.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { compare, compareSync, CopseError, Runtime, Store } from "../lib/index.ts";
+
+const MIB = 2 ** 20;
+let base = "";
+let left = "";
+let right = "";
+
+beforeAll(() => {
+  base = mkdtempSync(join(tmpdir(), "copse-bandwidth-"));
+  left = join(base, "left");
+  right = join(base, "right");
+  const bytes = new Uint8Array(MIB).fill(7);
+  writeFileSync(left, bytes);
+  writeFileSync(right, bytes);
+});
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+
+async function seconds(work: () => unknown): Promise<number> {
+  const began = performance.now();
+  await work();
+  return (performance.now() - began) / 1000;
+}
+
+// 2 MiB at 2 MiB a second less what a full bucket gives at once; no upper bound that a busy machine
+// would miss, but that the wait is one of seconds, not of minutes.
+const expected = { least: 0.75, most: 20 };
+
+function isSlow(took: number): void {
+  expect(took).toBeGreaterThan(expected.least);
+  expect(took).toBeLessThan(expected.most);
+}
+
+describe("of a task", () => {
+  test("a comparison reads no faster, and answers the same", async () => {
+    isSlow(
+      await seconds(async () =>
+        expect((await compare(left, right, { bandwidth: 2 * MIB })).equal).toBe(true),
+      ),
+    );
+    isSlow(
+      await seconds(() => expect(compareSync(left, right, { bandwidth: 2 * MIB }).bytes).toBe(MIB)),
+    );
+  });
+
+  test("one that waits for its turn is cancelled at once", async () => {
+    const took = await seconds(async () => {
+      const task = compare(left, right, { bandwidth: 1 });
+      await Bun.sleep(50);
+      task.cancel();
+      expect(await task.catch((error: unknown) => error)).toBeInstanceOf(CopseError);
+    });
+    expect(took).toBeLessThan(10);
+  });
+
+  test("others of the runtime go on beside it", async () => {
+    await using runtime = new Runtime({ ioWorkers: 3 });
+    const slow = compare(left, right, { bandwidth: 1000, runtime });
+    slow.catch(() => {});
+    expect((await compare(left, right, { runtime })).equal).toBe(true);
+    expect(slow.state).toBe("running");
+    slow.cancel();
+  });
+
+  test("refuses what is no rate", () => {
+    for (const bandwidth of [0, -1, 1.5, Number.NaN, "fast"])
+      expect(() => compareSync(left, right, { bandwidth: bandwidth as number })).toThrow(
+        /bandwidth/,
+      );
+  });
+});
+
+describe("of a runtime", () => {
+  test("all tasks share it: reading a stream, writing a file", async () => {
+    await using runtime = new Runtime({ bandwidth: 2 * MIB });
+    const store = new Store(base, { runtime });
+    isSlow(
+      await seconds(async () => {
+        const one = new Response(store.read("left")).bytes();
+        const other = store.write("copy", new Uint8Array(MIB).fill(7));
+        expect((await one).length).toBe(MIB);
+        expect((await other).size).toBe(MIB);
+      }),
+    );
+    expect(compareSync(left, join(base, "copy")).equal).toBe(true);
+    expect(runtime.stats.bytesRead + runtime.stats.bytesWritten).toBe(2 * MIB);
+  });
+
+  test("memory: trees count as well", async () => {
+    await using runtime = new Runtime({ bandwidth: 2 * MIB });
+    const store = new Store("memory:bandwidth", { runtime });
+    isSlow(
+      await seconds(async () => {
+        await store.write("a", new Uint8Array(2 * MIB));
+      }),
+    );
+  });
+
+  test("refuses what is no rate", () => {
+    for (const bandwidth of [0, -1, 1.5, "fast"])
+      expect(() => new Runtime({ bandwidth: bandwidth as number })).toThrow(/bandwidth/);
+  });
+});

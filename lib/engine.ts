@@ -5,7 +5,8 @@
 // throughput.
 
 import { CopseError, codeName } from "./errors.ts";
-import { Code, Event, EventKind, Field, Key, Stats } from "./native/abi.ts";
+import { Code, Event, EventKind, Field, Key, Stats, Verb } from "./native/abi.ts";
+import { Latency } from "./latency.ts";
 import { native, type Native } from "./native/ffi.ts";
 import type { RuntimeStats } from "./types.ts";
 
@@ -56,6 +57,21 @@ interface Token {
   readonly receivers: Set<Receiver>;
 }
 
+/** How a task ended, for who observes all of them. */
+export interface Ending {
+  readonly state: "done" | "failed" | "cancelled";
+  readonly milliseconds: number;
+  readonly files: number;
+  readonly bytes: number;
+  readonly error?: unknown;
+}
+
+/** Told when a task begins; what it returns is told of the end. Must not throw. */
+export type Observer = (verb: string) => (ending: Ending) => void;
+
+const verbNames = new Map<number, string>(
+  Object.entries(Verb).map(([name, number]) => [number, name.toLowerCase().replaceAll("_", "-")]),
+);
 type Reader = ReturnType<typeof openWake>;
 
 function openWake(fd: number) {
@@ -104,6 +120,8 @@ export class Engine {
   readonly #tokens = new WeakMap<AbortSignal, Token>();
   #lastToken = 0;
   #idle: (() => void)[] = [];
+  readonly #latency = new Latency();
+  readonly observers = new Set<Observer>();
   state: "open" | "draining" | "closed" = "open";
 
   constructor(options: Uint8Array) {
@@ -128,6 +146,18 @@ export class Engine {
   checkOpen(): void {
     if (this.state !== "open")
       throw new CopseError("CLOSED", `the runtime is ${this.state}: make a new one`);
+  }
+
+  /** A task begins now; call what this gives when it ends, once. */
+  observe(request: Uint8Array): (ending: Ending) => void {
+    if (this.observers.size === 0) return (ending) => this.#latency.add(ending.milliseconds);
+    // Every request begins with its verb.
+    const number = new DataView(request.buffer, request.byteOffset).getUint32(8, true);
+    const ends = [...this.observers].map((begin) => begin(verbNames.get(number) ?? "task"));
+    return (ending) => {
+      this.#latency.add(ending.milliseconds);
+      for (const end of ends) end(ending);
+    };
   }
 
   // ── Starting ──
@@ -426,6 +456,7 @@ export class Engine {
       workers: view.getUint32(Stats.cpu_workers, true),
       ioWorkers: view.getUint32(Stats.io_workers, true),
       connections: view.getUint32(Stats.connections, true),
+      latency: { p50: this.#latency.quantile(0.5), p99: this.#latency.quantile(0.99) },
       backend: view.getUint32(Stats.backend, true),
     };
   }

@@ -4,6 +4,8 @@ export { globSet } from "./globs.ts";
 export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
 export { credential, type CredentialOptions } from "./credential.ts";
 export { Runtime } from "./runtime.ts";
+export { listenForSignals, type Interruption } from "./signals.ts";
+export { reportTo, type OpenTelemetry } from "./telemetry.ts";
 export { CopseError, type ErrorCode } from "./errors.ts";
 export { parseLocation, type Place } from "./location.ts";
 export type * from "./types.ts";

@@ -102,6 +102,28 @@ export class Runtime implements Disposable, AsyncDisposable {
     return (shared[defaultKey] = new Runtime());
   }
 
+  /** For a command: the whole machine for one job. */
+  static forCli(): RuntimeOptions {
+    return { io: "auto", memory: "default", connections: 64 };
+  }
+
+  /** For a server: a core is left to the event loop, more transfers at once. */
+  static forServer(): RuntimeOptions {
+    const cores = navigator.hardwareConcurrency;
+    return {
+      io: "auto",
+      workers: Math.max(1, cores - 1),
+      ioWorkers: Math.min(Math.max(2 * cores, 4), 16),
+      memory: "default",
+      connections: 128,
+    };
+  }
+
+  /** For a small container or inside another program: one worker, steps in order, little memory. */
+  static forEmbedded(): RuntimeOptions {
+    return { io: "blocking", memory: 64 * 2 ** 20, connections: 4 };
+  }
+
   /** What this runtime runs on. */
   get info(): RuntimeInfo {
     const engine = this[engineKey];

@@ -79,12 +79,14 @@ export class Running<Whole, Part> implements Receiver {
   /** It is to end with this, whatever native code says. */
   #stopped: { readonly state: "failed" | "cancelled"; readonly reason: unknown } | undefined;
   #cancelTimer: Timer | undefined;
+  readonly #tellEnd: ReturnType<Engine["observe"]>;
   #changed: (() => void) | undefined;
 
   constructor(engine: Engine, verb: Verb<Whole, Part>, options: TaskOptions) {
     this.engine = engine;
     this.#verb = verb;
     this.#options = options;
+    this.#tellEnd = engine.observe(verb.request);
     this.#start = { request: verb.request, signal: options.signal, receiver: this };
     if (options.signal?.aborted) this.#reject("cancelled", options.signal.reason);
     else engine.start(this.#start);
@@ -265,14 +267,20 @@ export class Running<Whole, Part> implements Receiver {
       this.#reject("failed", error);
       return;
     }
-    this.state = "done";
+    this.#settle("done");
     this.#settled.resolve(whole);
     this.onRoom?.();
     this.#wake();
   }
 
-  #reject(state: "failed" | "cancelled", reason: unknown): void {
+  #settle(state: "done" | "failed" | "cancelled", error?: unknown): void {
     this.state = state;
+    const { files, bytes } = this.totals;
+    this.#tellEnd({ state, milliseconds: performance.now() - this.#began, files, bytes, error });
+  }
+
+  #reject(state: "failed" | "cancelled", reason: unknown): void {
+    this.#settle(state, reason);
     // What somebody cancelled on purpose is no unhandled rejection.
     if (state === "cancelled") this.promise.catch(ignore);
     this.#settled.reject(reason);
@@ -370,6 +378,10 @@ export function runSync<Whole, Part>(
   engine.checkOpen();
   const { native } = engine;
   const began = performance.now();
+  const tellEnd = engine.observe(verb.request);
+  const tell = (state: "done" | "failed", { files, bytes }: Progress, error?: unknown): void =>
+    tellEnd({ state, milliseconds: performance.now() - began, files, bytes, error });
+  let totals: Progress = { files: 0, bytes: 0 };
   const id = startWaited(native, engine.id, verb.request);
   const events = new Uint8Array(8 * Event.size);
   const view = new DataView(events.buffer);
@@ -401,12 +413,18 @@ export function runSync<Whole, Part>(
           }
           case EventKind.DONE: {
             const done = decodeDone(view, at);
+            totals = done;
             if (done.code < 0) throw fetchError(native, id, done.code);
-            return verb.whole(parts, { ...done, milliseconds: performance.now() - began });
+            const whole = verb.whole(parts, { ...done, milliseconds: performance.now() - began });
+            tell("done", totals);
+            return whole;
           }
         }
       }
     }
+  } catch (error) {
+    tell("failed", totals, error);
+    throw error;
   } finally {
     native.copse_task_close(id);
   }

@@ -380,6 +380,8 @@ export interface RuntimeStats {
   workers: number;
   ioWorkers: number;
   connections: number;
+  /** Milliseconds from start to end that half, and 99 in 100, of the tasks did not exceed. */
+  latency: { readonly p50: number; readonly p99: number };
 }
 
 /** What verbs that walk one tree take besides the options of every verb. */

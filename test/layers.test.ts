@@ -38,10 +38,10 @@ const homes: Record<string, RegExp> = {
 // The same for lib/: names of files, or folders with a slash. One row is one layer.
 const libLayers = [
   ["native/", "async/", "types"],
-  ["errors"],
+  ["errors", "latency", "signals"],
   ["engine"],
   ["runtime"],
-  ["parts", "task", "secret", "archive", "http", "location", "request", "rows"],
+  ["parts", "task", "telemetry", "secret", "archive", "http", "location", "request", "rows"],
   ["credential", "store", "globs", "list", "compare", "scan", "sync", "pack"],
   ["index"],
   ["cli/"],

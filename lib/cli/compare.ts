@@ -10,7 +10,7 @@ import {
 import type { Flags } from "./args.ts";
 import { escapeLocation } from "./escape.ts";
 import { fail } from "./failure.ts";
-import type { Interruption } from "./interruption.ts";
+import type { Interruption } from "../index.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
 import { pairs, startLog, type Log } from "./log.ts";
 import { optionsFrom } from "./options.ts";

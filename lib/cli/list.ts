@@ -4,7 +4,7 @@ import { list, Runtime, type Entry, type Failure, type Found } from "../index.ts
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { fail } from "./failure.ts";
-import type { Interruption } from "./interruption.ts";
+import type { Interruption } from "../index.ts";
 import { documentJson, errorFields, rowToJson, toJson } from "./json.ts";
 import { pairs, startLog } from "./log.ts";
 import { optionsFrom } from "./options.ts";

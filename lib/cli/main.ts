@@ -3,7 +3,7 @@
 
 import { parseArguments, type Asked } from "./args.ts";
 import { fail } from "./failure.ts";
-import { listenForSignals, type Interruption } from "./interruption.ts";
+import { listenForSignals, type Interruption } from "../index.ts";
 import { complain, print, printUntil } from "./print.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor } from "./terminal.ts";
@@ -45,7 +45,7 @@ async function run(
   }
 }
 
-const interruption = listenForSignals();
+const interruption = listenForSignals({ name: "copse" });
 printUntil(interruption.signal);
 // No top-level await: `bun build --compile --bytecode` refuses it. All that was printed has been
 // written when main ends, so leaving loses nothing, and waiting for the idle runtime to let go of the

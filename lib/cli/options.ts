@@ -2,7 +2,7 @@
 
 import { Runtime, type Options, type RuntimeOptions } from "../index.ts";
 import type { Flags } from "./args.ts";
-import type { Interruption } from "./interruption.ts";
+import type { Interruption } from "../index.ts";
 import type { Log } from "./log.ts";
 import { placeFlags } from "./place.ts";
 
@@ -32,5 +32,5 @@ function runtimeFrom(flags: Flags, log: Log): { runtime?: Runtime } {
   if (Object.keys(given).length === 0) return {};
   log.say(2, `runtime ${JSON.stringify(given)}`);
   // args.ts has parsed each by flags.ts; the library checks the ranges.
-  return { runtime: new Runtime(given as RuntimeOptions) };
+  return { runtime: new Runtime({ ...Runtime.forCli(), ...(given as RuntimeOptions) }) };
 }

@@ -67,11 +67,9 @@ pub fn build(b: *std.Build) !void {
 
     const core: Core = .{ .b = b, .target = target, .strip = strip, .sources = sources, .flags = flags, .blake3 = blake3 };
 
-    const library = b.addLibrary(.{
-        .name = "copse",
-        .linkage = .dynamic,
-        .root_module = core.module(optimize, sanitize_option orelse if (optimize == .Debug) .undefined else .none),
-    });
+    const root_module = core.module(optimize, sanitize_option orelse if (optimize == .Debug) .undefined else .none);
+    linkSystem(root_module, sources);
+    const library = b.addLibrary(.{ .name = "copse", .linkage = .dynamic, .root_module = root_module });
     library.setVersionScript(b.path("native/exports.map"));
     library.link_gc_sections = true;
     // Without these two a missing symbol passes the link and fails at dlopen.
@@ -96,6 +94,8 @@ pub fn build(b: *std.Build) !void {
         module.addIncludePath(b.path("test/native"));
         module.addCSourceFile(.{ .file = b.path(b.fmt("test/native/{s}", .{file})), .flags = flags, .language = .c });
         module.linkLibrary(objects);
+        // Not in the archive, which would hold the shared libraries' names as members.
+        linkSystem(module, sources);
         const program = b.addExecutable(.{ .name = b.dupe(file[0 .. file.len - ".c".len]), .root_module = module });
         const run = b.addRunArtifact(program);
         run.setCwd(b.path("."));
@@ -131,7 +131,6 @@ const Core = struct {
         core.includes(m);
         m.addCSourceFiles(.{ .root = core.b.path("native"), .files = core.sources, .flags = core.flags, .language = .c });
         m.linkLibrary(core.blake3);
-        linkSystem(m, core.sources);
         return m;
     }
 

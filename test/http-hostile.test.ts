@@ -556,6 +556,24 @@ describe("indexes", () => {
   });
 });
 
+test("runtime.md 2: servers that are slow do not keep local work waiting", async () => {
+  using server = startUnruly(
+    Object.fromEntries(Array.from({ length: 30 }, (_, i): [string, Script] => [`/${i}`, () => {}])),
+  );
+  await using runtime = new Runtime({ ioWorkers: 2, workers: 1 });
+  const waiting = Array.from({ length: 30 }, (_, i) =>
+    compare(small, { url: `${server.url}/${i}`, timeout: 60_000 }, { runtime }),
+  );
+  for (const task of waiting) task.catch(() => {});
+  while (server.asked.length < 2) await Bun.sleep(1);
+  for (let i = 0; i < 5; i++)
+    expect((await compare(big, big, { runtime, sizeCheck: false })).equal).toBe(true);
+  // And all that may be are under way, though there are two workers.
+  while (server.asked.length < 10) await Bun.sleep(1);
+  for (const task of waiting) task.cancel();
+  await Promise.allSettled(waiting);
+});
+
 test("compare.md 2, 18 and 19: a server without HEAD and ranges is read all the same", async () => {
   const script: Script = (reply) =>
     reply.now.method === "HEAD" ? answer("", "", "405 No")(reply) : answer(large)(reply);

@@ -22,10 +22,11 @@ struct workers {  // of one kind; guarded by the pool's lock
   condition wanted;
   uint32_t most, width;  // threads at most; how many may be busy at once
   uint32_t threads, busy, idle;
-  uint32_t woken, starting;  // idle ones that were signalled, new ones that did not look yet
-  uint32_t taken;            // jobs, for LOWER_EVERY
-  bool watched;              // one idle worker looks at `ready` before it sleeps
-  _Atomic uint32_t ready;    // groups in the lanes; written under the lock
+  uint32_t aside, aside_most;  // busy ones that count as none, because they wait for a server
+  uint32_t woken, starting;    // idle ones that were signalled, new ones that did not look yet
+  uint32_t taken;              // jobs, for LOWER_EVERY
+  bool watched;                // one idle worker looks at `ready` before it sleeps
+  _Atomic uint32_t ready;      // groups in the lanes; written under the lock
 };
 
 struct pool {
@@ -48,6 +49,9 @@ struct pool_thread {
   struct worker worker;
   enum kind kind;
 };
+
+// The worker that this thread is. A wait for a server is deep in a store, which knows no worker.
+static thread_local struct pool_thread *own_thread;
 
 // What a worker has
 
@@ -146,6 +150,7 @@ static void work(struct pool *pool, struct pool_thread *thread, bool until_empty
 static void thread_run(void *argument) {
   struct pool_thread *thread = argument;
   struct pool *pool = thread->worker.pool;
+  own_thread = thread;
   mutex_lock(&pool->lock);
   work(pool, thread, false);
   pool->kinds[thread->kind].threads--;
@@ -191,7 +196,7 @@ static bool wake_one(struct pool *pool, enum kind kind) {
     condition_one(&workers->wanted);
     return true;
   }
-  if (workers->threads < workers->most && start_thread(pool, kind)) return true;
+  if (workers->threads < workers->most + workers->aside && start_thread(pool, kind)) return true;
   if (workers->threads > 0) return true;
   if (kind == KIND_IO) return false;
   // Not one CPU worker can be had: from now on the I/O workers compute.
@@ -199,6 +204,31 @@ static bool wake_one(struct pool *pool, enum kind kind) {
   for (size_t lane = 0; lane < LANES; lane++)
     while (workers->first[lane]) lanes_refresh(pool, workers->first[lane]);
   return wake_one(pool, KIND_IO);
+}
+
+bool pool_step_aside(void) {
+  struct pool_thread *thread = own_thread;
+  if (!thread) return false;
+  struct pool *pool = thread->worker.pool;
+  struct workers *workers = &pool->kinds[thread->kind];
+  mutex_lock(&pool->lock);
+  bool may = workers->aside < workers->aside_most;
+  if (may) {
+    workers->aside++;
+    workers->busy--;
+    wake_one(pool, thread->kind);
+  }
+  mutex_unlock(&pool->lock);
+  return may;
+}
+
+void pool_step_back(void) {
+  struct pool *pool = own_thread->worker.pool;
+  struct workers *workers = &pool->kinds[own_thread->kind];
+  mutex_lock(&pool->lock);
+  workers->aside--;
+  workers->busy++;  // above the width perhaps; then nobody begins anything before it is below
+  mutex_unlock(&pool->lock);
 }
 
 static bool wake_somebody(struct pool *pool) {
@@ -345,6 +375,7 @@ int32_t pool_begin(struct pool **out, const struct pool_options *options, struct
   for (int kind = 0; kind < KINDS; kind++) {
     condition_begin(&pool->kinds[kind].wanted);
     pool->kinds[kind].most = pool->kinds[kind].width = most[kind];
+    pool->kinds[kind].aside_most = options->aside;
   }
   pool->cores = options->cores;
   pool->kinds[KIND_IO].width = width_least(pool);

@@ -73,6 +73,7 @@ struct group {
 struct pool_options {
   uint32_t io_workers, cpu_workers;  // at most; without CPU workers the I/O workers compute
   uint32_t cores;
+  uint32_t aside;  // workers of a kind that may stand aside at once
 };
 
 struct buffers;
@@ -82,6 +83,12 @@ int32_t pool_begin(struct pool **out, const struct pool_options *options, struct
 // Waits until every worker is gone. No group may have jobs left. Null is fine.
 void pool_end(struct pool *pool);
 void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers, uint64_t *steps);
+// Called by a worker in the midst of a job that waits for another machine: until it steps back,
+// another one may work in its place, beyond the most there are. So servers that are slow do not
+// keep local work waiting. False: it is no worker, or as many stand aside as may, and then it does
+// not step back.
+[[nodiscard]] bool pool_step_aside(void);
+void pool_step_back(void);
 bool pool_is_idle(
     struct pool *pool);  // a hint: some I/O worker has nothing to do, or could be started
 

@@ -95,7 +95,12 @@ int32_t runtime_open(struct runtime **out, span options, struct fault *fault) {
   limit_begin(&runtime->limit, record_number(options, COPSE_OPTION_BANDWIDTH, 0), clock_now());
   mutex_begin(&runtime->lock);
   condition_begin(&runtime->tasks_gone);
-  struct pool_options pool = {runtime->io_workers, runtime->cpu_workers, runtime->cores};
+  struct pool_options pool = {
+      .io_workers = runtime->io_workers,
+      .cpu_workers = runtime->cpu_workers,
+      .aside = runtime->backend == COPSE_IO_BLOCKING ? 0 : runtime->connections,
+      .cores = runtime->cores,
+  };
   code = timers_begin(&runtime->timers);
   if (code == 0) code = pool_begin(&runtime->pool, &pool, &runtime->buffers, runtime->timers);
   if (code == 0) {

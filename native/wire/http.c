@@ -473,11 +473,28 @@ struct exchange *http_send(struct runtime *runtime, const struct http_request *r
 
 // ── For workers ──
 
+// A worker that waits, and whether others may work in its place meanwhile.
+struct wait {
+  bool began, is_aside;
+};
+
 // The lock is held. False: the task was cancelled.
-static bool wait_a_while(struct exchange *x, const struct task *task) {
+static bool wait_a_while(struct wait *wait, struct exchange *x, const struct task *task) {
   if (task_cancelled(task)) return false;
+  if (wait->began && !wait->is_aside) {  // not for the moments that a near server takes
+    mutex_unlock(&x->lock);
+    wait->is_aside = pool_step_aside();
+    mutex_lock(&x->lock);
+    if (wait->is_aside) return true;  // something may have happened meanwhile
+  }
+  wait->began = true;
   condition_wait_until(&x->changed, &x->lock, clock_now() + LOOK_NS);
   return true;
+}
+
+// Without the lock.
+static void wait_end(struct wait *wait) {
+  if (wait->is_aside) pool_step_back();
 }
 
 int32_t http_answer(struct exchange *x, const struct task *task, struct http_answer *out,
@@ -485,9 +502,10 @@ int32_t http_answer(struct exchange *x, const struct task *task, struct http_ans
   // Told, when it may have to wait for its turn: who waits comes first.
   if (!atomic_exchange_explicit(&x->is_claimed, true, memory_order_relaxed)) tell(x);
   int32_t code = 0;
+  struct wait wait = {};
   mutex_lock(&x->lock);
   while (!x->is_answered && !x->is_over && code == 0)
-    if (!wait_a_while(x, task)) code = fault_set(fault, COPSE_E_CANCELLED, "cancelled");
+    if (!wait_a_while(&wait, x, task)) code = fault_set(fault, COPSE_E_CANCELLED, "cancelled");
   if (code == 0 && x->is_answered) {
     *out = x->answer;
   } else if (code == 0) {
@@ -496,6 +514,7 @@ int32_t http_answer(struct exchange *x, const struct task *task, struct http_ans
                            : fault_set(fault, COPSE_E_PROTOCOL, "the server gives no answer");
   }
   mutex_unlock(&x->lock);
+  wait_end(&wait);
   return code;
 }
 
@@ -503,18 +522,21 @@ int64_t http_read(struct exchange *x, const struct task *task, uint8_t *into, si
                   struct fault *fault) {
   // Half a buffer is worth waking up for; the other half fills meanwhile.
   size_t enough = size < BUFFER_MAX / 2 ? size : BUFFER_MAX / 2;
+  struct wait wait = {};
   mutex_lock(&x->lock);
   x->needed = enough;
   while (x->filled < enough && !x->is_over && !(x->is_paused && x->filled)) {
-    if (wait_a_while(x, task)) continue;
+    if (wait_a_while(&wait, x, task)) continue;
     x->needed = 0;
     mutex_unlock(&x->lock);
+    wait_end(&wait);
     return fault_set(fault, COPSE_E_CANCELLED, "cancelled while reading");
   }
   x->needed = 0;
   if (x->filled == 0 && x->fault.code < 0) {
     *fault = x->fault;
     mutex_unlock(&x->lock);
+    wait_end(&wait);
     return fault->code;
   }
   size_t got = size < x->filled ? size : x->filled;
@@ -525,6 +547,7 @@ int64_t http_read(struct exchange *x, const struct task *task, uint8_t *into, si
   x->begin = x->capacity ? (x->begin + got) % x->capacity : 0;
   bool has_room = x->is_paused && x->filled <= x->capacity / 2;
   mutex_unlock(&x->lock);
+  wait_end(&wait);
   if (has_room) tell(x);
   return (int64_t)got;
 }

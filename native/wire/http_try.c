@@ -273,7 +273,9 @@ int32_t exchange_begin(struct exchange *x, struct fault *fault) {
   SET(CURLOPT_QUICK_EXIT, 1L);
   SET(CURLOPT_FOLLOWLOCATION, 0L);
   SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-  SET(CURLOPT_PIPEWAIT, x->multi->key.own ? 0L : 1L);
+  // Only the TLS handshake tells soon whether a connection can be shared.
+  bool waits = !x->multi->key.own && strncmp(x->origin, "https:", 6) == 0;
+  SET(CURLOPT_PIPEWAIT, waits ? 1L : 0L);
   SET(CURLOPT_USERAGENT, "copse/0.1.0");
   SET(CURLOPT_HTTPHEADER, x->lines);
   SET(CURLOPT_HEADERFUNCTION, on_head);

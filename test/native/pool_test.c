@@ -20,7 +20,7 @@ static struct pool *pool;
 static void begin(uint32_t io_workers, uint32_t cpu_workers, uint32_t cores) {
   buffers_begin(&buffers, 1 << 30);
   CHECK(timers_begin(&timers) == 0);
-  struct pool_options options = {io_workers, cpu_workers, cores};
+  struct pool_options options = {io_workers, cpu_workers, cores, 2};
   CHECK(pool_begin(&pool, &options, &buffers, timers) == 0);
 }
 
@@ -491,6 +491,40 @@ static void without_threads_the_caller_works(int threads) {
 }
 #endif
 
+// A job that waits for another machine, until the job after it ran.
+static struct gate another_ran;
+
+static void aside_run(struct job *job, struct worker *worker) {
+  (void)job;
+  (void)worker;
+  bool aside = pool_step_aside();
+  CHECK(aside);
+  gate_wait(&another_ran);
+  pool_step_back();
+}
+
+static void another_run(struct job *job, struct worker *worker) {
+  (void)job;
+  (void)worker;
+  gate_step(&another_ran);
+}
+
+static void who_stands_aside_lets_another_work(void) {
+  begin(1, 0, 1);
+  gate_begin(&another_ran, 1);
+  struct work work;
+  struct job waits[2] = {{.run = aside_run}, {.run = aside_run}}, other = {.run = another_run};
+  work_begin(&work, 1, 0);
+  group_hold(&work.group);
+  for (int i = 0; i < 2; i++) group_run(&work.group, JOB_LEAF, &waits[i]);
+  group_run(&work.group, JOB_BRANCH, &other);  // after the leaves
+  group_let_go(&work.group);
+  work_wait(&work);
+  gate_end(&another_ran);
+  CHECK(!pool_step_aside());  // this thread is no worker
+  end();
+}
+
 int main(void) {
   the_width_follows_the_processors();
   leaves_first_and_newest_first();
@@ -506,6 +540,7 @@ int main(void) {
   holds();
   then_may_add_jobs();
   workers_have_room_to_work();
+  who_stands_aside_lets_another_work();
   waiting_workers_make_room_for_more();
   nothing_starts_before_work_and_nothing_is_left();
 #ifndef SANITIZED

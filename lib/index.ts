@@ -1,5 +1,14 @@
 export { compare, compareSync } from "./compare.ts";
 export { list, listSync } from "./list.ts";
+export { scan, scanSync } from "./scan.ts";
+export {
+  loadPattern,
+  parsePattern,
+  pattern,
+  PatternBuilder,
+  samePattern,
+  toPathveinJSON,
+} from "./pattern.ts";
 export { globSet } from "./globs.ts";
 export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
 export { credential, type CredentialOptions } from "./credential.ts";

@@ -4,9 +4,17 @@
 import { argumentError, showValue } from "./errors.ts";
 import { withTrust } from "./http.ts";
 import type { Place } from "./location.ts";
+import { putPlan, type Plan } from "./pattern.ts";
 import { By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
-import type { CompareOptions, Limits, ListOptions, Options, WalkOptions } from "./types.ts";
+import type {
+  CompareOptions,
+  Limits,
+  ListOptions,
+  Options,
+  ScanOptions,
+  WalkOptions,
+} from "./types.ts";
 
 function putPlace(record: Record, place: Place): void {
   record
@@ -201,6 +209,10 @@ const listTable: Table<Omit<ListOptions, keyof WalkOptions>> = {
   },
 };
 
+const scanTable: Table<Omit<ScanOptions, keyof WalkOptions>> = {
+  explain: bool("explain", Key.EXPLAIN),
+};
+
 function putOptions(
   record: Record,
   options: object,
@@ -281,6 +293,29 @@ export function listRequest(
   if ((sort === "size" || sort === "time") && !stat)
     throw argumentError("sort", `by ${sort} wants stat: true`);
   return inPlace(Verb.LIST, place, what, options, [common, walkTable, listTable], waited);
+}
+
+/** Which directories a scan holds against its patterns. */
+export const Scope = {
+  EVERYWHERE: 0,
+  /** Only the root; below it only what its patterns ask for is visited. */
+  ROOT: 1,
+  /** As `ROOT`; the rows' numbers are nodes, of every directory that was visited. */
+  MEMBERS: 2,
+} as const;
+
+export function scanRequest(
+  place: Place,
+  plan: Plan,
+  scope: number,
+  options: ScanOptions,
+  waited: boolean,
+): Uint8Array {
+  const record = begin(Verb.SCAN, waited);
+  putOptions(record, options, [common, walkTable, scanTable]);
+  if (scope !== Scope.EVERYWHERE) record.number(Key.SCOPE, scope);
+  putPlan(record, plan);
+  return record.record(Key.LEFT, (r) => putPlace(r, withTrust(place))).end();
 }
 
 /** Options must be an object before their fields are looked at. */

@@ -3,12 +3,17 @@
 
 import { CopseError, codeName } from "./errors.ts";
 import { Detail, Field, MODE_KNOWN, Reason, Row, RowKind, Type } from "./native/abi.ts";
+import type { Plan, PlanNode } from "./pattern.ts";
 import type {
   Difference,
   Entry,
   EntryType,
   Failure,
+  Location,
+  Match,
+  Missing,
   Named,
+  NearMiss,
   Reason as ReasonName,
 } from "./types.ts";
 
@@ -52,24 +57,30 @@ function decode(bytes: Uint8Array): Text {
   }
 }
 
+type DetailField = readonly [key: number, value: number | Uint8Array];
+
+function* fieldsOf(bytes: Uint8Array): Generator<DetailField, void> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + 8 <= bytes.length;) {
+    const key = view.getUint16(at, true);
+    const size = view.getUint32(at + 4, true);
+    yield bytes[at + 2] === Field.NUMBER
+      ? // Codes are negative, everything else fits 53 bits or is an owner, read by halves.
+        [key, view.getInt32(at + 12, true) * 2 ** 32 + view.getUint32(at + 8, true)]
+      : [key, bytes.subarray(at + 8, at + 8 + size)];
+    at += 8 + size;
+  }
+}
+
 /** A record of enum copse_detail. */
 export class Details {
   readonly #numbers = new Map<number, number>();
   readonly #texts = new Map<number, Uint8Array>();
 
   constructor(bytes: Uint8Array) {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let at = 0; at + 8 <= bytes.length;) {
-      const key = view.getUint16(at, true);
-      const size = view.getUint32(at + 4, true);
-      if (bytes[at + 2] === Field.NUMBER)
-        // Codes are negative, everything else fits 53 bits or is an owner, read by halves.
-        this.#numbers.set(
-          key,
-          view.getInt32(at + 12, true) * 2 ** 32 + view.getUint32(at + 8, true),
-        );
-      else this.#texts.set(key, bytes.subarray(at + 8, at + 8 + size));
-      at += 8 + size;
+    for (const [key, value] of fieldsOf(bytes)) {
+      if (typeof value === "number") this.#numbers.set(key, value);
+      else this.#texts.set(key, value);
     }
   }
 
@@ -328,6 +339,80 @@ export function decodeList(buffer: ArrayBuffer, rows: number, heapAt: number): L
     else found.push(rowOf(page, row) as ListRow); // it has ENTRY and ERROR rows besides
   }
   return found;
+}
+
+/** The pieces of a near miss, up to the end of the text or of a nested one. */
+function missingOf(fields: Iterator<DetailField, void>, plan: Plan, node: PlanNode): Missing[] {
+  const missing: Missing[] = [];
+  let child: PlanNode | undefined;
+  for (let next = fields.next(); !next.done; next = fields.next()) {
+    const [key, value] = next.value;
+    if (key === Detail.NEAREST_END) break;
+    const last = missing.at(-1);
+    if (key === Detail.FOUND && last) last.found = Number(value);
+    if (key === Detail.NEAREST && child && last?.kind === "directory" && typeof value !== "number")
+      last.nearest = { name: decode(value).text, missing: missingOf(fields, plan, child) };
+    if (key !== Detail.MISSING) continue;
+    const [kind, at] = [Number(value) & 255, Math.floor(Number(value) / 256)];
+    if (kind === 3) {
+      missing.push({ kind: "forbidden", name: node.forbidden[at] ?? "", found: 0 });
+      continue;
+    }
+    const directory = kind === 2 ? node.directories[at] : undefined;
+    child = directory && plan.nodes[directory.node];
+    const piece = directory ?? node.files[at];
+    if (!piece) continue;
+    const { name, min, max } = piece;
+    missing.push({
+      kind: directory ? "directory" : "file",
+      name,
+      found: 0,
+      min,
+      ...(max === undefined ? {} : { max }),
+    });
+  }
+  return missing;
+}
+
+/** All rows of a page of a scan task. `buffer` is lent: nothing of it is kept. */
+export function decodeScan(
+  buffer: ArrayBuffer,
+  rows: number,
+  heapAt: number,
+  plan: Plan,
+  locate: (path: string) => Location,
+): (Match | NearMiss | Failure)[] {
+  const page = new Page(buffer, heapAt);
+  const { view } = page;
+  return Array.from({ length: rows }, (_, i) => {
+    const row = i * Row.size;
+    const kind = view.getUint8(row + Row.kind);
+    if (kind === RowKind.ERROR) return rowOf(page, row) as Failure; // so its kind says
+    const path = page.text(
+      view.getUint32(row + Row.path_at, true),
+      view.getUint32(row + Row.path_len, true),
+    );
+    const { node, pattern } = plan.roots[unsigned(view, row + Row.extra)]!;
+    if (kind === RowKind.MATCH)
+      return withBytes(
+        { kind: "match", path: path.text, pattern, location: locate(path.text) },
+        path,
+      );
+    const text = page.bytes(
+      view.getUint32(row + Row.text_at, true),
+      view.getUint32(row + Row.text_len, true),
+    );
+    return withBytes(
+      {
+        kind: "near-miss",
+        path: path.text,
+        pattern,
+        distance: unsigned(view, row + Row.left_size),
+        missing: missingOf(fieldsOf(text), plan, plan.nodes[node]!),
+      },
+      path,
+    );
+  });
 }
 
 interface Sortable {

@@ -445,3 +445,88 @@ export interface GlobSet extends Disposable {
   match(path: string): readonly number[];
   match(paths: readonly string[]): (readonly number[])[];
 }
+
+/** How often something must be there; without `max` any number more. */
+export interface Count {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** A glob over the names of files, with how many must have such a name. */
+export interface FilePattern {
+  readonly name: string;
+  /** Default: at least one; of an optional one, any number. */
+  readonly count?: Count;
+}
+
+/**
+ * What a directory must hold. Names are globs over one name each: `*`, `?`, `[a-z]`, `[!x]`,
+ * `{a,b}`. A directory may always hold more; one file may fit several globs, and one directory
+ * several patterns.
+ */
+export interface Pattern {
+  /** The directory's own name. Absent, null or empty: any. */
+  readonly name?: string | null;
+  /** Each must be there as a file. */
+  readonly files?: readonly (string | FilePattern)[];
+  /** Each must be fitted by a directory immediately below. */
+  readonly directories?: readonly Pattern[];
+  /** May be there: for `assess` and `shuffle`, which ask what belongs to a match. */
+  readonly optionalFiles?: readonly (string | FilePattern)[];
+  readonly optionalDirectories?: readonly Pattern[];
+  /** No file and no directory in it may have such a name. */
+  readonly forbidden?: readonly string[];
+  /** Of a pattern in `directories`: how many must fit. Default: at least one. */
+  readonly count?: Count;
+}
+
+/** A directory that fits a pattern. */
+export interface Match {
+  kind: "match";
+  /** Below the root; `""` for the root itself. */
+  path: string;
+  pathBytes?: Uint8Array;
+  /** The very object that the caller passed; of equal ones the first. */
+  pattern: Pattern;
+  location: Location;
+}
+
+/** A piece of a pattern that a directory lacks, or has too much of. */
+export type Missing =
+  | { kind: "file"; name: string; found: number; min: number; max?: number }
+  | { kind: "forbidden"; name: string; found: number }
+  | {
+      kind: "directory";
+      name: string;
+      found: number;
+      min: number;
+      max?: number;
+      /** Of the directories that have the name, the one that lacks the least. */
+      nearest?: { name: string; missing: Missing[] };
+    };
+
+/**
+ * A directory that has a pattern's name and does not fit. Of a pattern for any name only those that
+ * have a part of what is required.
+ */
+export interface NearMiss {
+  kind: "near-miss";
+  path: string;
+  pathBytes?: Uint8Array;
+  pattern: Pattern;
+  /** Required pieces that are not there, those of missing directories included. */
+  distance: number;
+  missing: Missing[];
+}
+
+/** An awaited scan: the matches, by path and then in the order of the patterns. */
+export interface ScanResult extends Found<Match> {
+  /** With `explain`: nearest first. */
+  readonly nearMisses: readonly NearMiss[];
+}
+
+/** What `scan` takes. */
+export interface ScanOptions extends WalkOptions {
+  /** What nearly fits, too, and what it lacks. Default false. */
+  explain?: boolean;
+}

@@ -344,6 +344,8 @@ static const struct verb *verb_of(uint64_t number) {
   switch (number) {
     case COPSE_VERB_LIST:
       return &list_verb;
+    case COPSE_VERB_SCAN:
+      return &scan_verb;
     case COPSE_VERB_COMPARE:
       return &compare_verb;
     case COPSE_VERB_READ:

@@ -41,8 +41,10 @@ const libLayers = [
   ["errors", "latency", "signals"],
   ["engine"],
   ["runtime"],
+  ["pattern"],
   ["parts", "task", "telemetry", "secret", "archive", "http", "location", "request", "rows"],
   ["credential", "store", "globs", "list", "compare", "scan", "sync", "pack"],
+  ["steps", "assess", "shuffle", "watch", "snapshot"],
   ["index"],
   ["cli/"],
 ];

@@ -53,8 +53,13 @@ export const Key = {
   STOP_ON_ERROR: 85,
   FROM: 96,
   TO: 97,
+  NODE: 112,
+  PATTERN: 113,
+  EXPLAIN: 114,
+  SCOPE: 115,
 } as const;
 
+export const Node = { NAME: 1, FILE: 2, FORBIDDEN: 3, DIRECTORY: 4, MIN: 5, MAX: 6 } as const;
 export const Place = {
   SCHEME: 1,
   PATH: 2,
@@ -113,6 +118,8 @@ export const RowKind = {
   DIFFERS: 4,
   MOVED: 5,
   ERROR: 6,
+  MATCH: 8,
+  NEAR_MISS: 9,
   NAMES: 30,
 } as const;
 export const Type = { NONE: 0, FILE: 1, DIRECTORY: 2, LINK: 3, OTHER: 4 } as const;
@@ -145,6 +152,10 @@ export const Detail = {
   LOCATION: 21,
   PATH: 22,
   SENTENCE: 23,
+  MISSING: 32,
+  FOUND: 33,
+  NEAREST: 34,
+  NEAREST_END: 35,
 } as const;
 export const GlobsKey = { KIND: 1, NOCASE: 2, DOT: 3, PATTERN: 4 } as const;
 export const GlobsKind = { PATHS: 0, NAMES: 1 } as const;

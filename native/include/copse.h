@@ -122,6 +122,22 @@ enum copse_key : uint16_t {
   COPSE_KEY_STOP_ON_ERROR = 85,    // list, scan, bool: what would be an ERROR row fails the task
   COPSE_KEY_FROM = 96,             // read, number: first byte
   COPSE_KEY_TO = 97,               // read, number: one past the last byte
+  COPSE_KEY_NODE = 112,     // scan, record, repeated: enum copse_node; children before parents
+  COPSE_KEY_PATTERN = 113,  // scan, number, repeated: the node that is the next pattern
+  COPSE_KEY_EXPLAIN = 114,  // scan, bool: NEAR_MISS rows, too
+  COPSE_KEY_SCOPE = 115,    // scan, number: 0 every directory, 1 the root only, 2 the root, and a
+                            // MATCH row for each node of each directory below (`extra`: the node)
+};
+
+// A directory of a pattern. Bounds belong to the piece before them; without any, files and
+// directories must be there at least once.
+enum copse_node : uint16_t {
+  COPSE_NODE_NAME = 1,       // text: a glob; absent: any name
+  COPSE_NODE_FILE = 2,       // text, repeated: a glob
+  COPSE_NODE_FORBIDDEN = 3,  // text, repeated: a glob that no file and no directory may have
+  COPSE_NODE_DIRECTORY = 4,  // number, repeated: a node before this one
+  COPSE_NODE_MIN = 5,        // number
+  COPSE_NODE_MAX = 6,        // number
 };
 
 // A place: where a tree or file is.
@@ -214,6 +230,8 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_DIFFERS = 4,
   COPSE_ROW_MOVED = 5,
   COPSE_ROW_ERROR = 6,
+  COPSE_ROW_MATCH = 8,      // scan: a directory fits pattern number `extra`
+  COPSE_ROW_NEAR_MISS = 9,  // scan: it does not, by `left_size` pieces; the text says which
   COPSE_ROW_NAMES = 30,  // list without STAT: entries of the directory `path`, `extra` of them; the
                          // text has for each a digit, its enum copse_type, its name and a '\0'
 };
@@ -257,6 +275,12 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_LOCATION = 21,    // text: the location as given, credentials removed
   COPSE_DETAIL_PATH = 22,        // text: path below it
   COPSE_DETAIL_SENTENCE = 23,    // text: what happened and what to do, for people
+  // A near miss is a sequence: each piece that is missing, what was found of it, and for a
+  // directory the nearest that has its name, with the pieces which that lacks up to the end.
+  COPSE_DETAIL_MISSING = 32,  // number: 1 file, 2 directory, 3 forbidden | place in the node << 8
+  COPSE_DETAIL_FOUND = 33,    // number: how many there are
+  COPSE_DETAIL_NEAREST = 34,  // text: a name
+  COPSE_DETAIL_NEAREST_END = 35,  // number: zero
 };
 
 // Keys of the record of copse_globs_open.

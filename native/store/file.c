@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdckdint.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -415,6 +416,17 @@ static int32_t file_target(struct directory *base, struct entry *entry, struct a
   return 0;
 }
 
+static int32_t file_where(struct store *store, struct arena *arena, span *out,
+                          struct fault *fault) {
+  struct file_state *state = store->state;
+  char *path = arena_take(arena, PATH_MAX);
+  if (!path) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  // What cannot be resolved is said by whoever opens it, or is too long and keeps its own name.
+  *out = realpath(state->path, path) ? span_of(path)
+                                     : (span){(const uint8_t *)state->path, state->path_size};
+  return 0;
+}
+
 static int32_t file_find(struct store *store, span path, struct arena *arena, struct entry *out,
                          struct directory **parent, struct fault *fault) {
   struct entry root_entry;
@@ -654,6 +666,7 @@ const struct store_ops file_store = {
     .open = file_open,
     .close = file_close,
     .root = file_root,
+    .where = file_where,
     .find = file_find,
     .enter = file_enter,
     .leave = file_leave,

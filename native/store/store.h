@@ -158,6 +158,9 @@ struct store_ops {
   // *out has HAS_STAT.
   int32_t (*find)(struct store *, span path, struct arena *, struct entry *out,
                   struct directory **parent, struct fault *);
+  // Optional. The root's path as the system knows it, links resolved, for the name that it has.
+  // Where it is missing, the place says it.
+  int32_t (*where)(struct store *, struct arena *, span *out, struct fault *);
   // One level down, held. An entry with HAS_FOLLOWED is followed, any other is not.
   int32_t (*enter)(struct directory *parent, const struct entry *, struct directory **out,
                    struct fault *);

@@ -66,6 +66,7 @@ void node_hold(struct node *node) {
 void node_drop(struct node *node) {
   while (node && atomic_fetch_sub_explicit(&node->references, 1, memory_order_acq_rel) == 1) {
     struct node *parent = node->parent;
+    if (node->walk->leave) node->walk->leave(node->walk, node);
     for (uint8_t side = 0; side < 2; side++) {
       if (node->directory[side]) node->directory[side]->store->ops->leave(node->directory[side]);
       listing_free(&node->listing[side]);

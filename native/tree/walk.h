@@ -23,6 +23,9 @@ struct walk {
   // One side could not be entered or listed.
   void (*failed)(struct walk *, struct node *, struct worker *, uint8_t side, const struct fault *);
   bool (*over)(struct walk *);
+  // Optional. Nothing below the node is pending any more; its directories are still there, and
+  // those above it.
+  void (*leave)(struct walk *, struct node *);
 };
 
 struct order;  // one sorted entry; see join.h
@@ -45,6 +48,8 @@ struct node {
   bool inside;            // an include named it
   bool listed;            // entered and listed: only the merge is left
   bool nameless;          // holds a root that is a file: its one entry has the path ""
+  bool cut;               // a limit left out something below it
+  void *state;            // the verb's, from enter to leave
   bool broken;            // a side failed: nothing is said about the other
 };
 

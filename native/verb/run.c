@@ -233,6 +233,7 @@ static bool path_fits(struct run *run, struct spot *spot, span name) {
   if (most == UINT64_MAX) return true;
   size_t above = spot_path(spot).size;
   if (above + (above ? 1 : 0) + name.size <= most) return true;
+  spot->node->cut = true;
   struct fault fault = {};
   fault_set(&fault, COPSE_E_LIMIT, "the path is longer than limits.pathLength (%llu)",
             (unsigned long long)most);
@@ -242,6 +243,7 @@ static bool path_fits(struct run *run, struct spot *spot, span name) {
 
 static bool depth_fits(struct run *run, struct spot *spot, span name) {
   if (spot->node->depth < run->walk.depth_max) return true;
+  spot->node->cut = true;
   struct fault fault = {};
   fault_set(&fault, COPSE_E_LIMIT, "deeper than limits.depth (%llu)",
             (unsigned long long)run->walk.depth_max);
@@ -376,7 +378,8 @@ static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
   struct step step = run->verb->plan(run, pair);
   // First the visit, then the step: once a batch is given away, its entries belong to another
   // worker.
-  bool descend = step.descend && verdict->descend && is_shallow(run, node) &&
+  bool goes_below = !run->verb->see || run->verb->see(spot, pair);
+  bool descend = step.descend && verdict->descend && goes_below && is_shallow(run, node) &&
                  depth_fits(run, spot, either->name) &&
                  (!run->one_file_system || is_here(run, spot, pair));
   if (descend) {
@@ -423,6 +426,7 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
     again = task_parked(run->task);
     if (again) break;
   }
+  if (go_on && !again && run->verb->whole && !run_over(run)) run->verb->whole(&spot);
   sieve_end(&sieve);
   names_emit(&spot, &names);
   // A few steps are done at once, while the directories are at hand.
@@ -456,6 +460,11 @@ static void visit_failed(struct walk *walk, struct node *node, struct worker *wo
 }
 
 static bool walk_over(struct walk *walk) { return run_over(walk->owner); }
+
+static void walk_leave(struct walk *walk, struct node *node) {
+  struct run *run = walk->owner;
+  run->verb->leave(run, node);
+}
 
 // ── The roots ──
 
@@ -565,6 +574,9 @@ static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
         run_add(run, run->batch_place, &batch->job);
       walk_visit(root);
     }
+  } else if (code == 0 && run->verb->trees_only) {
+    code =
+        fault_set(fault, COPSE_E_ARGUMENT, "it is a file; %s wants a directory", run->verb->name);
   } else if (code == 0) {
     code = start_single(run, worker, directory, entry, fault);
   }
@@ -606,7 +618,8 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
                     .owner = run,
                     .visit = visit,
                     .failed = visit_failed,
-                    .over = walk_over};
+                    .over = walk_over,
+                    .leave = run->verb->leave ? walk_leave : nullptr};
   return open_roots(run, worker, side, fault);
 }
 

@@ -46,11 +46,17 @@ struct spot {
 struct verb {
   const char *name;
   uint32_t sides;                                  // trees it reads: 1 or 2
+  bool trees_only;                                 // its roots must be directories
   size_t state_size;                               // bytes of run->state, zeroed before begin
   int32_t (*begin)(struct run *, struct fault *);  // reads its options; after both stores are open
   // Optional, once per visited directory, after it was listed and before its pairs; false: not
   // below it.
   bool (*enter)(struct spot *);
+  // Optional, for each pair of it that is part of the tree or is to be descended into; false: not
+  // below it.
+  bool (*see)(struct spot *, const struct pair *);
+  void (*whole)(struct spot *);                // optional, after its last pair
+  void (*leave)(struct run *, struct node *);  // optional: nothing below it is pending any more
   struct step (*plan)(const struct run *, const struct pair *);
   // Optional: this step's turn will come soon. What its stores can begin without a worker may begin
   // now.
@@ -65,4 +71,4 @@ struct verb {
   int32_t (*pushed)(struct run *, span bytes, struct fault *);  // WRITE, on the caller's thread
 };
 
-extern const struct verb list_verb, compare_verb, read_verb, write_verb, remove_verb;
+extern const struct verb list_verb, scan_verb, compare_verb, read_verb, write_verb, remove_verb;

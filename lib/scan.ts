@@ -1,0 +1,135 @@
+import { parseLocation } from "./location.ts";
+import { Done } from "./native/abi.ts";
+import { planOf, type Plan } from "./pattern.ts";
+import { decodeScan, sortByPath } from "./rows.ts";
+import { checkOptions, scanRequest, Scope } from "./request.ts";
+import { engineOf } from "./runtime.ts";
+import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
+import type {
+  Failure,
+  Location,
+  Match,
+  NearMiss,
+  Pattern,
+  ScanOptions,
+  ScanResult,
+  Task,
+} from "./types.ts";
+
+export type Part = Match | NearMiss | Failure;
+
+function result(rows: Part[], ending: Ending, plan: Plan): ScanResult {
+  const order = new Map(plan.roots.map(({ pattern }, i) => [pattern, i]));
+  const byPattern = (left: { pattern: Pattern }, right: { pattern: Pattern }): number =>
+    (order.get(left.pattern) ?? 0) - (order.get(right.pattern) ?? 0);
+  // Sorting is stable: by pattern first, then by what counts more.
+  const matches = rows.filter((row) => row.kind === "match").toSorted(byPattern);
+  const misses = rows.filter((row) => row.kind === "near-miss").toSorted(byPattern);
+  const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
+  return Object.defineProperties(sortByPath(matches) as unknown as ScanResult, {
+    // Not enumerable: an array is printed and compared by its entries.
+    errors: { value: sortByPath(rows.filter((row) => row.kind === "error")) },
+    nearMisses: {
+      value: sortByPath(misses).toSorted((left, right) => left.distance - right.distance),
+    },
+    complete: { value: complete },
+  });
+}
+
+function joined(above: string, path: string): string {
+  return `${above.replace(/\/+$/, "")}/${path}`;
+}
+
+function inUrl(url: URL, path: string): URL {
+  const below = new URL(url);
+  below.pathname = joined(url.pathname, path.replaceAll("%", "%25"));
+  return below;
+}
+
+function inText(text: string, path: string): string {
+  if (/^(pack|archive):/i.test(text))
+    return text.includes("#") ? joined(text, path) : `${text}#${path}`;
+  return /^[a-z][a-z0-9+.-]+:\//i.test(text) ? inUrl(new URL(text), path).href : joined(text, path);
+}
+
+/** The location of what is at a path below a root. */
+export function locationBelow(root: Location, path: string): Location {
+  if (path === "") return root;
+  if (typeof root === "string") return inText(root, path);
+  if (root instanceof URL) return inUrl(root, path);
+  if ("url" in root) {
+    const { url } = root;
+    return {
+      ...root,
+      url: typeof url === "string" ? inText(url, path) : inUrl(url, path),
+    } as Location;
+  }
+  if ("archive" in root) return { ...root, path: root.path ? joined(root.path, path) : path };
+  return root;
+}
+
+function verbOf(request: Uint8Array, plan: Plan, root: Location): Verb<ScanResult, Part> {
+  return {
+    request,
+    decode: (buffer, rows, heapAt) =>
+      decodeScan(buffer, rows, heapAt, plan, (path) => locationBelow(root, path)),
+    whole: (rows, ending) => result(rows, ending, plan),
+  };
+}
+
+function verbFor(
+  root: Location,
+  patterns: Pattern | readonly Pattern[],
+  options: ScanOptions,
+  waited: boolean,
+): Verb<ScanResult, Part> {
+  checkOptions(options);
+  const plan = planOf(patterns, false);
+  const place = parseLocation(root);
+  return verbOf(scanRequest(place, plan, Scope.EVERYWHERE, options, waited), plan, root);
+}
+
+/**
+ * Every directory below a location, itself included, that fits one of the patterns.
+ *
+ * ```ts
+ * const sessions = await scan("data", { name: "ses-*", files: ["*.nii.gz"] });
+ * for await (const row of scan("data", patterns, { explain: true })) console.log(row.kind, row.path);
+ * ```
+ *
+ * Awaited: sorted by the bytes of the path, then in the order of the patterns. Iterated: as they
+ * are found.
+ */
+export function scan(
+  root: Location,
+  patterns: Pattern | readonly Pattern[],
+  options: ScanOptions & { explain: true },
+): Task<ScanResult, Match | NearMiss | Failure>;
+export function scan(
+  root: Location,
+  patterns: Pattern | readonly Pattern[],
+  options?: ScanOptions,
+): Task<ScanResult, Match | Failure>;
+export function scan(
+  root: Location,
+  patterns: Pattern | readonly Pattern[],
+  options: ScanOptions = {},
+): Task<ScanResult, Match | Failure> {
+  const verb = verbFor(root, patterns, options, false);
+  // Near misses come when they are asked for, and the first signature says so then.
+  return new NativeTask(
+    engineOf(options.runtime),
+    verb as Verb<ScanResult, Match | Failure>,
+    options,
+  );
+}
+
+/** `scan`, on this thread until the answer is there. */
+export function scanSync(
+  root: Location,
+  patterns: Pattern | readonly Pattern[],
+  options: ScanOptions = {},
+): ScanResult {
+  const verb = verbFor(root, patterns, options, true);
+  return runSync(engineOf(options.runtime), verb, options);
+}

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { commands } from "../lib/cli/flags.ts";
-import { commandPlace, paths, rows } from "./command.ts";
+import { commandPlace, main, paths, rows } from "./command.ts";
 
 const { folder, copse, shell, plant } = commandPlace();
 const text = (letter: string, length: number): string => letter.repeat(length);
@@ -350,6 +350,39 @@ describe("copse list", () => {
     expect(trouble.err).toMatch(/^copse: .+\n$/);
     expect(trouble.out).not.toBe("");
     expect(await copse("list", "nowhere")).toMatchObject({ status: 2, out: "" });
+  });
+
+  test("-l has permissions and exact bytes, -h sizes for people, ls is another name", async () => {
+    const long = await copse("ls", "left/content.txt", "-l");
+    expect(long.out).toMatch(/^-rw-r--r--     100  2023-11-14 22:13  left\/content.txt\n$/);
+    expect((await copse("ls", "left/content.txt", "-lh")).out).toContain("   100 B  ");
+    expect((await copse("ls", "--help")).out).toContain("-h, --human");
+  });
+
+  test("--sort, --max-depth, --ignore-files and --on-error are the library's", async () => {
+    const names = async (...args: string[]): Promise<string[]> =>
+      (await copse("list", ...args, "-0")).out.split("\0").slice(0, -1);
+    expect(await names("copy", "--max-depth", "1")).toEqual(["deep", "same.txt"]);
+    expect(await names("copy", "-R", "-s", "name")).toEqual([
+      "deep",
+      "deep/down",
+      "deep/down/same.txt",
+      "same.txt",
+    ]);
+    expect(await names("copy", "-s", "size", "--include", "*.txt")).toHaveLength(2);
+    expect(
+      await names("copy", "--ignore-files", ".gitignore,.none", "--one-file-system"),
+    ).toHaveLength(4);
+    expect(await names("copy", "--ignore-files", ".none")).toHaveLength(4);
+    const stopped = await copse("list", "fault:list=2,code=DENIED:copy", "--on-error", "stop");
+    expect(stopped).toMatchObject({ status: 2, out: "" });
+  });
+
+  test("a reader that leaves after a line is nothing to speak of", async () => {
+    const shell = `"$0" "$1" list /usr/include -0 | head -c 1 | wc -c; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = Bun.spawnSync(["bash", "-c", shell, process.execPath, main]);
+    expect(stderr.toString()).toBe("");
+    expect(stdout.toString().split("\n")[0]!.trim()).toBe("1");
   });
 
   test("a file is its own only entry", async () => {

@@ -58,7 +58,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: "help", text };
-    const command = commands.find(({ name }) => name === args[0])?.name;
+    const command = commands.find(({ name, alias }) => name === args[0] || alias === args[0])?.name;
     return { kind: "wrong", message: reword(error), command };
   }
   return asked ?? { kind: "wrong", message: "say what to do", command: undefined };
@@ -68,8 +68,9 @@ function addCommand(program: Command, shape: CommandShape, paint: Paint): Comman
   const command = program
     .command(shape.name)
     .description(shape.about)
-    .helpOption("-h, --help", "this")
+    .helpOption(help(shape), "this")
     .addHelpText("after", () => ending(shape.examples, shape.status, paint));
+  if (shape.alias) command.alias(shape.alias);
   for (const { name, about, values } of shape.places) {
     const argument = new Argument(`<${name}>`, about);
     if (values) argument.choices([...values]);
@@ -79,6 +80,14 @@ function addCommand(program: Command, shape: CommandShape, paint: Paint): Comman
     for (const flag of flags) command.addOption(toOption(flag).helpGroup(heading));
   }
   return command;
+}
+
+/** Where -h means something else, help is its long name. */
+function help({ groups }: CommandShape): string {
+  const isTaken = Object.values(groups)
+    .flat()
+    .some(({ flags }) => flags.startsWith("-h,"));
+  return isTaken ? "--help" : "-h, --help";
 }
 
 function toOption({ flags, about, values, parse }: Flag): Option {

@@ -23,8 +23,10 @@ interface Named {
 }
 
 function flagsOf({ groups }: CommandShape): Named[] {
-  const help: Flag = { flags: "-h, --help", about: "help" };
-  return [...Object.values(groups).flat(), help].map((flag) => {
+  const own = Object.values(groups).flat();
+  const isTaken = own.some(({ flags }) => flags.startsWith("-h,"));
+  const help: Flag = { flags: isTaken ? "--help" : "-h, --help", about: "help" };
+  return [...own, help].map((flag) => {
     const words = flag.flags.split(/[ ,]+/);
     return {
       short: words.find((word) => /^-[^-]/.test(word)),

@@ -15,6 +15,8 @@ export interface Flag {
 export interface CommandShape {
   readonly name: "compare" | "list" | "doctor" | "completion";
   readonly about: string;
+  /** Another name for it. */
+  readonly alias?: string;
   /** Its arguments, and what completes each. */
   readonly places: readonly {
     readonly name: string;
@@ -35,6 +37,26 @@ const what: readonly Flag[] = [
     flags: "--links <way>",
     about: "keep: a link is a link; follow: it is what it points to; skip: leave links out",
     values: ["keep", "follow", "skip"],
+  },
+];
+
+/** Of commands that walk one tree. */
+const walk: readonly Flag[] = [
+  {
+    flags: "--ignore-files <names>",
+    about: "leave out what files of these names say, as git reads a .gitignore (with commas)",
+    parse: (text) => text.split(","),
+  },
+  {
+    flags: "--max-depth <levels>",
+    about: "look at so many levels; 1: only the first",
+    parse: count,
+  },
+  { flags: "--one-file-system", about: "do not enter other file systems" },
+  {
+    flags: "--on-error <way>",
+    about: "collect: say it and go on (default); stop: end there",
+    values: ["collect", "stop"],
   },
 ];
 
@@ -168,13 +190,25 @@ export const commands: readonly CommandShape[] = [
   },
   {
     name: "list",
+    alias: "ls",
     about: "What a tree holds",
     places: [{ name: "location", about: "a directory or file" }],
     groups: {
-      "What is listed:": what,
+      "What is listed:": [
+        ...what,
+        ...walk,
+        { flags: "-R, --recursive", about: "all levels; this is the default" },
+      ],
       "How:": how,
       "Web servers:": web,
       "What is printed:": [
+        { flags: "-l, --long", about: "permissions and exact bytes too" },
+        { flags: "-h, --human", about: "with -l: sizes for people" },
+        {
+          flags: "-s, --sort <order>",
+          about: "path (default), name, size (largest first), time (newest first), none",
+          values: ["path", "name", "size", "time", "none"],
+        },
         { flags: "-0, --null", about: "only the paths, as the bytes they are, a NUL after each" },
         { flags: "--json", about: "one JSON document" },
         { flags: "--jsonl", about: "one JSON entry per line as it is found, a summary last" },
@@ -184,6 +218,10 @@ export const commands: readonly CommandShape[] = [
     examples: [
       ["copse list src", "type, size, time and path of every entry"],
       ["copse list src --include '*.ts' -0 | xargs -0 wc -l", "paths for another command"],
+      [
+        "copse ls . --ignore-files .gitignore -l -s size | head",
+        "the largest of what git would keep",
+      ],
     ],
     status: "0 all was listed, 2 trouble, 130 interrupted",
   },

@@ -1,6 +1,6 @@
 // copse list: what a tree holds, as columns, as JSON, or as bare paths for another command.
 
-import { list, Runtime, type Entry, type Failure, type Found } from "../index.ts";
+import { list, Runtime, type Entry, type Failure, type Found, type Task } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { fail } from "./failure.ts";
@@ -30,7 +30,9 @@ export async function runList(
     if (progress) options.onProgress = progress.update;
     log.say(1, `listing ${escapeLocation(location)}`);
     const [place = location] = await placesFrom([location], flags);
-    const task = list(place, { ...options, stat: true });
+    // Bare paths in an order of names need no look at the entries.
+    const stat = !flags["null"] || flags["sort"] === "size" || flags["sort"] === "time";
+    const task = list(place, { ...options, stat }) as Task<Found<Entry>, Entry | Failure>;
 
     let entries = 0;
     let errors = 0;
@@ -63,7 +65,7 @@ export async function runList(
       await print(documentJson({ complete: found.complete, errors: failures }, "entries", found));
     } else {
       if (flags["null"]) await printPaths(found);
-      else await printColumns(location, found);
+      else await printColumns(location, found, flags);
       for (const { error } of found.errors) complain(escapeText(error.message));
     }
     return seen;
@@ -99,11 +101,11 @@ async function printPaths(entries: readonly Entry[]): Promise<void> {
   if (length > 0) await printBytes(gathered.end() as Uint8Array);
 }
 
-async function printColumns(location: string, found: Found<Entry>): Promise<void> {
+async function printColumns(location: string, found: Found<Entry>, flags: Flags): Promise<void> {
   const onTerminal = await isTerminal(1);
   const paint = await paintFor(onTerminal);
   const columns = onTerminal ? columnsOf(1) : Infinity;
-  await print(lines(location, found, paint, columns));
+  await print(lines(location, found, paint, columns, flags));
   // A count is for people; `copse list x | wc -l` counts entries.
   if (onTerminal) await print([`${paint.dim(count(found))}\n`]);
 }
@@ -113,17 +115,37 @@ function* lines(
   entries: readonly Entry[],
   paint: Paint,
   columns: number,
+  flags: Flags,
 ): Generator<string> {
-  for (const entry of entries) {
-    const size = entry.type === "file" ? showBytes(entry.size) : "-";
+  const isLong = flags["long"] === true;
+  const show = isLong && flags["human"] !== true ? String : showBytes;
+  const sizes = entries.map(({ type, size }) => (type === "file" ? show(size) : "-"));
+  const width = sizes.reduce((most, { length }) => Math.max(most, length), 6);
+  for (const [i, entry] of entries.entries()) {
     const time = entry.mtime ? showTime(entry.mtime) : "-";
-    const head = `${letters[entry.type]}  ${size.padStart(6)}  ${time.padEnd(16)}  `;
+    const kind = isLong ? permissions(entry) : letters[entry.type];
+    const head = `${kind}  ${sizes[i]!.padStart(width)}  ${time.padEnd(16)}  `;
     const name = nameOf(entry, location);
     yield `${paint.dim(head)}${colour(entry, paint)(shorten(name, columns - head.length))}\n`;
   }
 }
 
 const letters = { file: "file", directory: "dir ", link: "link", other: "spec" } as const;
+
+/** `drwxr-xr-x`, as ls has it. */
+function permissions({ type, mode }: Entry): string {
+  const first = { file: "-", directory: "d", link: "l", other: "?" }[type];
+  if (mode === undefined) return `${first}?????????`;
+  const letters = Array.from("rwxrwxrwx", (letter, i) => (mode & (0o400 >> i) ? letter : "-"));
+  // Set-user, set-group and sticky stand where the x of their three is.
+  for (const [bit, at, letter] of [
+    [0o4000, 2, "s"],
+    [0o2000, 5, "s"],
+    [0o1000, 8, "t"],
+  ] as const)
+    if (mode & bit) letters[at] = letters[at] === "x" ? letter : letter.toUpperCase();
+  return first + letters.join("");
+}
 
 function nameOf(entry: Entry, location: string): string {
   const name =

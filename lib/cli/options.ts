@@ -7,7 +7,16 @@ import type { Log } from "./log.ts";
 import { placeFlags } from "./place.ts";
 
 const runtimeFlags = ["workers", "ioWorkers", "io", "memory"] as const;
-const outputFlags: readonly string[] = ["quiet", "json", "jsonl", "null", "verbose"];
+const outputFlags: readonly string[] = [
+  "quiet",
+  "json",
+  "jsonl",
+  "null",
+  "verbose",
+  "long",
+  "human",
+  "recursive",
+];
 
 /** Options for the verb, with everything the library checks itself. */
 export function optionsFrom(flags: Flags, interruption: Interruption, log: Log): Options {

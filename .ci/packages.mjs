@@ -44,6 +44,15 @@ const libraries = [
     brew: "zstd",
   },
   {
+    library: "libxxhash",
+    neededBy: "store/pack",
+    debian: "libxxhash-dev",
+    fedora: "xxhash-devel",
+    arch: "xxhash",
+    alpine: "xxhash-dev",
+    brew: "xxhash",
+  },
+  {
     library: "libisal",
     neededBy: "store/archive",
     debian: "libisal-dev",

@@ -36,7 +36,6 @@ const notYet = new Map<string, string>([
   ["az", "azure"],
   ["azure", "azure"],
   ["gs", "gs"],
-  ["pack", "pack"],
 ]);
 
 const schemeOf = /^([A-Za-z][A-Za-z0-9+.-]+):/;
@@ -92,6 +91,10 @@ function parseText(text: string): Place {
         throw argumentError("location", "memory: needs the name of a tree, as in memory:scratch");
       return { scheme, path: rest, shown: text };
     }
+    case "pack": {
+      const [file, path] = splitSub(rest);
+      return packPlace(parseText(file), path, redact(text));
+    }
     case "fault": {
       const at = rest.indexOf(":");
       if (at < 0)
@@ -117,6 +120,16 @@ function archivePlace(inner: Place, fields: object, shown: string): Place {
 function withTree(place: Place): Place {
   if (!looksLikeArchive(place.path.replace(/[?#].*$/, ""))) return place;
   return { ...place, tree: archivePlace(place, {}, place.shown) };
+}
+
+/** The tree in a pack file, or what `sub` names in it. */
+function packPlace({ tree: _, ...inner }: Place, path: string, shown: string): Place {
+  const isBad = path.split("/").some((part) => part === "" || part === "." || part === "..");
+  if (path !== "" && isBad)
+    throw new CopseError("UNSAFE_PATH", "what follows # is a plain path in the pack", {
+      location: shown,
+    });
+  return { scheme: "pack", path, inner, shown };
 }
 
 function unsupported(scheme: string, text: string): CopseError {

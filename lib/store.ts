@@ -52,6 +52,7 @@ const able: ReadonlyMap<string, StoreCan> = new Map([
   ["http", onlyRead],
   ["files", onlyRead],
   ["archive", { ...onlyRead, range: false, links: true, hash: true }],
+  ["pack", { ...onlyRead, mtime: true, mode: true, links: true, hash: true }],
 ]);
 
 function canOf(place: Place): StoreCan {

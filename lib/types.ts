@@ -8,9 +8,10 @@ import type { Runtime } from "./runtime.ts";
  * A place that holds a tree or a file: a path, a URL, or an object with a `url`.
  *
  * Built in: paths, `file:`, `http:` and `https:` URLs, tables of files, `archive:LOCATION[#sub/dir]`
- * for what is inside an archive, and `memory:NAME[/path]` for trees that live in a runtime. Other
- * schemes (`sftp:`, `s3:`, `azure:`, `gs:`, `pack:`) are recognised and answered with
- * `UNSUPPORTED`. A scheme has at least two characters, so `C:\x` and `a:b` are
+ * for what is inside an archive, `pack:LOCATION[#sub/dir]` for the tree in a pack, and
+ * `memory:NAME[/path]` for trees that live in a runtime. Other schemes (`sftp:`, `s3:`, `azure:`,
+ * `gs:`) are recognised and answered with `UNSUPPORTED`. A scheme has at least two characters, so
+ * `C:\x` and `a:b` are
  * paths; a path that looks like a URL is written `./ab:c`.
  */
 export type Location = string | URL | UrlLocation | HttpLocation | FilesLocation | ArchiveLocation;

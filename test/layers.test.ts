@@ -12,7 +12,7 @@ const nativeLayers = ["base", "engine", "wire", "store", "tree", "verb", "abi"];
 
 // Files of one layer that must not know each other, except for these shared ones.
 const strangers: Record<string, readonly string[]> = {
-  store: ["store", "open"],
+  store: ["store", "open", "paths"],
   verb: ["verb", "pump", "run"],
 };
 // Files whose job is to know all their siblings: scheme → store, and the driver.
@@ -27,6 +27,7 @@ const homes: Record<string, RegExp> = {
   libdeflate: /^store\/archive/,
   zlib: /^store\/archive/,
   zstd: /^store\/pack/,
+  xxhash: /^store\/pack/,
   blake3: /^base\/hash/,
   "openssl/": /^(base\/hash|wire\/sign)/,
   "linux/io_uring": /^engine\/io_uring/,

@@ -221,8 +221,7 @@ describe("sync.md 33: a scheme that is not built yet", () => {
     ["az://container/x", "azure"],
     ["azure://container/x", "azure"],
     ["gs://bucket/x", "gs"],
-    ["pack:a.znippy", "pack"],
-    ["pack:s3://bucket/a.znippy", "pack"],
+    ["pack:s3://bucket/a.znippy", "s3"],
   ])("%s is UNSUPPORTED and says %s", (location, named) => {
     const error = refusal(location);
     expect(error.code).toBe("UNSUPPORTED");

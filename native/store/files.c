@@ -9,6 +9,7 @@
 #include "engine/runtime.h"
 #include "engine/thread.h"
 #include "store/open.h"
+#include "store/paths.h"
 
 struct item {
   span path;
@@ -46,21 +47,6 @@ static int32_t not_found(struct fault *fault) {
 static struct files_state *state_of(const struct store *store) { return store->state; }
 
 // ── The table ──
-
-// '/' comes before every other byte, so that what is in a directory stands together.
-static int path_order(span left, span right) {
-  size_t shorter = left.size < right.size ? left.size : right.size;
-  for (size_t i = 0; i < shorter; i++) {
-    if (left.at[i] == right.at[i]) continue;
-    int l = left.at[i] == '/' ? -1 : left.at[i], r = right.at[i] == '/' ? -1 : right.at[i];
-    return l - r;
-  }
-  return left.size < right.size ? -1 : left.size > right.size;
-}
-
-static int by_path(const void *left, const void *right) {
-  return path_order(((const struct item *)left)->path, ((const struct item *)right)->path);
-}
 
 static int32_t check_items(struct files_state *state, struct fault *fault) {
   for (size_t i = 0; i < state->count; i++) {
@@ -103,7 +89,7 @@ static int32_t files_open(struct store *store, const struct place *place, struct
         (struct item){.path = record_text(field.bytes, COPSE_PLACE_PATH),
                       .record = record_record(field.bytes, COPSE_PLACE_INNER)};
   }
-  if (count > 1) qsort(state->items, count, sizeof *state->items, by_path);
+  if (count > 1) qsort(state->items, count, sizeof *state->items, paths_compare);
   store->state = state;
   int32_t code = check_items(state, fault);
   if (code < 0) files_close(store);
@@ -145,42 +131,16 @@ static struct files_directory *directory_new(struct store *store, size_t begin, 
   return directory;
 }
 
-// The name that an item has in the directory, and whether it is only a part of the item's path.
-static span name_in(const struct files_directory *directory, const struct item *item,
-                    bool *is_directory) {
-  span rest = {item->path.at + directory->prefix, item->path.size - directory->prefix};
-  const uint8_t *slash = memchr(rest.at, '/', rest.size);
-  *is_directory = slash;
-  return slash ? (span){rest.at, (size_t)(slash - rest.at)} : rest;
+static struct paths paths_of(const struct store *store) {
+  return (struct paths){(const uint8_t *)state_of(store)->items, sizeof(struct item)};
 }
 
 // The items of one name in a directory: [*begin, *end).
 static bool find_name(const struct files_directory *directory, span name, size_t *begin,
                       size_t *end, bool *is_directory) {
-  const struct files_state *state = state_of(directory->base.store);
-  size_t low = directory->begin, high = directory->end;
-  while (low < high) {
-    size_t middle = low + (high - low) / 2;
-    span other = name_in(directory, &state->items[middle], is_directory);
-    if (path_order(other, name) < 0)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  *begin = low;
-  if (low == directory->end) return false;
-  if (!span_equal(name_in(directory, &state->items[low], is_directory), name)) return false;
-  high = directory->end;
-  while (low < high) {  // the first of another name
-    size_t middle = low + (high - low) / 2;
-    bool ignored;
-    if (span_equal(name_in(directory, &state->items[middle], &ignored), name))
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  *end = low;
-  return true;
+  struct paths paths = paths_of(directory->base.store);
+  return paths_find(&paths, directory->begin, directory->end, directory->prefix, name, begin, end,
+                    is_directory);
 }
 
 static void fill_directory(struct entry *entry, span name) {
@@ -254,11 +214,11 @@ static void files_drop(struct directory *) {}
 
 static int32_t files_list(struct directory *base, struct listing *listing, struct fault *fault) {
   const struct files_directory *directory = (struct files_directory *)base;
-  const struct files_state *state = state_of(base->store);
+  struct paths paths = paths_of(base->store);
   for (size_t i = directory->begin; i < directory->end;) {
     bool is_directory;
     size_t begin, end = i + 1;
-    span name = name_in(directory, &state->items[i], &is_directory);
+    span name = paths_name(&paths, i, directory->prefix, &is_directory);
     if (!listing_add(listing, name, is_directory ? ENTRY_DIRECTORY : ENTRY_FILE, fault))
       return fault->code;
     if (is_directory) find_name(directory, name, &begin, &end, &is_directory);

@@ -2,7 +2,8 @@
 #pragma once
 #include "store/store.h"
 
-extern const struct store_ops file_store, memory_store, http_store, files_store, archive_store;
+extern const struct store_ops file_store, memory_store, http_store, files_store, archive_store,
+    pack_store;
 #ifdef COPSE_FAULT_STORE
 extern const struct store_ops fault_store;
 #endif

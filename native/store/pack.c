@@ -1,0 +1,594 @@
+// pack: the tree in a pack file, read from wherever that file is. What it holds is read once, from
+// its end; content is read a chunk at a time, and none of a chunk is given before all of it is
+// proved by its BLAKE3.
+#include "store/pack_index.h"
+
+#include <stdlib.h>
+
+#include "base/path.h"
+#include "base/record.h"
+#include "engine/runtime.h"
+#include "engine/thread.h"
+#include "store/open.h"
+#include "store/pack_frame.h"
+#include "store/paths.h"
+
+// Trailer, manifest and, in all but large packs, the whole index are in the first read.
+constexpr size_t TAIL_BYTES = 64 * 1024;
+// Buffers up to this size are kept for the next file.
+constexpr size_t KEEP_BYTES = 8 << 20;
+// zstd makes at most 128 KiB out of the 4 bytes of a repeated block. What claims more is no pack,
+// and no memory is taken for it.
+constexpr uint64_t EXPANSION_MAX = 32768;
+
+// What one reader needs besides the index; used again and again.
+struct decoder {
+  struct decoder *next;
+  struct unpacker *unpacker;
+  struct reader reader;  // of the file, where several may not share one
+  bool is_open;
+  uint8_t *blob, *plain;
+  size_t blob_capacity, plain_capacity;
+};
+
+struct pack_state {
+  struct store inner;
+  span sub;
+  uint64_t entries_max;
+  mutex lock;  // guards all below; what is loaded does not change any more
+  bool is_loaded;
+  struct fault fault;  // why it could not be
+  struct arena arena;
+  struct entry file;  // the inner root
+  struct directory *above;
+  struct reader shared;
+  bool is_shared_open;
+  uint8_t *tail;
+  struct pack_index index;
+  struct decoder *idle;
+};
+
+struct pack_directory {
+  struct directory base;
+  size_t begin, end;  // of the items in it
+  size_t prefix;      // bytes of their paths before the names in this directory
+};
+
+struct pack_reader {
+  struct decoder *decoder;
+  const struct pack_item *item;
+  size_t chunk;  // in the decoder's plain bytes; SIZE_MAX: none
+};
+
+static int32_t no_memory(struct fault *fault) {
+  return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+}
+
+static int32_t not_found(struct fault *fault) {
+  return fault_set(fault, COPSE_E_NOT_FOUND, "the pack has no such path");
+}
+
+static int32_t no_links(struct fault *fault) {
+  return fault_set(fault, COPSE_E_UNSUPPORTED, "that is no link");
+}
+
+static struct pack_state *state_of(const struct store *store) { return store->state; }
+
+// ── The file ──
+
+static int32_t read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size,
+                         struct fault *fault) {
+  for (size_t got = 0; got < size;) {
+    int64_t n = reader->store->ops->read(reader, at + got, into + got, size - got, fault);
+    if (n < 0) return (int32_t)n;
+    if (n == 0)
+      return fault_set(fault, COPSE_E_CHANGED,
+                       "the pack became shorter while it was read; run again");
+    got += (size_t)n;
+  }
+  return 0;
+}
+
+static int32_t open_reader(struct pack_state *state, struct reader *out, struct fault *fault) {
+  return state->inner.ops->reader(state->above, &state->file, out, fault);
+}
+
+// Bytes [first, to the trailer), of which those from `begin` on are in `tail` already.
+static int32_t read_index(struct pack_state *state, uint64_t begin, uint64_t first,
+                          struct fault *fault) {
+  if (first >= begin) {
+    memmove(state->tail, state->tail + (first - begin), (size_t)(state->file.size - first));
+    return 0;
+  }
+  uint64_t size = state->file.size - first;
+  if (size > PACK_INDEX_MAX)
+    return fault_set(fault, COPSE_E_LIMIT, "the pack's index is longer than %llu bytes",
+                     (unsigned long long)PACK_INDEX_MAX);
+  uint8_t *whole = malloc((size_t)size);
+  if (!whole) return no_memory(fault);
+  memcpy(whole + (begin - first), state->tail, (size_t)(state->file.size - begin));
+  free(state->tail);
+  state->tail = whole;
+  return read_full(&state->shared, first, whole, (size_t)(begin - first), fault);
+}
+
+static int32_t load_index(struct pack_state *state, struct fault *fault) {
+  uint64_t size = state->file.size, begin = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+  state->tail = malloc(size - begin ? (size_t)(size - begin) : 1);
+  if (!state->tail) return no_memory(fault);
+  int32_t code = read_full(&state->shared, begin, state->tail, (size_t)(size - begin), fault);
+  if (code < 0) return code;
+  size_t trailer = size < PACK_TRAILER ? (size_t)size : PACK_TRAILER;
+  uint8_t head[4] = {};
+  size_t head_size = size < sizeof head ? (size_t)size : sizeof head;
+  span last = {state->tail + (size - begin) - trailer, trailer};
+  bool has_magic = trailer == PACK_TRAILER && memcmp(last.at, "ZNPYMIDX", 8) == 0;
+  uint8_t old[8] = {};
+  uint64_t old_at = has_magic ? size : pack_old(last, size);
+  size_t old_size = old_at < size ? sizeof old : 0;
+  if (!has_magic) code = read_full(&state->shared, 0, head, head_size, fault);
+  if (code == 0 && old_size) code = read_full(&state->shared, old_at, old, old_size, fault);
+  uint64_t manifest = 0, first = 0;
+  if (code == 0)
+    code =
+        pack_trailer(last, size, (span){head, head_size}, (span){old, old_size}, &manifest, fault);
+  if (code == 0) code = read_index(state, begin, manifest < begin ? manifest : begin, fault);
+  if (code < 0) return code;
+  if (manifest < begin) begin = manifest;
+  span bytes = {state->tail + (manifest - begin), (size_t)(size - PACK_TRAILER - manifest)};
+  code = pack_first(bytes, manifest, &first, fault);
+  if (code == 0) code = read_index(state, begin, first, fault);
+  if (code < 0) return code;
+  span tail = {state->tail, (size_t)(size - PACK_TRAILER - first)};
+  return pack_index_read(&state->index, tail, first, manifest, state->entries_max, fault);
+}
+
+static int32_t load(struct pack_state *state, struct fault *fault) {
+  const struct store_ops *ops = state->inner.ops;
+  int32_t code = ops->root(&state->inner, &state->arena, &state->file, &state->above, fault);
+  if (code < 0) return code;
+  if (state->file.type != ENTRY_FILE)
+    return fault_set(fault, COPSE_E_UNSUPPORTED, "a pack is a file, and this is none");
+  code = open_reader(state, &state->shared, fault);
+  if (code < 0) return code;
+  state->is_shared_open = true;
+  struct entry measured = state->file;
+  code = ops->measure(&state->shared, &measured, nullptr, fault);
+  if (code < 0) return code;
+  if (measured.size == COPSE_UNKNOWN)
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "the place does not say how long the pack is, so its end cannot be found");
+  state->file.size = measured.size;
+  return load_index(state, fault);
+}
+
+static int32_t loaded(struct store *store, struct fault *fault) {
+  struct pack_state *state = state_of(store);
+  mutex_lock(&state->lock);
+  if (!state->is_loaded) {
+    state->is_loaded = true;
+    load(state, &state->fault);
+  }
+  int32_t code = state->fault.code;
+  if (code < 0) *fault = state->fault;
+  mutex_unlock(&state->lock);
+  return code;
+}
+
+// ── Decoders ──
+
+static void decoder_free(struct decoder *decoder) {
+  if (decoder->is_open) decoder->reader.store->ops->read_end(&decoder->reader);
+  unpacker_free(decoder->unpacker);
+  free(decoder->blob);
+  free(decoder->plain);
+  free(decoder);
+}
+
+static struct decoder *decoder_take(struct pack_state *state) {
+  mutex_lock(&state->lock);
+  struct decoder *decoder = state->idle;
+  if (decoder) state->idle = decoder->next;
+  mutex_unlock(&state->lock);
+  return decoder ? decoder : calloc(1, sizeof *decoder);
+}
+
+static void decoder_give(struct pack_state *state, struct decoder *decoder) {
+  if (decoder->blob_capacity + decoder->plain_capacity > KEEP_BYTES) {
+    free(decoder->blob);
+    free(decoder->plain);
+    decoder->blob = decoder->plain = nullptr;
+    decoder->blob_capacity = decoder->plain_capacity = 0;
+  }
+  mutex_lock(&state->lock);
+  decoder->next = state->idle;
+  state->idle = decoder;
+  mutex_unlock(&state->lock);
+}
+
+static int32_t reserve(uint8_t **at, size_t *capacity, uint64_t size, struct fault *fault) {
+  if (size <= *capacity) return 0;
+  free(*at);
+  *capacity = 0;
+  *at = malloc((size_t)size);
+  if (!*at) return no_memory(fault);
+  *capacity = (size_t)size;
+  return 0;
+}
+
+// The stored bytes of a chunk.
+static int32_t read_blob(struct pack_state *state, struct decoder *decoder,
+                         const struct pack_chunk *chunk, uint8_t *into, struct fault *fault) {
+  if (state->shared.access == READ_ANYWHERE) {
+    struct reader mine = state->shared;  // several may read at once, each from a copy
+    return read_full(&mine, chunk->blob_at, into, (size_t)chunk->blob_size, fault);
+  }
+  if (!decoder->is_open) {
+    int32_t code = open_reader(state, &decoder->reader, fault);
+    if (code < 0) return code;
+    decoder->is_open = true;
+  }
+  return read_full(&decoder->reader, chunk->blob_at, into, (size_t)chunk->blob_size, fault);
+}
+
+static int32_t decode(struct pack_state *state, struct decoder *decoder,
+                      const struct pack_chunk *chunk, struct fault *fault) {
+  uint64_t said = chunk->size;
+  int32_t code = 0;
+  if (chunk->is_frame) {
+    if (chunk->size / EXPANSION_MAX > chunk->blob_size)
+      return fault_set(fault, COPSE_E_CORRUPT,
+                       "damaged: it says more bytes than its frame can hold");
+    code = reserve(&decoder->blob, &decoder->blob_capacity, chunk->blob_size, fault);
+    if (code == 0) code = read_blob(state, decoder, chunk, decoder->blob, fault);
+    span frame = {decoder->blob, (size_t)chunk->blob_size};
+    if (code == 0) code = frame_size(frame, &said, fault);
+    if (code == 0 && said != chunk->size)
+      code =
+          fault_set(fault, COPSE_E_CORRUPT, "damaged: a frame and the index say different sizes");
+    // One byte more than nothing, so that there is always something to point to.
+    if (code == 0) code = reserve(&decoder->plain, &decoder->plain_capacity, said + 1, fault);
+    if (code == 0 && !decoder->unpacker) {
+      decoder->unpacker = unpacker_new();
+      if (!decoder->unpacker) code = no_memory(fault);
+    }
+    if (code == 0) code = frame_read(decoder->unpacker, frame, decoder->plain, said, fault);
+  } else {
+    code = reserve(&decoder->plain, &decoder->plain_capacity, said + 1, fault);
+    if (code == 0) code = read_blob(state, decoder, chunk, decoder->plain, fault);
+  }
+  if (code < 0) return code;
+  struct hash hash;
+  uint8_t digest[HASH_BYTES];
+  hash_begin(&hash);
+  hash_add(&hash, decoder->plain, (size_t)said);
+  hash_end(&hash, digest);
+  if (memcmp(digest, chunk->checksum, HASH_BYTES) == 0) return 0;
+  return fault_set(fault, COPSE_E_CORRUPT, "damaged: its BLAKE3 is not the one in the index");
+}
+
+// ── Opening ──
+
+static void pack_close(struct store *store) {
+  struct pack_state *state = state_of(store);
+  while (state->idle) {
+    struct decoder *decoder = state->idle;
+    state->idle = decoder->next;
+    decoder_free(decoder);
+  }
+  if (state->is_shared_open) state->inner.ops->read_end(&state->shared);
+  if (state->above) state->inner.ops->leave(state->above);
+  store_close(&state->inner);
+  pack_index_free(&state->index);
+  free(state->tail);
+  arena_free(&state->arena);
+  mutex_end(&state->lock);
+  free(state);
+}
+
+static int32_t pack_open(struct store *store, const struct place *place, struct fault *fault) {
+  if (place->inner.size == 0)
+    return fault_set(fault, COPSE_E_ARGUMENT,
+                     "a pack place needs the place of its file: pack:FILE");
+  int32_t code = path_safe(place->path, fault);
+  if (code < 0) return code;
+  struct pack_state *state = calloc(1, sizeof *state);
+  if (!state) return no_memory(fault);
+  span request = {store->task->request, store->task->request_len};
+  state->sub = place->path;
+  state->entries_max = record_number(request, COPSE_KEY_LIMIT_ENTRIES, UINT64_MAX);
+  code = store_open(&state->inner, place->inner, store->task, fault);
+  if (code < 0) {
+    free(state);
+    return code;
+  }
+  mutex_begin(&state->lock);
+  arena_begin(&state->arena);
+  arena_begin(&state->index.arena);
+  store->state = state;
+  if (store->shown.size == 0) store->shown = state->inner.shown;
+  return 0;
+}
+
+// ── Directories ──
+
+static struct paths paths_of(const struct store *store) {
+  return (struct paths){(const uint8_t *)state_of(store)->index.items, sizeof(struct pack_item)};
+}
+
+static struct pack_directory *directory_new(struct store *store, size_t begin, size_t end,
+                                            size_t prefix) {
+  struct pack_directory *directory = malloc(sizeof *directory);
+  if (directory)
+    *directory =
+        (struct pack_directory){.base.store = store, .begin = begin, .end = end, .prefix = prefix};
+  return directory;
+}
+
+// The items of the tree's root, without the one that tells of the root itself.
+static struct pack_directory whole_of(struct store *store) {
+  const struct pack_index *index = &state_of(store)->index;
+  bool has_root = index->count && index->items[0].path.size == 0;
+  return (struct pack_directory){.base.store = store, .begin = has_root, .end = index->count};
+}
+
+// What has a name in a directory: an item of its own (nullptr: a directory that only the paths
+// below it tell of), and the items below it.
+struct found {
+  const struct pack_item *item;
+  size_t begin, end;
+};
+
+static bool find_name(const struct pack_directory *directory, span name, struct found *out) {
+  struct store *store = directory->base.store;
+  struct paths paths = paths_of(store);
+  bool is_part;
+  if (!paths_find(&paths, directory->begin, directory->end, directory->prefix, name, &out->begin,
+                  &out->end, &is_part))
+    return false;
+  out->item = is_part ? nullptr : &state_of(store)->index.items[out->begin];
+  if (out->item) out->begin++;
+  return true;
+}
+
+static enum entry_type type_of(const struct found *found) {
+  return found->item ? found->item->type : ENTRY_DIRECTORY;
+}
+
+static void fill(struct entry *entry, span name, const struct pack_item *item,
+                 const struct pack_index *index) {
+  *entry =
+      (struct entry){.name = name, .type = ENTRY_DIRECTORY, .mtime_ns = INT64_MIN, .has = HAS_STAT};
+  if (!item) return;
+  entry->type = item->type;
+  entry->size = item->type == ENTRY_DIRECTORY ? 0 : item->size;
+  entry->mtime_ns = item->mtime_ns;
+  entry->mode = item->mode & 07777 ? item->mode : 0;
+  if (item->type == ENTRY_LINK) {
+    entry->target = item->target;
+    entry->has |= HAS_TARGET;
+  }
+  if (item->type != ENTRY_FILE) return;
+  entry->has |= HAS_SIZE;
+  if (item->count != 1) return;
+  entry->digest = index->chunks[item->first].checksum;
+  entry->has |= HAS_DIGEST;
+}
+
+static int32_t find_below(struct store *store, span path, struct arena *arena, struct entry *out,
+                          struct directory **parent, struct found *found, struct fault *fault) {
+  struct pack_directory at = whole_of(store), above = at;
+  span rest = path, part;
+  *found = (struct found){.begin = at.begin, .end = at.end};
+  while (path_next(&rest, &part)) {
+    if (type_of(found) != ENTRY_DIRECTORY || !find_name(&at, part, found)) return not_found(fault);
+    above = at;
+    at.begin = found->begin;
+    at.end = found->end;
+    at.prefix += part.size + 1;
+  }
+  span name = arena_copy(arena, path_name(path));
+  struct pack_directory *made = directory_new(store, above.begin, above.end, above.prefix);
+  if (!made || !name.at) {
+    free(made);
+    return no_memory(fault);
+  }
+  fill(out, name, found->item, &state_of(store)->index);
+  *parent = &made->base;
+  return 0;
+}
+
+static int32_t pack_enter(struct directory *parent, const struct entry *entry,
+                          struct directory **out, struct fault *fault) {
+  const struct pack_directory *above = (struct pack_directory *)parent;
+  struct found found;
+  if (!find_name(above, entry->name, &found) || type_of(&found) != ENTRY_DIRECTORY)
+    return not_found(fault);
+  struct pack_directory *made =
+      directory_new(parent->store, found.begin, found.end, above->prefix + entry->name.size + 1);
+  if (!made) return no_memory(fault);
+  *out = &made->base;
+  return 0;
+}
+
+static void pack_leave(struct directory *directory) { free(directory); }
+static int32_t pack_hold(struct directory *, struct fault *) { return 0; }
+static void pack_drop(struct directory *) {}
+
+static int32_t pack_root(struct store *store, struct arena *arena, struct entry *out,
+                         struct directory **directory, struct fault *fault) {
+  int32_t code = loaded(store, fault);
+  if (code < 0) return code;
+  const struct pack_index *index = &state_of(store)->index;
+  span sub = state_of(store)->sub;
+  if (sub.size == 0) {
+    struct pack_directory whole = whole_of(store);
+    struct pack_directory *made = directory_new(store, whole.begin, whole.end, 0);
+    if (!made) return no_memory(fault);
+    fill(out, SPAN(""), whole.begin ? &index->items[0] : nullptr, index);
+    *directory = &made->base;
+    return 0;
+  }
+  struct directory *parent;
+  struct found found;
+  code = find_below(store, sub, arena, out, &parent, &found, fault);
+  if (code < 0 || out->type != ENTRY_DIRECTORY) {
+    if (code == 0) *directory = parent;
+    return code;
+  }
+  code = pack_enter(parent, out, directory, fault);
+  pack_leave(parent);
+  return code;
+}
+
+static int32_t pack_find(struct store *store, span path, struct arena *arena, struct entry *out,
+                         struct directory **parent, struct fault *fault) {
+  int32_t code = loaded(store, fault);
+  if (code < 0) return code;
+  struct found found;
+  span sub = state_of(store)->sub;
+  if (sub.size == 0) return find_below(store, path, arena, out, parent, &found, fault);
+  uint8_t *whole = arena_take_bytes(arena, sub.size + 1 + path.size);
+  if (!whole) return no_memory(fault);
+  memcpy(whole, sub.at, sub.size);
+  whole[sub.size] = '/';
+  memcpy(whole + sub.size + 1, path.at, path.size);
+  span joined = {whole, sub.size + 1 + path.size};
+  return find_below(store, joined, arena, out, parent, &found, fault);
+}
+
+static int32_t pack_list(struct directory *base, struct listing *listing, struct fault *fault) {
+  const struct pack_directory *directory = (struct pack_directory *)base;
+  const struct pack_index *index = &state_of(base->store)->index;
+  struct paths paths = paths_of(base->store);
+  for (size_t i = directory->begin; i < directory->end;) {
+    bool is_part;
+    span name = paths_name(&paths, i, directory->prefix, &is_part);
+    struct found found;
+    find_name(directory, name, &found);
+    struct entry *entry = listing_add(listing, name, type_of(&found), fault);
+    if (!entry) return fault->code;
+    fill(entry, entry->name, found.item, index);
+    i = found.end;
+  }
+  return 0;
+}
+
+static int32_t pack_stat(struct directory *base, struct entry *entry, bool follow,
+                         struct fault *fault) {
+  struct found found;
+  if (!find_name((struct pack_directory *)base, entry->name, &found)) return not_found(fault);
+  if (follow && type_of(&found) == ENTRY_LINK)
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "links in a pack are not followed; use links: keep or skip");
+  fill(entry, entry->name, found.item, &state_of(base->store)->index);
+  return 0;
+}
+
+static int32_t pack_target(struct directory *base, struct entry *entry, struct arena *arena,
+                           struct fault *fault) {
+  struct found found;
+  if (!find_name((struct pack_directory *)base, entry->name, &found)) return not_found(fault);
+  if (type_of(&found) != ENTRY_LINK) return no_links(fault);
+  entry->target = arena_copy(arena, found.item->target);
+  if (!entry->target.at) return no_memory(fault);
+  entry->has |= HAS_TARGET;
+  return 0;
+}
+
+static int32_t pack_attributes(struct directory *, const struct entry *, struct arena *, span *,
+                               struct fault *fault) {
+  return fault_set(fault, COPSE_E_UNSUPPORTED, "a pack has no extended attributes");
+}
+
+// ── Reading ──
+
+static int32_t pack_reader_open(struct directory *base, const struct entry *entry,
+                                struct reader *out, struct fault *fault) {
+  struct found found;
+  if (!find_name((struct pack_directory *)base, entry->name, &found)) return not_found(fault);
+  if (type_of(&found) != ENTRY_FILE)
+    return fault_set(fault, COPSE_E_UNSUPPORTED, "only files have content");
+  struct pack_reader *reader = malloc(sizeof *reader);
+  if (!reader) return no_memory(fault);
+  *reader = (struct pack_reader){.item = found.item, .chunk = SIZE_MAX};
+  *out = (struct reader){.store = base->store, .access = READ_SINGLE, .fd = -1, .slot = {reader}};
+  return 0;
+}
+
+// The chunk that holds the byte.
+static size_t chunk_of(const struct pack_index *index, const struct pack_item *item, uint64_t at) {
+  size_t low = item->first, high = item->first + item->count;
+  while (high - low > 1) {
+    size_t middle = low + (high - low) / 2;
+    if (index->chunks[middle].at <= at)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static int64_t pack_read(struct reader *base, uint64_t at, uint8_t *into, size_t size,
+                         struct fault *fault) {
+  struct pack_state *state = state_of(base->store);
+  struct pack_reader *reader = base->slot[0];
+  const struct pack_item *item = reader->item;
+  // Of an empty file too the stored bytes are proved.
+  if (at >= item->size && item->size > 0) {
+    base->at_end = true;
+    return 0;
+  }
+  size_t number = chunk_of(&state->index, item, at);
+  const struct pack_chunk *chunk = &state->index.chunks[number];
+  if (reader->chunk != number) {
+    if (task_cancelled(base->store->task))
+      return fault_set(fault, COPSE_E_CANCELLED, "cancelled while reading");
+    if (!reader->decoder) reader->decoder = decoder_take(state);
+    if (!reader->decoder) return no_memory(fault);
+    reader->chunk = SIZE_MAX;
+    int32_t code = decode(state, reader->decoder, chunk, fault);
+    if (code < 0) return code;
+    reader->chunk = number;
+  }
+  uint64_t from = at - chunk->at, left = at < item->size ? chunk->size - from : 0;
+  size_t count = left < size ? (size_t)left : size;
+  if (count) memcpy(into, reader->decoder->plain + from, count);
+  base->at_end = at + count >= item->size;
+  return (int64_t)count;
+}
+
+static void pack_read_end(struct reader *base) {
+  struct pack_reader *reader = base->slot[0];
+  if (reader->decoder) decoder_give(state_of(base->store), reader->decoder);
+  free(reader);
+  base->slot[0] = nullptr;
+}
+
+static int32_t pack_measure(struct reader *base, struct entry *out, bool *holes, struct fault *) {
+  const struct pack_reader *reader = base->slot[0];
+  fill(out, out->name, reader->item, &state_of(base->store)->index);
+  if (holes) *holes = false;
+  return 0;
+}
+
+const struct store_ops pack_store = {
+    .scheme = "pack",
+    .can = CAN_LIST | CAN_RANGE | CAN_LINKS | CAN_MODE | CAN_MTIME | CAN_DIGEST,
+    .open = pack_open,
+    .close = pack_close,
+    .root = pack_root,
+    .find = pack_find,
+    .enter = pack_enter,
+    .leave = pack_leave,
+    .hold = pack_hold,
+    .drop = pack_drop,
+    .list = pack_list,
+    .stat = pack_stat,
+    .target = pack_target,
+    .attributes = pack_attributes,
+    .reader = pack_reader_open,
+    .read = pack_read,
+    .read_end = pack_read_end,
+    .measure = pack_measure,
+};

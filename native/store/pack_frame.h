@@ -1,0 +1,26 @@
+// pack_frame: a blob that is a frame (OpenZL's format 25 in the two shapes that packs have), and
+// its checks. zstd and XXH3 are known only here.
+#pragma once
+#include "base/fault.h"
+#include "base/span.h"
+
+struct unpacker;  // zstd's context; one thread at a time
+struct packer;
+
+[[nodiscard]] struct unpacker *unpacker_new(void);  // nullptr: out of memory
+void unpacker_free(struct unpacker *unpacker);
+// The size of what is in the frame, from its head alone.
+int32_t frame_size(span frame, uint64_t *size, struct fault *fault);
+// All of the frame into `size` bytes. Every check is looked at, and the frame must end where the
+// blob does.
+int32_t frame_read(struct unpacker *unpacker, span frame, uint8_t *into, uint64_t size,
+                   struct fault *fault);
+
+[[nodiscard]] struct packer *packer_new(int level);  // level 1 to 22; nullptr: out of memory
+void packer_free(struct packer *packer);
+// The most that frame_write may need for `size` bytes.
+size_t frame_bound(size_t size);
+// Writes a frame; `compress` false: stored, not compressed. Bytes written, or negative.
+int64_t frame_write(struct packer *packer, span bytes, bool compress, uint8_t *into,
+                    size_t capacity, struct fault *fault);
+const char *frame_version(void);  // of zstd: "1.5.4"

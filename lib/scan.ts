@@ -77,6 +77,17 @@ function verbOf(request: Uint8Array, plan: Plan, root: Location): Verb<ScanResul
   };
 }
 
+/** For the verbs that are made of scans, too. */
+export function scanVerb(
+  root: Location,
+  plan: Plan,
+  scope: number,
+  options: ScanOptions,
+  waited: boolean,
+): Verb<ScanResult, Part> {
+  return verbOf(scanRequest(parseLocation(root), plan, scope, options, waited), plan, root);
+}
+
 function verbFor(
   root: Location,
   patterns: Pattern | readonly Pattern[],
@@ -84,9 +95,7 @@ function verbFor(
   waited: boolean,
 ): Verb<ScanResult, Part> {
   checkOptions(options);
-  const plan = planOf(patterns, false);
-  const place = parseLocation(root);
-  return verbOf(scanRequest(place, plan, Scope.EVERYWHERE, options, waited), plan, root);
+  return scanVerb(root, planOf(patterns, false), Scope.EVERYWHERE, options, waited);
 }
 
 /**

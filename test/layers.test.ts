@@ -45,7 +45,7 @@ const libLayers = [
   ["pattern"],
   ["parts", "task", "telemetry", "secret", "archive", "http", "location", "request", "rows"],
   ["credential", "store", "globs", "list", "compare", "scan", "sync", "pack"],
-  ["steps", "assess", "shuffle", "watch", "snapshot"],
+  ["steps", "assess", "infer", "shuffle", "watch", "snapshot"],
   ["index"],
   ["cli/"],
 ];

@@ -13,7 +13,7 @@ export interface Flag {
 }
 
 export interface CommandShape {
-  readonly name: "compare" | "list" | "doctor" | "completion";
+  readonly name: "compare" | "list" | "scan" | "assess" | "pattern" | "doctor" | "completion";
   readonly about: string;
   /** Another name for it. */
   readonly alias?: string;
@@ -131,6 +131,17 @@ const verbose: Flag = {
   parse: (_text, before) => (typeof before === "number" ? before : 0) + 1,
 };
 
+const patternFlag: Flag = {
+  flags: "-p, --pattern <file>",
+  about: "a pattern: JSON, YAML or TOML (repeatable, at least one)",
+  parse: gather,
+};
+
+const walk: readonly Flag[] = [
+  { flags: "--max-depth <levels>", about: "levels of directories below the root", parse: count },
+  { flags: "--one-file-system", about: "do not enter directories on other file systems" },
+];
+
 export const commands: readonly CommandShape[] = [
   {
     name: "compare",
@@ -224,6 +235,61 @@ export const commands: readonly CommandShape[] = [
       ],
     ],
     status: "0 all was listed, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "scan",
+    about: "Directories that fit a pattern of what they must hold",
+    places: [{ name: "root", about: "where to look, itself included" }],
+    groups: {
+      "What is looked for:": [
+        patternFlag,
+        { flags: "--explain", about: "what nearly fits, too, and what it lacks, nearest first" },
+      ],
+      "What is looked at:": [...what, ...walk],
+      "How:": how,
+      "What is printed:": [
+        { flags: "-0, --null", about: "the paths as the bytes they are, a NUL after each" },
+        { flags: "--json", about: "one JSON document" },
+        { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
+        verbose,
+      ],
+    },
+    examples: [
+      ["copse scan data -p session.json", "one directory per line"],
+      ["copse scan data -p session.yaml --explain", "and what the others lack"],
+    ],
+    status: "0 found, 1 none found, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "assess",
+    about: "The directories above a file that fit a pattern in which it has its place",
+    places: [{ name: "file", about: "a path or URL" }],
+    groups: {
+      "What is looked for:": [patternFlag],
+      "What is looked at:": [...what, ...walk],
+      "How:": how,
+      "What is printed:": [
+        { flags: "-0, --null", about: "the paths as the bytes they are, a NUL after each" },
+        { flags: "--json", about: "one JSON document" },
+        { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
+        verbose,
+      ],
+    },
+    examples: [["copse assess data/sub-01/anat/t1.nii.gz -p subject.json", "nearest first"]],
+    status: "0 found, 1 none found, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "pattern",
+    about: "A pattern made from an example",
+    places: [
+      { name: "what", about: "infer: a pattern that a directory fits", values: ["infer"] },
+      { name: "directory", about: "the example" },
+    ],
+    groups: { "What is looked at:": what, "How:": how, "What is printed:": [verbose] },
+    examples: [
+      ["copse pattern infer data/sub-01 > subject.json", "for copse scan -p subject.json"],
+    ],
+    status: "0 done, 2 trouble, 130 interrupted",
   },
   {
     name: "doctor",

@@ -38,6 +38,12 @@ async function run(
       return (await import("./compare.ts")).runCompare(first, second, flags, interruption);
     case "list":
       return (await import("./list.ts")).runList(first, flags, interruption);
+    case "scan":
+      return (await import("./scan.ts")).runScan(first, flags, interruption);
+    case "assess":
+      return (await import("./scan.ts")).runAssess(first, flags, interruption);
+    case "pattern":
+      return (await import("./pattern.ts")).runPattern(first, second, flags, interruption);
     case "doctor":
       return (await import("./doctor.ts")).runDoctor(flags);
     case "completion":

@@ -137,11 +137,6 @@ const patternFlag: Flag = {
   parse: gather,
 };
 
-const walk: readonly Flag[] = [
-  { flags: "--max-depth <levels>", about: "levels of directories below the root", parse: count },
-  { flags: "--one-file-system", about: "do not enter directories on other file systems" },
-];
-
 export const commands: readonly CommandShape[] = [
   {
     name: "compare",

@@ -11,6 +11,7 @@ export {
   samePattern,
   toPathveinJSON,
 } from "./pattern.ts";
+export { verify, verifySync } from "./verify.ts";
 export { globSet } from "./globs.ts";
 export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
 export { credential, type CredentialOptions } from "./credential.ts";

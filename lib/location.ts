@@ -122,6 +122,16 @@ function withTree(place: Place): Place {
   return { ...place, tree: archivePlace(place, {}, place.shown) };
 }
 
+/** Whether it is a plain file or URL, in which something may be packed. */
+export function isFile(place: Place): boolean {
+  return place.scheme === "file" || place.scheme === "http" || place.scheme === "memory";
+}
+
+/** The tree in it: of an archive when its name says so, else of a pack. */
+export function asPack(place: Place): Place {
+  return place.tree ?? packPlace(place, "", place.shown);
+}
+
 /** The tree in a pack file, or what `sub` names in it. */
 function packPlace({ tree: _, ...inner }: Place, path: string, shown: string): Place {
   const isBad = path.split("/").some((part) => part === "" || part === "." || part === "..");

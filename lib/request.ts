@@ -3,7 +3,7 @@
 
 import { argumentError, showValue } from "./errors.ts";
 import { withTrust } from "./http.ts";
-import type { Place } from "./location.ts";
+import { asPack, isFile, type Place } from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
 import { By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
@@ -13,6 +13,7 @@ import type {
   ListOptions,
   Options,
   ScanOptions,
+  VerifyOptions,
   WalkOptions,
 } from "./types.ts";
 
@@ -316,6 +317,16 @@ export function scanRequest(
   if (scope !== Scope.EVERYWHERE) record.number(Key.SCOPE, scope);
   putPlan(record, plan);
   return record.record(Key.LEFT, (r) => putPlace(r, withTrust(place))).end();
+}
+
+const verifyTable: Table<Omit<VerifyOptions, keyof Options>> = {
+  intact: bool("intact", Key.VERIFY_INTACT),
+};
+
+/** A path or URL means the pack that is there. */
+export function verifyRequest(place: Place, options: VerifyOptions, waited: boolean): Uint8Array {
+  const verified = isFile(place) ? asPack(place) : place;
+  return inPlace(Verb.VERIFY, verified, {}, options, [common, verifyTable], waited);
 }
 
 /** Options must be an object before their fields are looked at. */

@@ -5,6 +5,7 @@ import { CopseError, codeName } from "./errors.ts";
 import { Detail, Field, MODE_KNOWN, Reason, Row, RowKind, Type } from "./native/abi.ts";
 import type { Plan, PlanNode } from "./pattern.ts";
 import type {
+  Check,
   Difference,
   Entry,
   EntryType,
@@ -413,6 +414,39 @@ export function decodeScan(
       path,
     );
   });
+}
+
+/** All rows of a page of a verify task. `buffer` is lent: nothing of it is kept. */
+export function decodeChecks(buffer: ArrayBuffer, rows: number, heapAt: number): Check[] {
+  const page = new Page(buffer, heapAt);
+  return Array.from({ length: rows }, (_, i) => checkOf(page, i * Row.size));
+}
+
+function checkOf(page: Page, row: number): Check {
+  const { view } = page;
+  const kind = view.getUint8(row + Row.kind);
+  if (kind !== RowKind.INTACT && kind !== RowKind.CORRUPT) return rowOf(page, row) as Failure; // there are no others
+  const path = page.text(
+    view.getUint32(row + Row.path_at, true),
+    view.getUint32(row + Row.path_len, true),
+  );
+  const size = known(view, row + Row.left_size) ?? 0;
+  if (kind === RowKind.INTACT)
+    return withBytes<Extract<Check, { kind: "intact" }>>(
+      { kind: "intact", path: path.text, size },
+      path,
+    );
+  const details = page.details(row);
+  const reason = details?.text(Detail.SENTENCE) ?? "damaged";
+  const check: Extract<Check, { kind: "corrupt" }> = {
+    kind: "corrupt",
+    path: path.text,
+    size,
+    reason,
+  };
+  const chunk = details?.number(Detail.CHUNK);
+  if (chunk !== undefined) check.chunk = chunk;
+  return withBytes(check, path);
 }
 
 interface Sortable {

@@ -248,8 +248,38 @@ export type Difference =
     }
   | Failure;
 
+/** What `verify` takes. */
+export interface VerifyOptions extends Options {
+  /** A row for every intact file too. Default false. */
+  intact?: boolean;
+}
+
+/** What `verify` says of one file. */
+export type Check =
+  | { kind: "intact"; path: string; pathBytes?: Uint8Array; size: number }
+  | {
+      kind: "corrupt";
+      path: string;
+      pathBytes?: Uint8Array;
+      size: number;
+      /** Which part of the content is damaged, the first one being 0, where it is known. */
+      chunk?: number;
+      /** What is wrong, for people. */
+      reason: string;
+    }
+  | Failure;
+
+/** What `verify` found. */
+export interface Verification extends Totals {
+  /** Everything was read and nothing is damaged. */
+  ok: boolean;
+  /** False when anything could not be read: an error row. */
+  complete: boolean;
+  /** What is damaged or could not be read, sorted. Empty when the task was iterated. */
+  checks: Check[];
+}
+
 /** The answer of `compare`. */
-/** The whole of a comparison. */
 export interface Comparison extends Totals {
   /** Everything was seen and nothing differs. */
   equal: boolean;

@@ -348,6 +348,8 @@ static const struct verb *verb_of(uint64_t number) {
       return &scan_verb;
     case COPSE_VERB_COMPARE:
       return &compare_verb;
+    case COPSE_VERB_VERIFY:
+      return &verify_verb;
     case COPSE_VERB_READ:
       return &read_verb;
     case COPSE_VERB_WRITE:

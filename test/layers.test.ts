@@ -44,7 +44,7 @@ const libLayers = [
   ["runtime"],
   ["pattern"],
   ["parts", "task", "telemetry", "secret", "archive", "http", "location", "request", "rows"],
-  ["credential", "store", "globs", "list", "compare", "scan", "sync", "pack"],
+  ["credential", "store", "globs", "list", "compare", "scan", "sync", "pack", "verify"],
   ["steps", "assess", "infer", "shuffle", "watch", "snapshot"],
   ["index"],
   ["cli/"],

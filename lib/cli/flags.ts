@@ -13,7 +13,16 @@ export interface Flag {
 }
 
 export interface CommandShape {
-  readonly name: "compare" | "list" | "scan" | "assess" | "pattern" | "doctor" | "completion";
+  readonly name:
+    | "compare"
+    | "list"
+    | "scan"
+    | "assess"
+    | "pattern"
+    | "verify"
+    | "cat"
+    | "doctor"
+    | "completion";
   readonly about: string;
   /** Another name for it. */
   readonly alias?: string;
@@ -285,6 +294,38 @@ export const commands: readonly CommandShape[] = [
       ["copse pattern infer data/sub-01 > subject.json", "for copse scan -p subject.json"],
     ],
     status: "0 done, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "verify",
+    about: "Whether a pack or archive is intact",
+    places: [{ name: "location", about: "a pack or archive" }],
+    groups: {
+      "What is read:": what,
+      "How:": how,
+      "Web servers:": web,
+      "What is printed:": [
+        { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
+        { flags: "--json", about: "one JSON document" },
+        { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
+        verbose,
+      ],
+    },
+    examples: [
+      ["copse verify site.znippy", "read everything against its checksums"],
+      ["copse verify -q site.znippy || echo damaged", "only the answer"],
+    ],
+    status: "0 intact, 1 damaged, 2 trouble or no pack, 130 interrupted",
+  },
+  {
+    name: "cat",
+    about: "The bytes of one file, also of a pack or archive",
+    places: [
+      { name: "location", about: "a directory, pack or archive" },
+      { name: "path", about: "the file in it" },
+    ],
+    groups: { "Web servers:": web },
+    examples: [["copse cat site.znippy index.html", "one file out of a pack"]],
+    status: "0, 2 trouble, 130 interrupted",
   },
   {
     name: "doctor",

@@ -44,6 +44,10 @@ async function run(
       return (await import("./scan.ts")).runAssess(first, flags, interruption);
     case "pattern":
       return (await import("./pattern.ts")).runPattern(first, second, flags, interruption);
+    case "verify":
+      return (await import("./verify.ts")).runVerify(first, flags, interruption);
+    case "cat":
+      return (await import("./cat.ts")).runCat(first, second, flags, interruption);
     case "doctor":
       return (await import("./doctor.ts")).runDoctor(flags);
     case "completion":

@@ -57,6 +57,7 @@ export const Key = {
   PATTERN: 113,
   EXPLAIN: 114,
   SCOPE: 115,
+  VERIFY_INTACT: 176,
 } as const;
 
 export const Node = { NAME: 1, FILE: 2, FORBIDDEN: 3, DIRECTORY: 4, MIN: 5, MAX: 6 } as const;
@@ -120,6 +121,8 @@ export const RowKind = {
   ERROR: 6,
   MATCH: 8,
   NEAR_MISS: 9,
+  INTACT: 20,
+  CORRUPT: 21,
   NAMES: 30,
 } as const;
 export const Type = { NONE: 0, FILE: 1, DIRECTORY: 2, LINK: 3, OTHER: 4 } as const;
@@ -156,6 +159,7 @@ export const Detail = {
   FOUND: 33,
   NEAREST: 34,
   NEAREST_END: 35,
+  CHUNK: 56,
 } as const;
 export const GlobsKey = { KIND: 1, NOCASE: 2, DOT: 3, PATTERN: 4 } as const;
 export const GlobsKind = { PATHS: 0, NAMES: 1 } as const;

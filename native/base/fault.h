@@ -12,6 +12,7 @@ struct fault {
   int32_t code;      // COPSE_E_*, zero: nothing happened
   int32_t os_errno;  // zero: not from the system
   int32_t status;    // HTTP status, zero: none
+  uint32_t part;     // of content that is proved in parts: 1 + the number of the one that failed
   const char *call;  // static text: the call that failed, or nullptr
   char text[224];    // a sentence without a name of a place in it, UTF-8, ends with '\0'
 };

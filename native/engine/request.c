@@ -55,6 +55,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_PATTERN, NUMBER, true, COPSE_VERB_SCAN, 0, ANY, "patterns"},
     {COPSE_KEY_EXPLAIN, NUMBER, false, COPSE_VERB_SCAN, 0, 1, "explain"},
     {COPSE_KEY_SCOPE, NUMBER, false, COPSE_VERB_SCAN, 0, 2, "scope"},
+    {COPSE_KEY_VERIFY_INTACT, NUMBER, false, COPSE_VERB_VERIFY, 0, 1, "intact"},
     {COPSE_KEY_FROM, NUMBER, false, COPSE_VERB_READ, 0, ANY, "start"},
     {COPSE_KEY_TO, NUMBER, false, COPSE_VERB_READ, 0, ANY, "end"},
 };

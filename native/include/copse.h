@@ -122,6 +122,7 @@ enum copse_key : uint16_t {
   COPSE_KEY_STOP_ON_ERROR = 85,    // list, scan, bool: what would be an ERROR row fails the task
   COPSE_KEY_FROM = 96,             // read, number: first byte
   COPSE_KEY_TO = 97,               // read, number: one past the last byte
+  COPSE_KEY_VERIFY_INTACT = 176,   // verify, bool: a row for every intact file too
   COPSE_KEY_NODE = 112,     // scan, record, repeated: enum copse_node; children before parents
   COPSE_KEY_PATTERN = 113,  // scan, number, repeated: the node that is the next pattern
   COPSE_KEY_EXPLAIN = 114,  // scan, bool: NEAR_MISS rows, too
@@ -232,6 +233,8 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_ERROR = 6,
   COPSE_ROW_MATCH = 8,      // scan: a directory fits pattern number `extra`
   COPSE_ROW_NEAR_MISS = 9,  // scan: it does not, by `left_size` pieces; the text says which
+  COPSE_ROW_INTACT = 20,    // verify
+  COPSE_ROW_CORRUPT = 21,   // verify: details CHUNK and SENTENCE
   COPSE_ROW_NAMES = 30,  // list without STAT: entries of the directory `path`, `extra` of them; the
                          // text has for each a digit, its enum copse_type, its name and a '\0'
 };
@@ -281,6 +284,7 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_FOUND = 33,    // number: how many there are
   COPSE_DETAIL_NEAREST = 34,  // text: a name
   COPSE_DETAIL_NEAREST_END = 35,  // number: zero
+  COPSE_DETAIL_CHUNK = 56,        // number: of the part of the content that is damaged
 };
 
 // Keys of the record of copse_globs_open.

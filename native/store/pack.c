@@ -548,6 +548,9 @@ static int64_t pack_read(struct reader *base, uint64_t at, uint8_t *into, size_t
     if (!reader->decoder) return no_memory(fault);
     reader->chunk = SIZE_MAX;
     int32_t code = decode(state, reader->decoder, chunk, fault);
+    if (code < 0) fault->part = (uint32_t)(number - item->first) + 1;
+    // We write no others: what looks like one is damage.
+    if (code == COPSE_E_UNSUPPORTED && state->index.is_ours) code = fault->code = COPSE_E_CORRUPT;
     if (code < 0) return code;
     reader->chunk = number;
   }

@@ -87,11 +87,6 @@ static int32_t read_head(span frame, span *chunks, uint64_t *size, struct fault 
                        format, FORMAT);
     return corrupt(fault, "a frame does not begin as frames do");
   }
-  if (frame.at[4] != BOTH_CHECKS || frame.at[5] != 1) {
-    // With the check of the head it can be told apart from damage.
-    return fault_set(fault, COPSE_E_UNSUPPORTED,
-                     "a frame with other flags or inputs than packs have: not read");
-  }
   span rest = {frame.at + 6, frame.size - 6};
   uint64_t said;
   if (!take_varint(&rest, &said) || said == 0 || rest.size < 1)
@@ -99,6 +94,9 @@ static int32_t read_head(span frame, span *chunks, uint64_t *size, struct fault 
   size_t head = (size_t)(rest.at - frame.at);
   if ((XXH3_64bits(frame.at, head) & 255) != *rest.at)
     return corrupt(fault, "the check of a frame's head fails");
+  if (frame.at[4] != BOTH_CHECKS || frame.at[5] != 1)
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "a frame with other flags or inputs than packs have: not read");
   *size = said - 1;
   *chunks = (span){rest.at + 1, rest.size - 1};
   return 0;

@@ -1,0 +1,33 @@
+// copse cat: the bytes of one file of a place, also of a pack or archive.
+
+import { statSync } from "node:fs";
+import { parseLocation, Store, type Interruption } from "../index.ts";
+import type { Flags } from "./args.ts";
+import { fail } from "./failure.ts";
+import { placesFrom } from "./place.ts";
+import { printBytes } from "./print.ts";
+
+export async function runCat(
+  location: string,
+  path: string,
+  flags: Flags,
+  interruption: Interruption,
+): Promise<number> {
+  try {
+    const [place = location] = await placesFrom([treeOf(location)], flags);
+    await using store = new Store(place, { signal: interruption.signal });
+    for await (const chunk of store.read(path)) await printBytes(chunk);
+    return 0;
+  } catch (error) {
+    return fail(error, flags, interruption);
+  }
+}
+
+/** What a file's name or a URL stands for: the tree in it. A directory is one itself. */
+function treeOf(location: string): string {
+  const { scheme, path, tree } = parseLocation(location);
+  if (scheme !== "file" && scheme !== "http") return location;
+  if (scheme === "file" && statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    return location;
+  return `${tree?.scheme ?? "pack"}:${location}`;
+}

@@ -2,6 +2,7 @@ export { compare, compareSync } from "./compare.ts";
 export { list, listSync } from "./list.ts";
 export { scan, scanSync } from "./scan.ts";
 export { assess, assessSync } from "./assess.ts";
+export { watch } from "./watch.ts";
 export { inferPattern, inferPatternSync } from "./infer.ts";
 export {
   loadPattern,

@@ -73,6 +73,16 @@ export function listPlace(
   return new NativeTask(engineOf(options.runtime), verbOf<Entry>(request, "path"), options);
 }
 
+/** For watch: paths and types below a place. */
+export function listPlaceNames(
+  place: Place,
+  what: InPlace,
+  options: ListOptions,
+): Task<Found<Named>, Named | Failure> {
+  const request = listRequest(place, what, options, false);
+  return new NativeTask(engineOf(options.runtime), verbOf<Named>(request, options.sort), options);
+}
+
 /**
  * Everything below a location: paths and types, or with `stat` also sizes, times, modes and link
  * targets. Of a file, the file itself with the path `""`.

@@ -311,10 +311,12 @@ export function scanRequest(
   scope: number,
   options: ScanOptions,
   waited: boolean,
+  path: string,
 ): Uint8Array {
   const record = begin(Verb.SCAN, waited);
   putOptions(record, options, [common, walkTable, scanTable]);
   if (scope !== Scope.EVERYWHERE) record.number(Key.SCOPE, scope);
+  if (path !== "") record.text(Key.PATH, path);
   putPlan(record, plan);
   return record.record(Key.LEFT, (r) => putPlace(r, withTrust(place))).end();
 }

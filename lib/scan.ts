@@ -84,8 +84,9 @@ export function scanVerb(
   scope: number,
   options: ScanOptions,
   waited: boolean,
+  path = "",
 ): Verb<ScanResult, Part> {
-  return verbOf(scanRequest(parseLocation(root), plan, scope, options, waited), plan, root);
+  return verbOf(scanRequest(parseLocation(root), plan, scope, options, waited, path), plan, root);
 }
 
 function verbFor(

@@ -561,3 +561,28 @@ export interface ScanOptions extends WalkOptions {
   /** What nearly fits, too, and what it lacks. Default false. */
   explain?: boolean;
 }
+
+/** What `watch` tells. Paths are below the root. */
+export type WatchEvent =
+  | { kind: "added"; path: string; type: EntryType }
+  | { kind: "changed"; path: string; type: EntryType }
+  | { kind: "removed"; path: string; type: EntryType }
+  | { kind: "matched"; path: string; pattern: Pattern }
+  | { kind: "unmatched"; path: string; pattern: Pattern }
+  /** More changed than can be followed: forget everything, what is there follows. */
+  | { kind: "rescan" }
+  | Failure;
+
+/** What `watch` takes. */
+export interface WatchOptions extends Omit<ScanOptions, "explain" | "maxDepth" | "onProgress"> {
+  /** Tell of what is there at the start as `added` and `matched`. Default false. */
+  initial?: boolean;
+}
+
+/** A running watch: iterate it once. Leaving the loop ends it. */
+export interface Watcher extends AsyncIterable<WatchEvent>, AsyncDisposable {
+  /** When changes are followed: after the first look, which begins with the iteration. */
+  readonly ready: Promise<void>;
+  /** Ends the iteration. */
+  close(): void;
+}

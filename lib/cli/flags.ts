@@ -19,6 +19,7 @@ export interface CommandShape {
     | "scan"
     | "assess"
     | "pattern"
+    | "watch"
     | "verify"
     | "cat"
     | "doctor"
@@ -281,6 +282,24 @@ export const commands: readonly CommandShape[] = [
     },
     examples: [["copse assess data/sub-01/anat/t1.nii.gz -p subject.json", "nearest first"]],
     status: "0 found, 1 none found, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "watch",
+    about: "What changes below a directory, as it happens",
+    places: [{ name: "root", about: "a local directory" }],
+    groups: {
+      "What is watched:": [
+        { ...patternFlag, about: "tell when a directory begins and ceases to fit it (repeatable)" },
+        { flags: "--initial", about: "first what is there" },
+        ...what,
+      ],
+      "How:": how,
+      "What is printed:": [{ flags: "--jsonl", about: "one JSON event per line" }, verbose],
+    },
+    examples: [
+      ["copse watch inbox -p complete.json | grep ^matched", "directories that are complete"],
+    ],
+    status: "130 interrupted, 2 trouble",
   },
   {
     name: "pattern",

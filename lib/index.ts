@@ -1,4 +1,5 @@
 export { compare, compareSync } from "./compare.ts";
+export { copy, copySync, sync, syncSync } from "./sync.ts";
 export { list, listSync } from "./list.ts";
 export { scan, scanSync } from "./scan.ts";
 export { assess, assessSync } from "./assess.ts";

@@ -9,11 +9,13 @@ import { By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.
 import { Record } from "./native/record.ts";
 import type {
   CompareOptions,
+  CopyOptions,
   Limits,
   ListOptions,
   Options,
   ScanOptions,
   VerifyOptions,
+  SyncOptions,
   WalkOptions,
 } from "./types.ts";
 
@@ -165,12 +167,7 @@ const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
   sizeCheck: bool("sizeCheck", Key.SIZE_CHECK),
   emptyDirectories: bool("emptyDirectories", Key.EMPTY_DIRECTORIES),
   metadata: (record, value) => {
-    if (!Array.isArray(value))
-      throw argumentError("metadata", `must be an array, not ${showValue(value)}`);
-    const names: readonly MetadataName[] = ["mode", "mtime", "owner", "xattr"];
-    let bits = 0;
-    for (const name of value) bits |= metadataBits[oneOf("metadata", name, names)];
-    record.number(Key.METADATA, bits);
+    record.number(Key.METADATA, metadataOf("metadata", value));
   },
   chunkSize: (record, value) => {
     record.number(Key.CHUNK, whole("chunkSize", value, 1, 2 ** 30));
@@ -214,6 +211,47 @@ const scanTable: Table<Omit<ScanOptions, keyof WalkOptions>> = {
   explain: bool("explain", Key.EXPLAIN),
 };
 
+function metadataOf(name: string, value: unknown): number {
+  if (!Array.isArray(value)) throw argumentError(name, `must be an array, not ${showValue(value)}`);
+  const names: readonly MetadataName[] = ["mode", "mtime", "owner", "xattr"];
+  let bits = 0;
+  for (const one of value) bits |= metadataBits[oneOf(name, one, names)];
+  return bits;
+}
+
+const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
+  by: (record, value) => {
+    const chosen = oneOf("by", value, ["content", "hash", "stat"]);
+    record.number(Key.SYNC_BY, { content: By.CONTENT, hash: By.HASH, stat: By.STAT }[chosen]);
+  },
+  overwrite: (record, value) => {
+    const ways = ["different", "newer", "never"] as const;
+    record.number(Key.OVERWRITE, ways.indexOf(oneOf("overwrite", value, ways)));
+  },
+  dryRun: bool("dryRun", Key.DRY_RUN),
+  verify: bool("verify", Key.VERIFY),
+  specialBits: bool("specialBits", Key.SPECIAL_BITS),
+  fsync: bool("fsync", Key.FSYNC),
+  preserve: (record, value) => {
+    record.number(Key.PRESERVE, metadataOf("preserve", value));
+  },
+  retries: (record, value) => {
+    record.number(Key.RETRIES, whole("retries", value, 0, 100));
+  },
+};
+
+const syncTable: Table<Omit<SyncOptions, keyof CopyOptions>> = {
+  // Said by syncRequest.
+  delete: (_, value) => {
+    flag("delete", value);
+  },
+  maxDelete: (record, value) => {
+    if (value !== Infinity)
+      record.number(Key.MAX_DELETE, whole("maxDelete", value, 0, Number.MAX_SAFE_INTEGER));
+  },
+  force: bool("force", Key.FORCE),
+};
+
 function putOptions(
   record: Record,
   options: object,
@@ -244,6 +282,27 @@ export function compareRequest(
   return record
     .record(Key.LEFT, (r) => putPlace(r, withTrust(left)))
     .record(Key.RIGHT, (r) => putPlace(r, withTrust(right)))
+    .end();
+}
+
+export interface SyncRequest {
+  readonly deletes: boolean;
+  readonly waited: boolean;
+}
+
+export function syncRequest(
+  from: Place,
+  to: Place,
+  options: SyncOptions,
+  { deletes, waited }: SyncRequest,
+): Uint8Array {
+  const record = begin(Verb.SYNC, waited);
+  const tables = deletes ? [common, copyTable, syncTable] : [common, copyTable];
+  if (deletes && options.delete !== false) record.number(Key.DELETE, 1);
+  putOptions(record, options, tables);
+  return record
+    .record(Key.LEFT, (r) => putPlace(r, withTrust(from)))
+    .record(Key.RIGHT, (r) => putPlace(r, withTrust(to)))
     .end();
 }
 

@@ -2,10 +2,11 @@
 // when it is ASCII, which is three times as fast as a decode for each path.
 
 import { CopseError, codeName } from "./errors.ts";
-import { Detail, Field, MODE_KNOWN, Reason, Row, RowKind, Type } from "./native/abi.ts";
+import { Detail, Field, MODE_KNOWN, Reason, Row, RowKind, Skipped, Type } from "./native/abi.ts";
 import type { Plan, PlanNode } from "./pattern.ts";
 import type {
   Check,
+  Action,
   Difference,
   Entry,
   EntryType,
@@ -218,8 +219,45 @@ function withBytes<T extends { path: string; pathBytes?: Uint8Array }>(row: T, p
   return row;
 }
 
+/** What a sync task counted; its last row, which nobody but sync.ts sees. */
+export interface SyncCounts {
+  readonly kind: "summary";
+  readonly path: string;
+  readonly counts: Details;
+}
+
 /** A row of any kind; the verb knows which kinds it can get. */
-export type AnyRow = Difference | Entry;
+export type AnyRow = Difference | Entry | Action | SyncCounts;
+
+function actionOf(page: Page, row: number, path: Text, details: Details | undefined): Action {
+  const { view } = page;
+  const type = typeNames[view.getUint8(row + Row.type) & 15] ?? "other";
+  switch (view.getUint8(row + Row.kind)) {
+    case RowKind.COPIED:
+      return withBytes(
+        { kind: "copied", path: path.text, type, size: known(view, row + Row.left_size) ?? 0 },
+        path,
+      );
+    case RowKind.CREATED:
+      return withBytes({ kind: "created", path: path.text }, path);
+    case RowKind.UPDATED:
+      return withBytes({ kind: "updated", path: path.text, type }, path);
+    case RowKind.RENAMED:
+      return withBytes(
+        { kind: "renamed", path: path.text, from: details?.text(Detail.FROM) ?? "" },
+        path,
+      );
+    case RowKind.DELETED:
+      return withBytes({ kind: "deleted", path: path.text, type }, path);
+    default: {
+      const isSpecial = view.getUint16(row + Row.reason, true) === Skipped.SPECIAL;
+      return withBytes(
+        { kind: "skipped", path: path.text, reason: isSpecial ? "special" : "exists" },
+        path,
+      );
+    }
+  }
+}
 
 function rowOf(page: Page, row: number): AnyRow {
   const { view } = page;
@@ -273,6 +311,15 @@ function rowOf(page: Page, row: number): AnyRow {
       if (offset !== undefined) differs.offset = offset;
       return withBytes(differs, path);
     }
+    case RowKind.COPIED:
+    case RowKind.CREATED:
+    case RowKind.UPDATED:
+    case RowKind.RENAMED:
+    case RowKind.SKIPPED:
+    case RowKind.DELETED:
+      return actionOf(page, row, path, details);
+    case RowKind.SUMMARY:
+      return { kind: "summary", path: "", counts: details ?? new Details(new Uint8Array()) };
     default: {
       const failure: Failure = {
         kind: "error",

@@ -321,6 +321,92 @@ export interface CompareOptions extends Options {
   emptyDirectories?: boolean;
 }
 
+/** One thing that `copy` or `sync` did, or with `dryRun` would do. Switch on `kind`. */
+export type Action =
+  | { kind: "copied"; path: string; pathBytes?: Uint8Array; type: EntryType; size: number }
+  | { kind: "created"; path: string; pathBytes?: Uint8Array }
+  | { kind: "updated"; path: string; pathBytes?: Uint8Array; type: EntryType }
+  | { kind: "renamed"; path: string; pathBytes?: Uint8Array; from: string }
+  | {
+      /** Left as it was. What is the same on both sides has no row; it is counted. */
+      kind: "skipped";
+      path: string;
+      pathBytes?: Uint8Array;
+      /** `exists`: as `overwrite` says; `special`: a pipe, socket or device, never read. */
+      reason: "exists" | "special";
+    }
+  | { kind: "deleted"; path: string; pathBytes?: Uint8Array; type: EntryType }
+  | Failure;
+
+/** The whole of a `copy` or `sync`. */
+export interface Transfer extends Totals {
+  /** Everything was seen and nothing failed. */
+  complete: boolean;
+  /** Files and links that were copied. */
+  copied: number;
+  /** Directories that were made. */
+  created: number;
+  /** Entries whose mode, time, owner or attributes were set; no content moved. */
+  updated: number;
+  renamed: number;
+  /** Files and links that were left as they were, most of them because they were the same. */
+  skipped: number;
+  deleted: number;
+  /** What only the destination has and was not deleted, because something forbade it. */
+  kept: number;
+  /** Bytes of the copied files. */
+  transferred: number;
+  /** Bytes of them that were there already and did not move. */
+  saved: number;
+  /** Steps that were tried again. */
+  retries: number;
+  /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
+  actions: Action[];
+}
+
+/** What `copy` takes besides the options of every verb. */
+export interface CopyOptions extends Options {
+  /**
+   * When two files are the same: `stat` (default) trusts size and modification time; `content`
+   * reads both; `hash` is the same answer. A file of the same content gets its metadata set and is
+   * `updated`.
+   */
+  by?: "content" | "hash" | "stat";
+  /**
+   * Which of two files that differ is replaced: every one (`different`, default), only one that is
+   * older than its source (`newer`), or none (`never`).
+   */
+  overwrite?: "newer" | "different" | "never";
+  /** Only say what would be done. */
+  dryRun?: boolean;
+  /** Read again what was written and compare; `CORRUPT` where it is not the same. Default false. */
+  verify?: boolean;
+  /**
+   * What is kept besides type and content. Default: mode and mtime. `owner` needs the rights to
+   * give files away; `xattr` includes access control lists.
+   */
+  preserve?: readonly ("mode" | "mtime" | "owner" | "xattr")[];
+  /** Keep set-user-ID, set-group-ID and sticky bits too. Default false. */
+  specialBits?: boolean;
+  /**
+   * Wait for the disk before a file gets its name. Default true. Without it a power loss may leave
+   * an empty file; a killed process leaves the old or the new one either way.
+   */
+  fsync?: boolean;
+  /** How often a step that may work a moment later is tried again, 0 to 100. Default 3. */
+  retries?: number;
+}
+
+/** What `sync` takes besides the options of `copy`. */
+export interface SyncOptions extends CopyOptions {
+  /** Delete what only the destination has, last of all. Default true. */
+  delete?: boolean;
+  /** Delete nothing when it would be more entries than this. Default: no limit. */
+  maxDelete?: number;
+  /** An empty source may empty the destination. Default false. */
+  force?: boolean;
+}
+
 /** An awaited listing: the entries, what could not be seen, and whether everything was. */
 export interface Found<T> extends Array<T> {
   readonly errors: Failure[];

@@ -350,6 +350,8 @@ static const struct verb *verb_of(uint64_t number) {
       return &compare_verb;
     case COPSE_VERB_VERIFY:
       return &verify_verb;
+    case COPSE_VERB_SYNC:
+      return &sync_verb;
     case COPSE_VERB_READ:
       return &read_verb;
     case COPSE_VERB_WRITE:

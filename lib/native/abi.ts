@@ -58,6 +58,17 @@ export const Key = {
   EXPLAIN: 114,
   SCOPE: 115,
   VERIFY_INTACT: 176,
+  SYNC_BY: 128,
+  OVERWRITE: 129,
+  DELETE: 130,
+  DRY_RUN: 131,
+  FSYNC: 132,
+  PRESERVE: 133,
+  MAX_DELETE: 134,
+  FORCE: 135,
+  VERIFY: 136,
+  SPECIAL_BITS: 137,
+  RETRIES: 138,
 } as const;
 
 export const Node = { NAME: 1, FILE: 2, FORBIDDEN: 3, DIRECTORY: 4, MIN: 5, MAX: 6 } as const;
@@ -124,7 +135,15 @@ export const RowKind = {
   INTACT: 20,
   CORRUPT: 21,
   NAMES: 30,
+  COPIED: 10,
+  CREATED: 11,
+  UPDATED: 12,
+  RENAMED: 13,
+  SKIPPED: 14,
+  DELETED: 15,
+  SUMMARY: 19,
 } as const;
+export const Skipped = { EXISTS: 1, SPECIAL: 2 } as const;
 export const Type = { NONE: 0, FILE: 1, DIRECTORY: 2, LINK: 3, OTHER: 4 } as const;
 export const Reason = {
   NONE: 0,
@@ -160,6 +179,16 @@ export const Detail = {
   NEAREST: 34,
   NEAREST_END: 35,
   CHUNK: 56,
+  COPIED: 40,
+  CREATED: 41,
+  UPDATED: 42,
+  RENAMED: 43,
+  SKIPPED: 44,
+  DELETED: 45,
+  KEPT: 46,
+  MOVED: 47,
+  SAVED: 48,
+  RETRIES: 49,
 } as const;
 export const GlobsKey = { KIND: 1, NOCASE: 2, DOT: 3, PATTERN: 4 } as const;
 export const GlobsKind = { PATHS: 0, NAMES: 1 } as const;

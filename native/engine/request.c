@@ -58,6 +58,17 @@ static const struct rule rules[] = {
     {COPSE_KEY_VERIFY_INTACT, NUMBER, false, COPSE_VERB_VERIFY, 0, 1, "intact"},
     {COPSE_KEY_FROM, NUMBER, false, COPSE_VERB_READ, 0, ANY, "start"},
     {COPSE_KEY_TO, NUMBER, false, COPSE_VERB_READ, 0, ANY, "end"},
+    {COPSE_KEY_SYNC_BY, NUMBER, false, COPSE_VERB_SYNC, 0, COPSE_BY_STAT, "by"},
+    {COPSE_KEY_OVERWRITE, NUMBER, false, COPSE_VERB_SYNC, 0, 2, "overwrite"},
+    {COPSE_KEY_DELETE, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "delete"},
+    {COPSE_KEY_DRY_RUN, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "dryRun"},
+    {COPSE_KEY_FSYNC, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "fsync"},
+    {COPSE_KEY_PRESERVE, NUMBER, false, COPSE_VERB_SYNC, 0, METADATA_ALL, "preserve"},
+    {COPSE_KEY_MAX_DELETE, NUMBER, false, COPSE_VERB_SYNC, 0, ANY, "maxDelete"},
+    {COPSE_KEY_FORCE, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "force"},
+    {COPSE_KEY_VERIFY, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "verify"},
+    {COPSE_KEY_SPECIAL_BITS, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "specialBits"},
+    {COPSE_KEY_RETRIES, NUMBER, false, COPSE_VERB_SYNC, 0, 100, "retries"},
 };
 constexpr size_t RULES = sizeof rules / sizeof *rules;
 static_assert(RULES <= 64);  // one bit each in `seen`

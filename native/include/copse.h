@@ -139,6 +139,18 @@ enum copse_node : uint16_t {
   COPSE_NODE_DIRECTORY = 4,  // number, repeated: a node before this one
   COPSE_NODE_MIN = 5,        // number
   COPSE_NODE_MAX = 6,        // number
+
+  COPSE_KEY_SYNC_BY = 128,     // sync, number: enum copse_by; default STAT
+  COPSE_KEY_OVERWRITE = 129,   // sync, number: 0 different (default), 1 newer, 2 never
+  COPSE_KEY_DELETE = 130,      // sync, bool: what only the right side has goes, last
+  COPSE_KEY_DRY_RUN = 131,     // sync, bool: only the rows
+  COPSE_KEY_FSYNC = 132,       // bool, default true: what is written lasts through a power loss
+  COPSE_KEY_PRESERVE = 133,    // sync, number: bits of enum copse_metadata; default mode and mtime
+  COPSE_KEY_MAX_DELETE = 134,  // sync, number: nothing is deleted when it would be more
+  COPSE_KEY_FORCE = 135,       // sync, bool: an empty left side may empty the right one
+  COPSE_KEY_VERIFY = 136,      // sync, bool: what was written is read again
+  COPSE_KEY_SPECIAL_BITS = 137,  // sync, bool: set-user-ID, set-group-ID and sticky bits are kept
+  COPSE_KEY_RETRIES = 138,       // sync, number: of what may work a moment later; default 3
 };
 
 // A place: where a tree or file is.
@@ -237,6 +249,18 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_CORRUPT = 21,   // verify: details CHUNK and SENTENCE
   COPSE_ROW_NAMES = 30,  // list without STAT: entries of the directory `path`, `extra` of them; the
                          // text has for each a digit, its enum copse_type, its name and a '\0'
+  COPSE_ROW_COPIED = 10,   // sync: a file or link
+  COPSE_ROW_CREATED = 11,  // a directory
+  COPSE_ROW_UPDATED = 12,  // only metadata
+  COPSE_ROW_RENAMED = 13,
+  COPSE_ROW_SKIPPED = 14,  // `reason` is an enum copse_skipped
+  COPSE_ROW_DELETED = 15,
+  COPSE_ROW_SUMMARY = 19,  // once, the last: details from COPSE_DETAIL_COPIED on
+};
+
+enum copse_skipped : uint16_t {
+  COPSE_SKIPPED_EXISTS = 1,   // the right one stays, as `overwrite` says
+  COPSE_SKIPPED_SPECIAL = 2,  // a pipe, socket or device
 };
 
 enum copse_type : uint8_t {
@@ -285,6 +309,16 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_NEAREST = 34,  // text: a name
   COPSE_DETAIL_NEAREST_END = 35,  // number: zero
   COPSE_DETAIL_CHUNK = 56,        // number: of the part of the content that is damaged
+  COPSE_DETAIL_COPIED = 40,       // number, as all up to 49: files and links copied
+  COPSE_DETAIL_CREATED = 41,      // directories made
+  COPSE_DETAIL_UPDATED = 42,      // entries whose metadata was set
+  COPSE_DETAIL_RENAMED = 43,
+  COPSE_DETAIL_SKIPPED = 44,  // files and links that were left as they were
+  COPSE_DETAIL_DELETED = 45,
+  COPSE_DETAIL_KEPT = 46,     // entries that were not deleted though only the right side has them
+  COPSE_DETAIL_MOVED = 47,    // bytes of copied files
+  COPSE_DETAIL_SAVED = 48,    // bytes of them that were there already
+  COPSE_DETAIL_RETRIES = 49,  // steps that were tried again
 };
 
 // Keys of the record of copse_globs_open.

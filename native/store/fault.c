@@ -195,7 +195,6 @@ static int32_t fault_open(struct store *store, const struct place *place, struct
   store->state = state;
   // What is read through this store need not be what the same file gives elsewhere.
   store->can = state->inner.can & ~(uint32_t)CAN_IDENTITY;
-  state->inner.hasty = store->hasty;
   if (store->shown.size == 0) store->shown = state->inner.shown;
   return 0;
 }

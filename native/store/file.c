@@ -662,7 +662,7 @@ const struct store_ops file_store = {
     .scheme = "file",
     .can = CAN_LIST | CAN_RANGE | CAN_WRITE | CAN_DELETE | CAN_MTIME | CAN_MODE | CAN_LINKS |
            CAN_ATOMIC | CAN_PARALLEL | CAN_OWNER | CAN_XATTR | CAN_IDENTITY | CAN_RENAME |
-           CAN_TWINS,
+           CAN_TWINS | IS_LOCAL,
     .open = file_open,
     .close = file_close,
     .root = file_root,

@@ -369,10 +369,16 @@ static int32_t memory_list(struct directory *base, struct listing *listing, stru
   return code;
 }
 
+// The lock is held. The directory itself has the empty name.
+static struct item *named(struct directory *base, span name) {
+  struct item *directory = ((struct memory_directory *)base)->item;
+  return name.size ? child_of(directory, name) : directory;
+}
+
 static int32_t memory_stat(struct directory *base, struct entry *entry, bool, struct fault *fault) {
   struct forest *forest = forest_of(base->store);
   pthread_rwlock_rdlock(&forest->lock);
-  const struct item *item = child_of(((struct memory_directory *)base)->item, entry->name);
+  const struct item *item = named(base, entry->name);
   if (item) fill(entry, item);
   pthread_rwlock_unlock(&forest->lock);
   return item ? 0 : not_found(fault);
@@ -619,7 +625,7 @@ static int32_t memory_set(struct directory *base, const struct wanted *wanted,
   struct forest *forest = forest_of(base->store);
   constexpr uint32_t KIND = MODE_FILE | MODE_DIRECTORY;
   pthread_rwlock_wrlock(&forest->lock);
-  struct item *item = child_of(item_of(base), wanted->entry->name);
+  struct item *item = named(base, wanted->entry->name);
   if (item && (wanted->what & WANT_MODE))
     item->mode = (item->mode & KIND) | (wanted->entry->mode & MODE_BITS);
   if (item && (wanted->what & WANT_MTIME) && wanted->entry->mtime_ns != INT64_MIN)
@@ -660,7 +666,7 @@ static int32_t memory_remove(struct directory *base, const struct entry *entry,
 const struct store_ops memory_store = {
     .scheme = "memory",
     .can = CAN_LIST | CAN_RANGE | CAN_WRITE | CAN_DELETE | CAN_MTIME | CAN_MODE | CAN_ATOMIC |
-           CAN_IDENTITY,
+           CAN_IDENTITY | IS_LOCAL,
     .open = memory_open,
     .close = memory_close,
     .root = memory_root,

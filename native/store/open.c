@@ -41,12 +41,14 @@ int32_t store_open_in(struct store *store, span place_record, span above, struct
   for (size_t i = 0; store_all[i]; i++) {
     const struct store_ops *ops = store_all[i];
     if (!span_equal(place.scheme, span_of(ops->scheme))) continue;
-    *store = (struct store){.ops = ops,
-                            .can = ops->can,
-                            .runtime = task->runtime,
-                            .task = task,
-                            .io = task->runtime->io,
-                            .shown = place.shown.size ? place.shown : place.path};
+    *store = (struct store){
+        .ops = ops,
+        .can = ops->can,
+        .runtime = task->runtime,
+        .task = task,
+        .io = task->runtime->io,
+        .hasty = !record_number((span){task->request, task->request_len}, COPSE_KEY_FSYNC, 1),
+        .shown = place.shown.size ? place.shown : place.path};
     code = ops->open(store, &place, fault);
     if (code < 0) {
       store->ops = nullptr;

@@ -46,6 +46,7 @@ enum store_can : uint32_t {
   CAN_RENAME = 1 << 16,
   CAN_TWINS = 1 << 17,  // hard links
   IS_VIEW = 1 << 20,    // its bytes are read from other stores, which it opens
+  IS_LOCAL = 1 << 18,   // of this machine: what its links lead to is its owner's affair
 };
 
 struct store {
@@ -171,8 +172,9 @@ struct store_ops {
   int32_t (*hold)(struct directory *, struct fault *);
   void (*drop)(struct directory *);
   int32_t (*list)(struct directory *, struct listing *, struct fault *);
-  // Fills the HAS_STAT fields and the type. `follow`: of what a link points to, and then
-  // HAS_FOLLOWED is set when it is not a link; NOT_FOUND for a link that dangles or loops.
+  // Fills the HAS_STAT fields and the type. An empty name (CAN_WRITE only): of the directory
+  // itself. `follow`: of what a link points to, and then HAS_FOLLOWED is set when it is not a link;
+  // NOT_FOUND for a link that dangles or loops.
   int32_t (*stat)(struct directory *, struct entry *, bool follow, struct fault *);
   int32_t (*target)(struct directory *, struct entry *, struct arena *,
                     struct fault *);  // HAS_TARGET
@@ -256,7 +258,8 @@ struct store_ops {
   // A file, link or empty directory. EXISTS: not empty. CHANGED: the entry has HAS_STAT and the
   // name means something else now.
   int32_t (*remove)(struct directory *, const struct entry *, struct fault *);
-  // Gives an entry that is there what is wanted of it. No link is followed.
+  // Gives an entry that is there what is wanted of it; an empty name: the directory itself. No link
+  // is followed.
   int32_t (*set)(struct directory *, const struct wanted *, struct fault *);
   // Optional. What was committed, made and removed in the directory lasts through a power loss.
   int32_t (*settle)(struct directory *, struct fault *);

@@ -223,7 +223,12 @@ static void visit(struct job *job, struct worker *worker) {
     uint8_t side = 0;
     if (!node->listed) {
       node->listed = true;
-      for (side = 0; side < 2; side++) {
+      if (walk->prepare && walk->prepare(walk, node, worker, &side, &fault) < 0) {
+        node->broken = true;
+        walk->failed(walk, node, worker, side, &fault);
+      }
+      bool is_prepared = !node->broken;
+      for (side = 0; side < 2 && is_prepared; side++) {
         if (!node->side[side]) continue;
         fault = (struct fault){};
         if (list_side(node, side, &fault) == 0) continue;

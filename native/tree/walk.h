@@ -23,6 +23,9 @@ struct walk {
   // One side could not be entered or listed.
   void (*failed)(struct walk *, struct node *, struct worker *, uint8_t side, const struct fault *);
   bool (*over)(struct walk *);
+  // Optional. Before the sides of a new node are entered; may give it a directory for a side that
+  // it lacks, held. Negative: the side's fault, and the node is not visited.
+  int32_t (*prepare)(struct walk *, struct node *, struct worker *, uint8_t *side, struct fault *);
   // Optional. Nothing below the node is pending any more; its directories are still there, and
   // those above it.
   void (*leave)(struct walk *, struct node *);
@@ -42,15 +45,17 @@ struct node {
   struct order *order[2];
   size_t at[2];  // how far the merge has come
   uint32_t depth;
-  bool side[2];           // which sides there are
-  struct ignore *ignore;  // nearest one; its own when it is not the parent's
-  bool seen;              // filter.h: it is part of the tree itself
-  bool inside;            // an include named it
-  bool listed;            // entered and listed: only the merge is left
-  bool nameless;          // holds a root that is a file: its one entry has the path ""
-  bool cut;               // a limit left out something below it
-  void *state;            // the verb's, from enter to leave
-  bool broken;            // a side failed: nothing is said about the other
+  bool side[2];             // which sides there are
+  struct ignore *ignore;    // nearest one; its own when it is not the parent's
+  bool seen;                // filter.h: it is part of the tree itself
+  bool inside;              // an include named it
+  bool listed;              // entered and listed: only the merge is left
+  bool nameless;            // holds a root that is a file: its one entry has the path ""
+  bool cut;                 // a limit left out something below it
+  void *state;              // the verb's, from enter to leave
+  bool broken;              // a side failed: nothing is said about the other
+  bool is_made;             // by `prepare`
+  _Atomic bool is_changed;  // a verb wrote to what is in it
 };
 
 // The root pair, whose rows' paths begin with `path` (empty: with nothing). Directories (held)

@@ -27,8 +27,8 @@ static void out_of_memory(struct run *run) {
 
 // ── Spots: where a step is done ──
 
-static struct spot spot_begin(struct run *run, struct node *node, struct worker *worker,
-                              struct arena *arena) {
+struct spot run_spot(struct run *run, struct node *node, struct worker *worker,
+                     struct arena *arena) {
   arena_begin(arena);
   return (struct spot){.run = run, .node = node, .worker = worker, .arena = arena};
 }
@@ -40,7 +40,7 @@ static void spot_count(struct spot *spot) {
   spot->files = spot->bytes = 0;
 }
 
-static void spot_end(struct spot *spot) {
+void run_spot_end(struct spot *spot) {
   spot_count(spot);
   arena_free(spot->arena);
 }
@@ -197,7 +197,7 @@ static void batch_run(struct job *job, struct worker *worker) {
   struct run *run = batch->node->walk->owner;
   if (!run_over(run)) {
     struct arena arena;
-    struct spot spot = spot_begin(run, batch->node, worker, &arena);
+    struct spot spot = run_spot(run, batch->node, worker, &arena);
     struct fault fault = {};
     if (node_use(batch->node, &spot.side, &fault) < 0) {
       spot_error(&spot, &fault, (span){});
@@ -205,7 +205,7 @@ static void batch_run(struct job *job, struct worker *worker) {
       batch_work(batch, &spot);
       node_let_go(batch->node);
     }
-    spot_end(&spot);
+    run_spot_end(&spot);
   }
   batch_free(batch);
 }
@@ -234,6 +234,7 @@ static bool path_fits(struct run *run, struct spot *spot, span name) {
   size_t above = spot_path(spot).size;
   if (above + (above ? 1 : 0) + name.size <= most) return true;
   spot->node->cut = true;
+  atomic_store_explicit(&run->unseen, true, memory_order_relaxed);
   struct fault fault = {};
   fault_set(&fault, COPSE_E_LIMIT, "the path is longer than limits.pathLength (%llu)",
             (unsigned long long)most);
@@ -244,6 +245,7 @@ static bool path_fits(struct run *run, struct spot *spot, span name) {
 static bool depth_fits(struct run *run, struct spot *spot, span name) {
   if (spot->node->depth < run->walk.depth_max) return true;
   spot->node->cut = true;
+  atomic_store_explicit(&run->unseen, true, memory_order_relaxed);
   struct fault fault = {};
   fault_set(&fault, COPSE_E_LIMIT, "deeper than limits.depth (%llu)",
             (unsigned long long)run->walk.depth_max);
@@ -400,7 +402,7 @@ static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
 static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   struct run *run = walk->owner;
   struct arena arena;
-  struct spot spot = spot_begin(run, node, worker, &arena);
+  struct spot spot = run_spot(run, node, worker, &arena);
   struct batch *batch = nullptr;
   struct pair pair;
   bool again = false, first = node->at[0] == 0 && node->at[1] == 0;
@@ -437,7 +439,7 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   } else if (batch) {
     run_add(run, run->batch_place, &batch->job);
   }
-  spot_end(&spot);
+  run_spot_end(&spot);
   if (again)
     node_again(node);
   else
@@ -448,15 +450,27 @@ static void visit_failed(struct walk *walk, struct node *node, struct worker *wo
                          const struct fault *fault) {
   struct run *run = walk->owner;
   if (run_over(run)) return;
+  atomic_store_explicit(&run->unseen, true, memory_order_relaxed);
   if (!node->parent) {  // the root itself: the task has nothing to say
     task_fail(run->task, fault, run->store[side].shown, run->path);
     return;
   }
   struct arena arena;
-  struct spot spot = spot_begin(run, node, worker, &arena);
+  struct spot spot = run_spot(run, node, worker, &arena);
   spot.side = side;
   spot_error(&spot, fault, (span){});
-  spot_end(&spot);
+  run_spot_end(&spot);
+}
+
+static int32_t prepare(struct walk *walk, struct node *node, struct worker *worker, uint8_t *side,
+                       struct fault *fault) {
+  struct run *run = walk->owner;
+  struct arena arena;
+  struct spot spot = run_spot(run, node, worker, &arena);
+  int32_t code = run->verb->prepare(&spot, fault);
+  *side = spot.side;
+  run_spot_end(&spot);
+  return code;
 }
 
 static bool walk_over(struct walk *walk) { return run_over(walk->owner); }
@@ -537,6 +551,69 @@ static int32_t open_as_tree(struct run *run, uint8_t side, struct entry *entry,
   return code < 0 ? code : open_side(run, side, entry, directory, fault);
 }
 
+// The name that a file gets in a directory it is copied into: its own.
+static span name_of_left(const struct run *run, const struct entry *left) {
+  span name = left->name;
+  while (name.size && name.at[name.size - 1] == '/') name.size--;
+  return path_name(name.size ? name : run->store[LEFT].shown);
+}
+
+static int32_t make_root(struct run *run, const struct entry *left, struct entry *entry,
+                         struct directory **directory, struct fault *fault) {
+  struct store *store = &run->store[RIGHT];
+  const struct store_ops *ops = store->ops;
+  struct directory *above;
+  int32_t code = ops->above(store, true, &run->arena, entry, &above, fault);
+  if (code < 0) return code;
+  entry->type = ENTRY_DIRECTORY;
+  entry->mode = left->mode;
+  struct wanted wanted = {.entry = entry, .what = left->mode ? WANT_MODE : 0};
+  code = ops->create(above, &wanted, directory, fault);
+  if (code == 0) {
+    code = ops->stat(above, entry, false, fault);
+    if (code < 0) {
+      ops->leave(*directory);
+      *directory = nullptr;
+    }
+  }
+  ops->leave(above);
+  return code;
+}
+
+// Where a verb that writes_right writes to. `code` is what opening the right root said.
+static int32_t open_target(struct run *run, int32_t code, struct entry entry[2],
+                           struct directory *directory[2], struct fault *fault) {
+  struct store *store = &run->store[RIGHT];
+  const struct store_ops *ops = store->ops;
+  bool is_missing = code == COPSE_E_NOT_FOUND && ops->above;
+  if (code < 0 && !is_missing) return code;
+  if (is_missing) *fault = (struct fault){};
+  bool is_dry =
+      record_number((span){run->task->request, run->task->request_len}, COPSE_KEY_DRY_RUN, 0);
+  if (entry[LEFT].type == ENTRY_DIRECTORY) {
+    if (!is_missing && entry[RIGHT].type == ENTRY_DIRECTORY) return 0;
+    if (!is_missing)
+      return fault_set(fault, COPSE_E_EXISTS,
+                       "it is no directory, and a directory cannot be copied to it");
+    return is_dry ? 0 : make_root(run, &entry[LEFT], &entry[RIGHT], &directory[RIGHT], fault);
+  }
+  if (is_missing || entry[RIGHT].type != ENTRY_DIRECTORY) {
+    if (!is_missing) ops->leave(directory[RIGHT]);
+    directory[RIGHT] = nullptr;
+    return ops->above(store, !is_dry, &run->arena, &entry[RIGHT], &directory[RIGHT], fault);
+  }
+  span name = name_of_left(run, &entry[LEFT]);
+  if (path_safe(name, fault) < 0 || name.size == 0)
+    return fault_set(fault, COPSE_E_ARGUMENT,
+                     "the source has no name of its own; name the file to write to");
+  entry[RIGHT] = (struct entry){.name = arena_copy(&run->arena, name), .mtime_ns = INT64_MIN};
+  if (!entry[RIGHT].name.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  code = ops->stat(directory[RIGHT], &entry[RIGHT], false, fault);
+  if (code != COPSE_E_NOT_FOUND) return code;
+  *fault = (struct fault){};
+  return 0;
+}
+
 static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
                           struct fault *fault) {
   struct entry entry[2] = {};
@@ -545,6 +622,8 @@ static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
   for (*side = 0; *side < run->sides && code == 0;) {
     code = open_side(run, *side, &entry[*side], &directory[*side], fault);
     if (code == 0) run->device[*side] = entry[*side].device;
+    if (*side == RIGHT && run->verb->writes_right)
+      code = open_target(run, code, entry, directory, fault);
     if (code == 0) ++*side;
   }
   for (uint8_t i = 0; i < 2 && code == 0 && run->sides == 2; i++) {
@@ -554,10 +633,11 @@ static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
     break;
   }
   span request = {run->task->request, run->task->request_len};
-  bool both_directories = entry[LEFT].type == ENTRY_DIRECTORY &&
-                          (run->sides == 1 || entry[RIGHT].type == ENTRY_DIRECTORY);
+  bool both_directories =
+      entry[LEFT].type == ENTRY_DIRECTORY &&
+      (run->sides == 1 || !directory[RIGHT] || entry[RIGHT].type == ENTRY_DIRECTORY);
   if (code == 0 && both_directories && !record_number(request, COPSE_KEY_SELF, 0)) {
-    const struct entry *right = run->sides == 2 ? &entry[RIGHT] : nullptr;
+    const struct entry *right = directory[RIGHT] ? &entry[RIGHT] : nullptr;
     run->same_root = right && run_is_same(run, &entry[LEFT], right);
     struct node *root =
         walk_root(&run->walk, run->path, directory[LEFT], &entry[LEFT], directory[RIGHT], right);
@@ -619,6 +699,7 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
                     .visit = visit,
                     .failed = visit_failed,
                     .over = walk_over,
+                    .prepare = run->verb->prepare ? prepare : nullptr,
                     .leave = run->verb->leave ? walk_leave : nullptr};
   return open_roots(run, worker, side, fault);
 }

@@ -30,6 +30,7 @@ struct run {
       batch_place;  // JOB_LEAF, or JOB_COMPUTE for a verb whose steps compute more than they wait
   bool same_root;   // both roots are one directory: every pair is the same entry
   _Atomic bool stopped;  // the verb has seen enough (stopAtFirst)
+  _Atomic bool unseen;   // something of a tree was not looked at
   struct job open;       // the first job
   void *state;
 };
@@ -53,6 +54,10 @@ static inline void run_add(struct run *run, enum job_place place, struct job *jo
 // Both are known to be one and the same file or directory.
 bool run_is_same(const struct run *run, const struct entry *left, const struct entry *right);
 
+// For a verb's own jobs: where they are. Between the two the node is kept by the caller.
+struct spot run_spot(struct run *run, struct node *node, struct worker *worker,
+                     struct arena *arena);
+void run_spot_end(struct spot *spot);
 span spot_path(
     struct spot *spot);  // the directory's path; {nullptr, 0} and a failed task when memory ran out
 void spot_emit(struct spot *spot, const copse_row *row, span name, span detail);

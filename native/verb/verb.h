@@ -45,13 +45,17 @@ struct spot {
 
 struct verb {
   const char *name;
-  uint32_t sides;                                  // trees it reads: 1 or 2
-  bool trees_only;                                 // its roots must be directories
-  size_t state_size;                               // bytes of run->state, zeroed before begin
+  uint32_t sides;     // trees it reads: 1 or 2
+  bool trees_only;    // its roots must be directories
+  bool writes_right;  // the right root need not be there, and one that is no directory is written
+  size_t state_size;  // bytes of run->state, zeroed before begin
   int32_t (*begin)(struct run *, struct fault *);  // reads its options; after both stores are open
   // Optional, once per visited directory, after it was listed and before its pairs; false: not
   // below it.
   bool (*enter)(struct spot *);
+  // Optional, once per directory before its sides are entered (the root is entered already): may
+  // give the node a directory on a side it lacks. Negative: an error row of the side in spot->side.
+  int32_t (*prepare)(struct spot *, struct fault *);
   // Optional, for each pair of it that is part of the tree or is to be descended into; false: not
   // below it.
   bool (*see)(struct spot *, const struct pair *);
@@ -73,3 +77,5 @@ struct verb {
 
 extern const struct verb list_verb, verify_verb, scan_verb, compare_verb, read_verb, write_verb,
     remove_verb;
+extern const struct verb list_verb, scan_verb, compare_verb, read_verb, write_verb, remove_verb,
+    sync_verb;

@@ -1,0 +1,191 @@
+#include "verb/pump.h"
+
+#include "engine/runtime.h"
+
+// Between looks at the cancel flag.
+constexpr uint64_t PULL_BYTES = 64 << 20;
+
+static int32_t changed(struct fault *fault) {
+  return fault_set(fault, COPSE_E_CHANGED, "the file changed while it was copied; run again");
+}
+
+static int32_t cancelled(struct fault *fault) {
+  return fault_set(fault, COPSE_E_CANCELLED, "cancelled while copying");
+}
+
+// What was read is what was listed: the same file, not written to since.
+static bool is_still(const struct entry *before, const struct entry *after) {
+  if (before->mtime_ns != INT64_MIN && after->mtime_ns != INT64_MIN &&
+      before->mtime_ns != after->mtime_ns)
+    return false;
+  bool are_known = (before->inode || before->device) && (after->inode || after->device);
+  if (are_known && (before->inode != after->inode || before->device != after->device)) return false;
+  return before->size == after->size || !(before->has & after->has & HAS_SIZE);
+}
+
+struct flow {
+  struct spot *spot;
+  struct reader *reader;
+  struct writer *writer;
+  bool pulls;  // the destination may copy without us
+};
+
+// [at, end) as far as the content goes; *at is how far it went.
+static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct fault *fault) {
+  struct spot *spot = flow->spot;
+  const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
+  while (*at < end) {
+    if (run_over(spot->run)) return cancelled(fault);
+    uint64_t left = end - *at;
+    if (flow->pulls) {
+      spot->side = RIGHT;
+      int64_t pulled =
+          to->pull(flow->writer, flow->reader, *at, left < PULL_BYTES ? left : PULL_BYTES, fault);
+      if (pulled < 0) return (int32_t)pulled;
+      flow->pulls = pulled > 0;
+      *at += (uint64_t)pulled;
+      continue;
+    }
+    uint8_t *slab = spot->worker->slab[0];
+    spot->side = LEFT;
+    int64_t got =
+        from->read(flow->reader, *at, slab, left < WORKER_SLAB ? (size_t)left : WORKER_SLAB, fault);
+    if (got < 0) return (int32_t)got;
+    spot->side = RIGHT;
+    int32_t code = got ? to->write(flow->writer, *at, slab, (size_t)got, fault) : 0;
+    if (code < 0) return code;
+    *at += (uint64_t)got;
+    if (got == 0 || flow->reader->at_end) return 0;
+  }
+  return 0;
+}
+
+static int32_t flow_all(struct flow *flow, const struct entry *source, bool holes, uint64_t *size,
+                        struct fault *fault) {
+  const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
+  bool knows_size = source->has & HAS_SIZE;
+  if (flow->pulls && knows_size) {
+    flow->spot->side = RIGHT;
+    int64_t shared = to->pull(flow->writer, flow->reader, 0, UINT64_MAX, fault);
+    if (shared < 0) return (int32_t)shared;
+    *size = source->size;
+    if (shared > 0) return 0;
+  }
+  *size = 0;
+  if (!holes || !from->next_data)
+    return flow_range(flow, size, knows_size ? source->size : UINT64_MAX, fault);
+  for (uint64_t at = 0; at < source->size;) {
+    uint64_t begin, end;
+    flow->spot->side = LEFT;
+    int32_t code = from->next_data(flow->reader, at, &begin, &end, fault);
+    if (code < 0) return code;
+    if (code == 0) break;
+    if (end > source->size) end = source->size;
+    flow->reader->at_end = false;
+    for (at = begin; at < end;) {
+      uint64_t before = at;
+      code = flow_range(flow, &at, end, fault);
+      if (code < 0) return code;
+      if (at == before) return changed(fault);  // it became shorter
+    }
+  }
+  *size = source->size;
+  return 0;
+}
+
+int32_t pump_file(struct spot *spot, struct pump *pump, struct fault *fault) {
+  const struct store_ops *from = pump->from->store->ops, *to = pump->to->store->ops;
+  const struct entry *source = pump->source;
+  if (!worker_slabs(spot->worker)) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  struct reader reader = {};
+  spot->side = LEFT;
+  int32_t code = from->reader(pump->from, source, &reader, fault);
+  if (code < 0) return code;
+  struct entry before = {}, after = {};
+  struct writer *writer = nullptr;
+  bool holes = false;
+  bool is_large = !(source->has & HAS_SIZE) || source->size > WORKER_SLAB;
+  if (is_large) {
+    code = from->measure(&reader, &before, &holes, fault);
+    if (code == 0 && !is_still(source, &before)) code = changed(fault);
+  }
+  if (code == 0) {
+    spot->side = RIGHT;
+    code = to->writer(pump->to, &pump->wanted, &writer, fault);
+  }
+  struct flow flow = {.spot = spot, .reader = &reader, .writer = writer};
+  flow.pulls = is_large && to->pull && reader.fd >= 0;
+  uint64_t size = 0;
+  if (code == 0) code = flow_all(&flow, is_large ? &before : source, holes, &size, fault);
+  if (code == 0) {
+    spot->side = LEFT;
+    code = from->measure(&reader, &after, nullptr, fault);
+    bool is_whole = !(after.has & HAS_SIZE) || after.size == size;
+    if (code == 0 && (!is_whole || !is_still(source, &after))) code = changed(fault);
+  }
+  from->read_end(&reader);
+  if (writer && code < 0) to->abandon(writer);
+  if (code < 0) return code;
+  spot->side = RIGHT;
+  struct entry out = {};
+  code = to->commit(writer, size, &out, fault);
+  if (code < 0) return code;
+  pump->bytes = size;
+  spot->bytes += size;
+  atomic_fetch_add_explicit(&spot->run->task->runtime->bytes_written, size, memory_order_relaxed);
+  return 0;
+}
+
+static int64_t read_full(struct reader *reader, uint64_t at, uint8_t *into, struct fault *fault) {
+  size_t got = 0;
+  while (got < WORKER_SLAB && !reader->at_end) {
+    int64_t n = reader->store->ops->read(reader, at + got, into + got, WORKER_SLAB - got, fault);
+    if (n < 0) return n;
+    if (n == 0) break;
+    got += (size_t)n;
+  }
+  return (int64_t)got;
+}
+
+int32_t pump_compare(struct spot *spot, const struct entry *left, const struct entry *right,
+                     bool *is_same, struct fault *fault) {
+  if (!worker_slabs(spot->worker)) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  const struct entry *entries[2] = {left, right};
+  struct reader readers[2] = {};
+  int32_t code = 0;
+  uint8_t opened = 0;
+  *is_same = true;
+  for (; opened < 2 && code == 0; opened += code == 0) {
+    struct directory *directory = spot->node->directory[opened];
+    spot->side = opened;
+    code = directory->store->ops->reader(directory, entries[opened], &readers[opened], fault);
+  }
+  for (uint64_t at = 0; code == 0;) {
+    if (run_over(spot->run)) {
+      code = cancelled(fault);
+      break;
+    }
+    int64_t got[2];
+    for (uint8_t side = 0; side < 2 && code == 0; side++) {
+      spot->side = side;
+      got[side] = read_full(&readers[side], at, spot->worker->slab[side], fault);
+      if (got[side] < 0) code = (int32_t)got[side];
+    }
+    if (code < 0) break;
+    *is_same = got[0] == got[1] &&
+               memcmp(spot->worker->slab[0], spot->worker->slab[1], (size_t)got[0]) == 0;
+    at += (uint64_t)got[0];
+    if (!*is_same || got[0] < (int64_t)WORKER_SLAB) break;
+  }
+  for (uint8_t side = 0; side < opened; side++) {
+    const struct store_ops *ops = readers[side].store->ops;
+    struct entry after = {};
+    if (code == 0) {
+      spot->side = side;
+      code = ops->measure(&readers[side], &after, nullptr, fault);
+      if (code == 0 && !is_still(entries[side], &after)) code = changed(fault);
+    }
+    ops->read_end(&readers[side]);
+  }
+  return code;
+}

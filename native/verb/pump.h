@@ -1,0 +1,18 @@
+// pump: the content of one file from one store to another.
+#pragma once
+#include "verb/run.h"
+
+struct pump {
+  struct directory *from, *to;  // held
+  const struct entry *source;   // HAS_STAT
+  struct wanted wanted;
+  uint64_t bytes;  // of content, when it went well
+};
+
+// Copies and commits. CHANGED when the source is not, after it was read, what it was when it was
+// listed: then nothing has its name. Holes stay holes where both sides can say so. spot->side says
+// whose fault it is.
+int32_t pump_file(struct spot *spot, struct pump *pump, struct fault *fault);
+// Whether two files have the same content. Never "yes" about one that changed meanwhile.
+int32_t pump_compare(struct spot *spot, const struct entry *left, const struct entry *right,
+                     bool *is_same, struct fault *fault);

@@ -22,6 +22,11 @@ export interface CommandShape {
     | "watch"
     | "verify"
     | "cat"
+    | "copy"
+    | "sync"
+    | "scan"
+    | "assess"
+    | "pattern"
     | "doctor"
     | "completion";
   readonly about: string;
@@ -146,6 +151,48 @@ const patternFlag: Flag = {
   about: "a pattern: JSON, YAML or TOML (repeatable, at least one)",
   parse: gather,
 };
+const transferPlaces: CommandShape["places"] = [
+  { name: "from", about: "a directory or file" },
+  { name: "to", about: "where to; a file goes into a directory that is there" },
+];
+
+const decide: readonly Flag[] = [
+  {
+    flags: "--by <way>",
+    about: "what is the same: stat: size and mtime; content, hash: every byte",
+    values: ["stat", "content", "hash"],
+  },
+  {
+    flags: "--overwrite <way>",
+    about: "different: what differs; newer: what is older than its source; never: nothing",
+    values: ["different", "newer", "never"],
+  },
+];
+
+const transfer: readonly Flag[] = [
+  { flags: "-n, --dry-run", about: "only say what would be done" },
+  { flags: "-a, --archive", about: "keep owner and extended attributes, too" },
+  {
+    flags: "--preserve <names>",
+    about: "keep these: mode, mtime, owner, xattr (with commas; default: mode,mtime)",
+    parse: metadata,
+  },
+  { flags: "--special-bits", about: "keep set-user-ID, set-group-ID and sticky bits" },
+  { flags: "--verify", about: "read again what was written, and compare" },
+  { flags: "--no-fsync", about: "do not wait for the disk" },
+  {
+    flags: "--retries <count>",
+    about: "of what may work a moment later (default 3)",
+    parse: count,
+  },
+];
+
+const printed: readonly Flag[] = [
+  { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
+  { flags: "--json", about: "one JSON document" },
+  { flags: "--jsonl", about: "one JSON row per line as it is done, a summary last" },
+  verbose,
+];
 
 export const commands: readonly CommandShape[] = [
   {
@@ -345,6 +392,44 @@ export const commands: readonly CommandShape[] = [
     groups: { "Web servers:": web },
     examples: [["copse cat site.znippy index.html", "one file out of a pack"]],
     status: "0, 2 trouble, 130 interrupted",
+    name: "copy",
+    alias: "cp",
+    about: "Copy a tree or file: what is missing or different, nothing is deleted",
+    places: transferPlaces,
+    groups: {
+      "What is copied:": [...decide, ...what],
+      "How:": [...transfer, ...how],
+      "What is printed:": printed,
+    },
+    examples: [
+      ["copse copy site /backup/site", "what is missing or different"],
+      ["copse copy a b -n", "only say what would be done"],
+    ],
+    status: "0 done, 2 trouble (the rest is done), 130 interrupted",
+  },
+  {
+    name: "sync",
+    about: "Make one tree like another: copy, then delete what only it has",
+    places: transferPlaces,
+    groups: {
+      "What is copied:": [...decide, ...what],
+      "What is deleted:": [
+        { flags: "--no-delete", about: "nothing" },
+        {
+          flags: "--max-delete <count>",
+          about: "nothing, when it would be more entries than this",
+          parse: count,
+        },
+        { flags: "--force", about: "an empty source may empty the destination" },
+      ],
+      "How:": [...transfer, ...how],
+      "What is printed:": printed,
+    },
+    examples: [
+      ["copse sync site /backup/site", "a copy, kept the same"],
+      ["copse sync site /backup/site --exclude .git -n", "the plan; what is left out stays"],
+    ],
+    status: "0 done, 2 trouble (the rest is done), 130 interrupted",
   },
   {
     name: "doctor",

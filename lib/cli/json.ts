@@ -1,6 +1,7 @@
 // Rows as JSON: the field names of the API, times as ISO 8601, bytes as hex digits.
 
-import type { Check, CopseError, Difference, Entry, Failure } from "../index.ts";
+import type { Action, Check, CopseError, Difference, Entry, Failure } from "../index.ts";
+import { escapeJson } from "../index.ts";
 import { escapeJson } from "./escape.ts";
 
 type Row = Difference | Entry | Failure | Check;

@@ -50,6 +50,9 @@ async function run(
       return (await import("./verify.ts")).runVerify(first, flags, interruption);
     case "cat":
       return (await import("./cat.ts")).runCat(first, second, flags, interruption);
+    case "copy":
+    case "sync":
+      return (await import("./copy.ts")).runCopy(name, first, second, flags, interruption);
     case "doctor":
       return (await import("./doctor.ts")).runDoctor(flags);
     case "completion":

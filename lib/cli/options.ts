@@ -27,7 +27,7 @@ export function optionsFrom(flags: Flags, interruption: Interruption, log: Log):
     if (!isRuntime && !isElse) options[name] = value;
   }
   // commander gives true for `--no-sample` and its like when nothing was said.
-  for (const name of ["sample", "sizeCheck", "emptyDirectories"]) {
+  for (const name of ["sample", "sizeCheck", "emptyDirectories", "fsync", "delete"]) {
     if (options[name] === true) delete options[name];
   }
   log.say(2, `options ${JSON.stringify(options)}`);

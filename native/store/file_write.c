@@ -292,13 +292,14 @@ int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint6
   struct file_state *state = base->store->state;
   constexpr uint64_t RANGE_MAX = 64 << 20;  // so that a cancelled task need not wait for long
   if (reader->store->ops->scheme != base->store->ops->scheme) return 0;
-  if (at == 0 && !atomic_load_explicit(&state->no_clone, memory_order_relaxed)) {
-    int code = writer->io->clone(writer->fd, reader->fd);
-    if (code >= 0) {
-      atomic_store_explicit(&writer->is_clone, true, memory_order_relaxed);
-      return (int64_t)size;
+  if (size == UINT64_MAX) {
+    if (atomic_load_explicit(&state->no_clone, memory_order_relaxed)) return 0;
+    if (writer->io->clone(writer->fd, reader->fd) < 0) {
+      atomic_store_explicit(&state->no_clone, true, memory_order_relaxed);
+      return 0;
     }
-    atomic_store_explicit(&state->no_clone, true, memory_order_relaxed);
+    atomic_store_explicit(&writer->is_clone, true, memory_order_relaxed);
+    return 1;
   }
   if (atomic_load_explicit(&state->no_range, memory_order_relaxed)) return 0;
   size_t piece = (size_t)(size < RANGE_MAX ? size : RANGE_MAX);

@@ -241,7 +241,7 @@ struct store_ops {
   int32_t (*write)(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);
   // Optional. Copies [at, at + size) of the reader's content without passing it through the
   // process. Bytes copied, which may be fewer; 0: not from this reader, or not here: read and
-  // write.
+  // write. `size` UINT64_MAX: all of it, holes and all, at once, or 0.
   int64_t (*pull)(struct writer *, struct reader *, uint64_t at, uint64_t size, struct fault *);
   // The file is `size` bytes: gives it its name and frees, also when it fails. *out has HAS_STAT.
   int32_t (*commit)(struct writer *, uint64_t size, struct entry *out, struct fault *);

@@ -610,7 +610,17 @@ static int32_t leave_directory(struct spot *spot, struct fault *fault) {
   if (code < 0) return code;
   bool is_same = is_metadata_same(sync, precision_of(spot, left, &now), left, &now);
   bool is_changed = atomic_load_explicit(&node->is_changed, memory_order_relaxed);
-  if (!is_same || (is_changed && (sync->preserve & WANT_XATTR))) {
+  // The time of a directory follows its contents and is set without a word.
+  struct entry timeless = now;
+  timeless.mtime_ns = left->mtime_ns;
+  if (!node->is_made && !is_metadata_same(sync, 1, left, &timeless)) {
+    sync_count(sync, COUNT_UPDATED, 1);
+    struct entry itself = *left;
+    itself.name = (span){};
+    sync_row(spot, COPSE_ROW_UPDATED, &itself, 0);
+  }
+  if (sync->is_dry) return 0;
+  if (!is_same) {
     struct entry want = *left;
     want.name = SPAN("");
     want.mode = (left->mode & ~07777u) | (left->mode & kept_bits(sync));
@@ -618,12 +628,6 @@ static int32_t leave_directory(struct spot *spot, struct fault *fault) {
     if (!left->mode) wanted.what &= ~(uint32_t)WANT_MODE;
     code = ops->set(right, &wanted, fault);
     if (code < 0) return code;
-    if (!is_changed) {
-      sync_count(sync, COUNT_UPDATED, 1);
-      struct entry itself = node->entry[LEFT];
-      itself.name = (span){};
-      sync_row(spot, COPSE_ROW_UPDATED, &itself, 0);
-    }
   }
   return is_changed && ops->settle ? ops->settle(right, fault) : 0;
 }
@@ -631,7 +635,7 @@ static int32_t leave_directory(struct spot *spot, struct fault *fault) {
 static void leave_spot(struct spot *spot) {
   struct node *node = spot->node;
   struct directory *right = node->directory[RIGHT];
-  if (!right || node->nameless || sync_of(spot->run)->is_dry) return;
+  if (!right || node->nameless) return;
   const struct store_ops *ops = right->store->ops;
   struct fault fault = {};
   spot->side = RIGHT;

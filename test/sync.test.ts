@@ -1,0 +1,556 @@
+// copy and sync over local trees and memory: what is done, what is refused, and what is left alone.
+
+import { dlopen } from "bun:ffi";
+import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import {
+  compare,
+  copy,
+  copySync,
+  CopseError,
+  Store,
+  sync,
+  syncSync,
+  type Action,
+  type SyncOptions,
+  type Transfer,
+} from "../lib/index.ts";
+import { isRoot, link, pipe, run, Scratch, type Tree } from "./trees.ts";
+import { leaveNothingOpen } from "./ways.ts";
+
+leaveNothingOpen();
+setDefaultTimeout(60_000);
+
+let scratch = new Scratch();
+afterAll(() => scratch[Symbol.dispose]());
+beforeEach(() => {
+  scratch[Symbol.dispose]();
+  scratch = new Scratch();
+});
+
+const said = ({ actions }: Transfer): string[] =>
+  actions.map((action) =>
+    action.kind === "error"
+      ? `error ${action.path} ${action.error.code}`
+      : `${action.kind} ${action.path}`,
+  );
+
+/** Every path below, with what is there. */
+function shape(root: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const entry of readdirSync(root, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    const name = path.slice(root.length + 1);
+    if (entry.isSymbolicLink()) found[name] = `-> ${readlinkSync(path)}`;
+    else
+      found[name] = entry.isDirectory() ? "/" : entry.isFile() ? readFileSync(path, "latin1") : "?";
+  }
+  return found;
+}
+
+const code = async (promise: PromiseLike<unknown>): Promise<string> => {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof CopseError) return error.code;
+    throw error;
+  }
+  return "none";
+};
+
+const libc = dlopen("libc.so.6", {
+  lsetxattr: { args: ["cstring", "cstring", "ptr", "u64", "i32"], returns: "i32" },
+});
+
+function setAttribute(path: string, name: string, value: string): boolean {
+  const bytes = Buffer.from(value);
+  return (
+    libc.symbols.lsetxattr(
+      Buffer.from(`${path}\0`),
+      Buffer.from(`${name}\0`),
+      bytes,
+      bytes.length,
+      0,
+    ) === 0
+  );
+}
+
+const tree: Tree = {
+  "a.txt": "alpha",
+  "d/b.txt": "beta",
+  "d/e/c.txt": "gamma",
+  "empty/": "",
+  l: link("d/b.txt"),
+  "d/out": link("/etc/hostname"),
+};
+
+describe("copy", () => {
+  test("a tree into a place that is not there, and the directories above it", async () => {
+    const from = scratch.plant("from", tree);
+    const to = scratch.at("x", "y", "to");
+    const result = await copy(from, to);
+    expect(shape(to)).toEqual(shape(from));
+    expect(result).toMatchObject({ copied: 5, created: 3, errors: 0, complete: true });
+    expect(said(await copy(from, to))).toEqual([]);
+    expect((await compare(from, to, { metadata: ["mode", "mtime"] })).equal).toBe(true);
+  });
+
+  test("the Sync form, the iterated and the awaited do the same", async () => {
+    const from = scratch.plant("from", tree);
+    const rows: Action[] = [];
+    for await (const row of copy(from, scratch.at("one"))) rows.push(row);
+    const awaited = await copy(from, scratch.at("two"));
+    const waited = copySync(from, scratch.at("three"));
+    expect(said(waited)).toEqual(said(awaited));
+    expect(rows.map(({ kind, path }) => `${kind} ${path}`).toSorted()).toEqual(
+      said(awaited).toSorted(),
+    );
+    for (const name of ["one", "two", "three"])
+      expect(shape(scratch.at(name))).toEqual(shape(from));
+  });
+
+  test("a file to a new name, into a directory, and over another file", async () => {
+    const from = scratch.plant("from", { f: "new" });
+    const file = join(from, "f");
+    expect(said(await copy(file, scratch.at("g")))).toEqual(["copied "]);
+    expect(readFileSync(scratch.at("g"), "utf8")).toBe("new");
+    mkdirSync(scratch.at("into"));
+    await copy(file, scratch.at("into"));
+    expect(shape(scratch.at("into"))).toEqual({ f: "new" });
+    writeFileSync(scratch.at("g"), "old and longer");
+    await copy(file, scratch.at("g"));
+    expect(readFileSync(scratch.at("g"), "utf8")).toBe("new");
+    expect((await copy(file, scratch.at("g"))).skipped).toBe(1);
+    await copy(file, scratch.at("deep", "down", "h"));
+    expect(readFileSync(scratch.at("deep", "down", "h"), "utf8")).toBe("new");
+  });
+
+  test("never deletes, and never replaces a directory or what a directory would replace", async () => {
+    const from = scratch.plant("from", { x: "file", "y/z": "below", w: "fine" });
+    const to = scratch.plant("to", { "x/kept": "kept", y: "a file", only: "right" });
+    const result = await copy(from, to);
+    expect(said(result)).toEqual(["copied w", "error x EXISTS", "error y EXISTS"]);
+    expect(result.complete).toBe(false);
+    expect(shape(to)).toEqual({ x: "/", "x/kept": "kept", y: "a file", only: "right", w: "fine" });
+  });
+
+  test("a directory onto a file is EXISTS; a missing source is NOT_FOUND and makes nothing", async () => {
+    const from = scratch.plant("from", tree);
+    writeFileSync(scratch.at("file"), "x");
+    expect(await code(copy(from, scratch.at("file")))).toBe("EXISTS");
+    expect(await code(copy(scratch.at("nowhere"), scratch.at("to")))).toBe("NOT_FOUND");
+    expect(existsSync(scratch.at("to"))).toBe(false);
+  });
+
+  test("between files and memory and back", async () => {
+    const from = scratch.plant("from", {
+      "a.txt": "alpha",
+      "d/b.bin": new Uint8Array(700_000).fill(7),
+    });
+    const there = await copy(from, "memory:sync-there");
+    expect(there).toMatchObject({ copied: 2, created: 1, errors: 0 });
+    expect(said(await copy(from, "memory:sync-there"))).toEqual([]);
+    await copy("memory:sync-there", scratch.at("back"));
+    expect((await compare(from, scratch.at("back"), { metadata: ["mtime"] })).equal).toBe(true);
+    expect(await new Store("memory:sync-there").stat("d/b.bin")).toMatchObject({ size: 700_000 });
+    const links = scratch.plant("links", { l: link("x"), f: "f" });
+    expect(said(await copy(links, "memory:sync-links"))).toEqual([
+      "copied f",
+      "error l UNSUPPORTED",
+    ]);
+  });
+
+  test("modes, times to the nanosecond and link times are kept; special bits only when asked for", async () => {
+    const from = scratch.plant("from", tree);
+    chmodSync(join(from, "a.txt"), 0o4751);
+    chmodSync(join(from, "d"), 0o700);
+    run(
+      "touch",
+      "-h",
+      "-d",
+      "2001-02-03T04:05:06.123456789Z",
+      join(from, "a.txt"),
+      join(from, "l"),
+      join(from, "d"),
+    );
+    await copy(from, scratch.at("to"));
+    const facts = (root: string): string =>
+      run("find", root, "-mindepth", "1", "-printf", "%P %y %m %T@\n")
+        .split("\n")
+        .toSorted()
+        .join("\n");
+    expect(facts(scratch.at("to"))).toBe(facts(from).replace("4751", "751"));
+    expect(said(await copy(from, scratch.at("to")))).toEqual([]);
+    await copy(from, scratch.at("to"), { specialBits: true });
+    expect(facts(scratch.at("to"))).toBe(facts(from));
+  });
+
+  test("preserve: nothing gives what new files get; xattr keeps attributes and takes others away", async () => {
+    const from = scratch.plant("from", { f: "f" });
+    utimesSync(join(from, "f"), 1000, 1000);
+    await copy(from, scratch.at("plain"), { preserve: [] });
+    expect(statSync(scratch.at("plain", "f")).mtimeMs).toBeGreaterThan(1_000_000_000_000);
+    if (!setAttribute(join(from, "f"), "user.copse", "kept")) return; // a file system without
+    const options = { preserve: ["mode", "mtime", "xattr"] } as const;
+    await copy(from, scratch.at("to"), options);
+    expect((await compare(from, scratch.at("to"), { metadata: ["xattr"] })).equal).toBe(true);
+    setAttribute(scratch.at("to", "f"), "user.other", "x");
+    expect((await compare(from, scratch.at("to"), { metadata: ["xattr"] })).equal).toBe(false);
+    expect(said(await copy(from, scratch.at("to"), options))).toEqual(["updated f"]);
+    expect((await compare(from, scratch.at("to"), { metadata: ["xattr"] })).equal).toBe(true);
+  });
+
+  test("pipes are skipped and said so", async () => {
+    const from = scratch.plant("from", { p: pipe, f: "f" });
+    const { actions } = await copy(from, scratch.at("to"));
+    expect(actions).toMatchObject([
+      { kind: "copied", path: "f" },
+      { kind: "skipped", path: "p", reason: "special" },
+    ]);
+    expect(shape(scratch.at("to"))).toEqual({ f: "f" });
+  });
+
+  test("sparse files stay sparse", async () => {
+    const from = scratch.plant("from", {});
+    run(
+      "sh",
+      "-c",
+      'truncate -s 64M "$1"; printf end | dd of="$1" bs=1 seek=40000000 conv=notrunc 2>/dev/null',
+      "sh",
+      join(from, "holes"),
+    );
+    await copy(from, scratch.at("to"));
+    expect((await compare(from, scratch.at("to"))).equal).toBe(true);
+    expect(statSync(scratch.at("to", "holes")).size).toBe(64 * 1024 * 1024);
+    expect(statSync(scratch.at("to", "holes")).blocks * 512).toBeLessThan(1024 * 1024);
+  });
+
+  test("sizes around the buffers", async () => {
+    const sizes = [0, 1, 262_143, 262_144, 262_145, 1_048_575, 1_048_576, 1_048_577, 5_000_000];
+    const random = new Uint8Array(5_000_000).map((_, i) => (i * 2654435761) >>> 13);
+    const from = scratch.plant(
+      "from",
+      Object.fromEntries(sizes.map((size) => [`f${size}`, random.slice(0, size)])),
+    );
+    expect((await copy(from, scratch.at("to"), { verify: true })).errors).toBe(0);
+    expect((await compare(from, scratch.at("to"))).equal).toBe(true);
+  });
+
+  test("dryRun says the same and changes nothing", async () => {
+    const from = scratch.plant("from", tree);
+    const to = scratch.plant("to", { "a.txt": "older", "d/gone": "x", extra: "e" });
+    const before = shape(to);
+    const plan = await sync(from, to, { dryRun: true });
+    expect(shape(to)).toEqual(before);
+    expect(said(await sync(from, to))).toEqual(said(plan));
+    expect(said(await copy(from, scratch.at("nowhere", "yet"), { dryRun: true }))).toHaveLength(8);
+    expect(existsSync(scratch.at("nowhere"))).toBe(false);
+  });
+
+  test("names of 255 bytes, odd names and names that are not UTF-8", async () => {
+    const from = scratch.plant("from", {
+      ["n".repeat(255)]: "long",
+      "a\nb": "newline",
+      "-rf": "dash",
+      " ": "space",
+    });
+    writeFileSync(Buffer.concat([Buffer.from(`${from}/`), Buffer.from([0xff, 0xfe])]), "bytes");
+    const { errors, copied } = await copy(from, scratch.at("to"));
+    expect({ errors, copied }).toEqual({ errors: 0, copied: 5 });
+    expect((await compare(from, scratch.at("to"))).equal).toBe(true);
+  });
+});
+
+describe("deciding", () => {
+  const plantPair = (options: {
+    left: string;
+    right: string;
+    newer?: "left" | "right";
+  }): [string, string] => {
+    const from = scratch.plant("from", { f: options.left });
+    const to = scratch.plant("to", { f: options.right });
+    utimesSync(join(from, "f"), 2000, options.newer === "left" ? 3000 : 2000);
+    utimesSync(join(to, "f"), 2000, options.newer === "right" ? 3000 : 2000);
+    return [from, to];
+  };
+  const cases: readonly [string, Parameters<typeof plantPair>[0], SyncOptions, string[]][] = [
+    ["stat: same size and time is the same", { left: "aaa", right: "bbb" }, {}, []],
+    ["stat: another time", { left: "aaa", right: "bbb", newer: "right" }, {}, ["copied f"]],
+    [
+      "content sees a byte under an unchanged time",
+      { left: "aaa", right: "bbb" },
+      { by: "content" },
+      ["copied f"],
+    ],
+    ["hash does", { left: "aaa", right: "bbb" }, { by: "hash" }, ["copied f"]],
+    [
+      "content: only the time differs",
+      { left: "aaa", right: "aaa", newer: "left" },
+      { by: "content" },
+      ["updated f"],
+    ],
+    [
+      "newer: the right one is newer",
+      { left: "aaa", right: "bb", newer: "right" },
+      { overwrite: "newer" },
+      ["skipped f"],
+    ],
+    [
+      "newer: the left one is newer",
+      { left: "aaa", right: "bb", newer: "left" },
+      { overwrite: "newer" },
+      ["copied f"],
+    ],
+    ["never", { left: "aaa", right: "bb", newer: "left" }, { overwrite: "never" }, ["skipped f"]],
+  ];
+  for (const [name, pair, options, expected] of cases)
+    test(name, async () => {
+      const [from, to] = plantPair(pair);
+      expect(said(await copy(from, to, options))).toEqual(expected);
+      const copies = expected[0] === "copied f";
+      expect(readFileSync(join(to, "f"), "utf8")).toBe(copies ? pair.left : pair.right);
+      if (expected[0] !== "skipped f") expect(said(await copy(from, to, options))).toEqual([]);
+    });
+
+  test("a link in the destination is replaced, not written through", async () => {
+    const from = scratch.plant("from", { f: "new", "d/x": "in d" });
+    const outside = scratch.plant("outside", { secret: "old" });
+    const to = scratch.plant("to", { f: link("../outside/secret"), d: link("../outside") });
+    expect(said(await sync(from, to))).toEqual(["created d", "copied d/x", "copied f"]);
+    expect(shape(outside)).toEqual({ secret: "old" });
+    expect(lstatSync(join(to, "f")).isFile()).toBe(true);
+    expect(lstatSync(join(to, "d")).isDirectory()).toBe(true);
+  });
+});
+
+describe("deleting", () => {
+  test("what only the destination has goes, deepest first", async () => {
+    const from = scratch.plant("from", { keep: "k" });
+    const to = scratch.plant("to", { keep: "k", "x/y/z": "1", "x/l": link("/etc"), f: "f" });
+    const result = await sync(from, to, { by: "content" });
+    expect(said(result).filter((line) => line.startsWith("deleted"))).toEqual([
+      "deleted f",
+      "deleted x",
+      "deleted x/l",
+      "deleted x/y",
+      "deleted x/y/z",
+    ]);
+    expect(result.deleted).toBe(5);
+    expect(shape(to)).toEqual({ keep: "k" });
+    expect(existsSync("/etc/hostname") || existsSync("/etc/passwd")).toBe(true);
+  });
+
+  test("delete: false keeps; a file takes the place of a directory and the reverse", async () => {
+    const from = scratch.plant("from", { a: "file", "b/c": "below" });
+    const to = scratch.plant("to", { "a/x/y": "tree", b: "file", more: "m" });
+    expect(said(await sync(from, to, { delete: false }))).toEqual([
+      "error a EXISTS",
+      "error b EXISTS",
+    ]);
+    await sync(from, to);
+    expect(shape(to)).toEqual({ a: "file", b: "/", "b/c": "below" });
+  });
+
+  test("what the filters leave out is protected, and the directories above it", async () => {
+    const from = scratch.plant("from", { a: "a" });
+    const to = scratch.plant("to", { "old/keep.log": "log", "old/x": "x", "y.log": "log" });
+    const result = await sync(from, to, { exclude: ["*.log"] });
+    expect(shape(to)).toEqual({ a: "a", old: "/", "old/keep.log": "log", "y.log": "log" });
+    expect(result.errors).toBe(0);
+  });
+
+  test("an empty source deletes nothing without force", async () => {
+    const from = scratch.plant("from", {});
+    const to = scratch.plant("to", { a: "a", "d/b": "b" });
+    const refused = await sync(from, to);
+    expect(said(refused)).toEqual(["error  ARGUMENT"]);
+    expect(refused.kept).toBe(2);
+    expect(shape(to)).toEqual({ a: "a", d: "/", "d/b": "b" });
+    expect((await sync(from, to, { force: true })).deleted).toBe(3);
+    expect(shape(to)).toEqual({});
+    expect(await code(sync(scratch.at("nowhere"), to, { force: true }))).toBe("NOT_FOUND");
+  });
+
+  test("maxDelete counts everything and deletes nothing beyond", async () => {
+    const from = scratch.plant("from", { a: "a" });
+    const to = scratch.plant("to", { "d/b": "b", "d/c": "c" });
+    const refused = await sync(from, to, { maxDelete: 2 });
+    expect(said(refused)).toEqual(["error  LIMIT", "copied a"]);
+    expect(readdirSync(join(to, "d"))).toHaveLength(2);
+    expect((await sync(from, to, { maxDelete: 3 })).deleted).toBe(3);
+  });
+
+  test("nothing is deleted when a directory of the source cannot be listed", async () => {
+    const from = scratch.plant("from", { a: "a", "locked/x": "x" });
+    const to = scratch.plant("to", { old: "old", "locked/y": "y" });
+    const result = await sync(`fault:list=2,code=DENIED:${from}`, to);
+    expect(said(result)).toContain("error locked DENIED");
+    expect(result).toMatchObject({ deleted: 0, kept: 1 });
+    expect(shape(to)).toMatchObject({ old: "old", "locked/y": "y" });
+  });
+
+  test("source inside destination: it is never deleted; destination inside source: it is left out", async () => {
+    const to = scratch.plant("to", { "src/f": "f", old: "o" });
+    const inside = await sync(join(to, "src"), to);
+    expect(said(inside)).toContain("error src UNSUPPORTED");
+    expect(shape(join(to, "src"))).toEqual({ f: "f" });
+    const from = scratch.plant("from", { f: "f", "d/x": "x" });
+    const outer = await copy(from, join(from, "d", "copy"));
+    expect(said(outer)).toContain("error d/copy UNSUPPORTED");
+    expect(shape(join(from, "d", "copy"))).toEqual({ f: "f", d: "/", "d/x": "x" });
+    expect(await code(sync(from, from))).toBe("ARGUMENT");
+    expect(shape(from)).toMatchObject({ f: "f" });
+  });
+});
+
+describe("trouble", () => {
+  test("two runs on one destination: the second is BUSY", async () => {
+    const from = scratch.plant(
+      "from",
+      Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`f${i}`, "x"])),
+    );
+    const to = scratch.plant("to", {});
+    const slow = copy(`fault:delay=100:${from}`, to, { concurrency: 1 });
+    while (readdirSync(to).length === 0) await Bun.sleep(1);
+    expect(await code(copy(from, to))).toBe("BUSY");
+    expect((await slow).copied).toBe(8);
+    expect(said(await copy(from, to))).toEqual([]);
+  });
+
+  test("stale temporaries go with the next run, live ones and foreign names stay", async () => {
+    const from = scratch.plant("from", { f: "f", ".copse-00112233445566aa.part": "in the source" });
+    const to = scratch.plant("to", {
+      ".copse-0011223344556677.part": "left by a killed run",
+      "d/.copse-0011223344556688.part": "there too",
+      ".copse-mine.part": "not ours",
+    });
+    mkdirSync(join(from, "d"));
+    await copy(from, to);
+    expect(shape(to)).toEqual({ f: "f", d: "/", ".copse-mine.part": "not ours" });
+  });
+
+  test("a failing write leaves the old file, no temporary, and the rest is done", async () => {
+    const from = scratch.plant("from", { a: "new a", b: "new b", c: "new c" });
+    const to = scratch.plant("to", { a: "old a", b: "old b", c: "old c" });
+    for (const call of ["writer", "write", "commit"]) {
+      const result = await copy(from, `fault:${call}=1,code=NO_SPACE:${to}`, {
+        concurrency: 1,
+        by: "content",
+      });
+      expect(result.errors).toBe(1);
+      expect(said(result).filter((line) => line.includes("NO_SPACE"))).toHaveLength(1);
+      expect(readdirSync(to).toSorted()).toEqual(["a", "b", "c"]);
+      for (const name of ["a", "b", "c"])
+        expect(readFileSync(join(to, name), "utf8")).toMatch(/^(old|new) [abc]$/);
+      for (const name of ["a", "b", "c"]) writeFileSync(join(to, name), `old ${name}`);
+    }
+  });
+
+  test("what may work a moment later is tried again, and counted", async () => {
+    const from = scratch.plant("from", { a: "a" });
+    const result = await copy(`fault:read=1,code=TIMEOUT:${from}`, scratch.at("to"));
+    expect(result).toMatchObject({ copied: 1, retries: 1, errors: 0 });
+    const gaveUp = await copy(`fault:read=1,sticky,code=TIMEOUT:${from}`, scratch.at("no"), {
+      retries: 1,
+    });
+    expect(gaveUp).toMatchObject({ copied: 0, retries: 1, errors: 1 });
+  });
+
+  test("a file that is cut short or changes while it is copied is CHANGED and keeps its old copy", async () => {
+    const from = scratch.plant("from", { f: "0123456789" });
+    const to = scratch.plant("to", { f: "old" });
+    const result = await copy(`fault:read=1,cut=4:${from}`, to, { retries: 0 });
+    expect(said(result)).toEqual(["error f CHANGED"]);
+    expect(shape(to)).toEqual({ f: "old" });
+  });
+
+  test("cancelling leaves no temporary and no name half written", async () => {
+    const from = scratch.plant("from", { f: new Uint8Array(3_000_000).fill(1) });
+    const to = scratch.plant("to", { f: "old" });
+    const controller = new AbortController();
+    const task = copy(`fault:delay=40:${from}`, to, { signal: controller.signal });
+    while (readdirSync(to).length < 2) await Bun.sleep(1);
+    controller.abort(new Error("enough"));
+    const reason = await task.then(
+      () => "done",
+      (error: unknown) => String(error),
+    );
+    expect(reason).toContain("enough");
+    while (readdirSync(to).length > 1) await Bun.sleep(1);
+    expect(shape(to)).toEqual({ f: "old" });
+  });
+
+  test.skipIf(isRoot)("what may not be read or written is DENIED, the rest is done", async () => {
+    const from = scratch.plant("from", { a: "a", b: "b" });
+    chmodSync(join(from, "a"), 0);
+    expect(said(await copy(from, scratch.at("to")))).toEqual(
+      ["copied b", "error a DENIED"].toSorted(),
+    );
+  });
+
+  test("the source is read only once it is clear that there is something to do", async () => {
+    const from = scratch.plant("from", { a: "a" });
+    await copy(from, scratch.at("to"));
+    expect(said(syncSync(`fault:open=1,sticky:${from}`, scratch.at("to")))).toEqual([]);
+  });
+
+  test("a directory that is swapped for a link while it is copied leads nowhere", async () => {
+    const outside = scratch.plant("outside", { f: "outside" });
+    const from = scratch.plant(
+      "from",
+      Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`d/f${i}`, `new ${i}`])),
+    );
+    const to = scratch.plant("to", { "d/f": "x" });
+    const before = shape(outside);
+    let rounds = 0;
+    const swap = setInterval(() => {
+      rounds++;
+      try {
+        renameSync(join(to, "d"), join(to, "real"));
+        symlinkSync(outside, join(to, "d"));
+        rmSync(join(to, "d"));
+        renameSync(join(to, "real"), join(to, "d"));
+      } catch {}
+    }, 0);
+    for (let i = 0; i < 30; i++) {
+      await sync(from, to, { fsync: false }).catch(() => {});
+      expect(shape(outside)).toEqual(before);
+    }
+    clearInterval(swap);
+    expect(rounds).toBeGreaterThan(0);
+  });
+
+  test("bad options are ARGUMENT before any work", async () => {
+    const from = scratch.plant("from", { a: "a" });
+    for (const options of [
+      { by: "size" },
+      { overwrite: true },
+      { maxDelete: -1 },
+      { preserve: "mode" },
+      { retries: 1.5 },
+      { what: 1 },
+    ])
+      // @ts-expect-error wrong on purpose
+      expect(await code(Promise.try(() => sync(from, scratch.at("to"), options)))).toBe("ARGUMENT");
+    // @ts-expect-error an option of sync
+    expect(await code(Promise.try(() => copy(from, scratch.at("to"), { delete: true })))).toBe(
+      "ARGUMENT",
+    );
+    expect(existsSync(scratch.at("to"))).toBe(false);
+  });
+});

@@ -67,7 +67,6 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
 function addCommand(program: Command, shape: CommandShape, paint: Paint): Command {
   const command = program
     .command(shape.name)
-    .aliases(shape.alias ? [shape.alias] : [])
     .description(shape.about)
     .helpOption(help(shape), "this")
     .addHelpText("after", () => ending(shape.examples, shape.status, paint));

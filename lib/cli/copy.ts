@@ -2,12 +2,13 @@
 
 import { copy, Runtime, sync, type Action, type SyncOptions, type Transfer } from "../index.ts";
 import type { Flags } from "./args.ts";
-import { escapeName, escapeText } from "./escape.ts";
+import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { fail } from "./failure.ts";
-import type { Interruption } from "./interruption.ts";
+import type { Interruption } from "../index.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
 import { pairs, startLog } from "./log.ts";
 import { optionsFrom } from "./options.ts";
+import { placesFrom } from "./place.ts";
 import { print } from "./print.ts";
 import { startProgress } from "./progress.ts";
 import { status } from "./status.ts";
@@ -32,8 +33,10 @@ export async function runCopy(
     const options: SyncOptions = optionsFrom(rest, interruption, log);
     if (archive === true) options.preserve = ["mode", "mtime", "owner", "xattr"];
     if (progress) options.onProgress = progress.update;
-    log.say(1, `${verb === "copy" ? "copying" : "syncing"} ${from} to ${to}`);
-    const task = verb === "copy" ? copy(from, to, options) : sync(from, to, options);
+    const shown = [from, to].map(escapeLocation);
+    log.say(1, `${verb === "copy" ? "copying" : "syncing"} ${shown.join(" to ")}`);
+    const [source = from, target = to] = await placesFrom([from, to], flags);
+    const task = verb === "copy" ? copy(source, target, options) : sync(source, target, options);
 
     if (flags["jsonl"]) {
       for await (const rows of task.batches()) {

@@ -180,11 +180,6 @@ const transfer: readonly Flag[] = [
   { flags: "--special-bits", about: "keep set-user-ID, set-group-ID and sticky bits" },
   { flags: "--verify", about: "read again what was written, and compare" },
   { flags: "--no-fsync", about: "do not wait for the disk" },
-  {
-    flags: "--retries <count>",
-    about: "of what may work a moment later (default 3)",
-    parse: count,
-  },
 ];
 
 const printed: readonly Flag[] = [
@@ -399,6 +394,7 @@ export const commands: readonly CommandShape[] = [
     groups: {
       "What is copied:": [...decide, ...what],
       "How:": [...transfer, ...how],
+      "Web servers:": web,
       "What is printed:": printed,
     },
     examples: [
@@ -423,6 +419,7 @@ export const commands: readonly CommandShape[] = [
         { flags: "--force", about: "an empty source may empty the destination" },
       ],
       "How:": [...transfer, ...how],
+      "Web servers:": web,
       "What is printed:": printed,
     },
     examples: [

@@ -128,17 +128,6 @@ enum copse_key : uint16_t {
   COPSE_KEY_EXPLAIN = 114,  // scan, bool: NEAR_MISS rows, too
   COPSE_KEY_SCOPE = 115,    // scan, number: 0 every directory, 1 the root only, 2 the root, and a
                             // MATCH row for each node of each directory below (`extra`: the node)
-};
-
-// A directory of a pattern. Bounds belong to the piece before them; without any, files and
-// directories must be there at least once.
-enum copse_node : uint16_t {
-  COPSE_NODE_NAME = 1,       // text: a glob; absent: any name
-  COPSE_NODE_FILE = 2,       // text, repeated: a glob
-  COPSE_NODE_FORBIDDEN = 3,  // text, repeated: a glob that no file and no directory may have
-  COPSE_NODE_DIRECTORY = 4,  // number, repeated: a node before this one
-  COPSE_NODE_MIN = 5,        // number
-  COPSE_NODE_MAX = 6,        // number
 
   COPSE_KEY_SYNC_BY = 128,     // sync, number: enum copse_by; default STAT
   COPSE_KEY_OVERWRITE = 129,   // sync, number: 0 different (default), 1 newer, 2 never
@@ -151,6 +140,17 @@ enum copse_node : uint16_t {
   COPSE_KEY_VERIFY = 136,      // sync, bool: what was written is read again
   COPSE_KEY_SPECIAL_BITS = 137,  // sync, bool: set-user-ID, set-group-ID and sticky bits are kept
   COPSE_KEY_RETRIES = 138,       // sync, number: of what may work a moment later; default 3
+};
+
+// A directory of a pattern. Bounds belong to the piece before them; without any, files and
+// directories must be there at least once.
+enum copse_node : uint16_t {
+  COPSE_NODE_NAME = 1,       // text: a glob; absent: any name
+  COPSE_NODE_FILE = 2,       // text, repeated: a glob
+  COPSE_NODE_FORBIDDEN = 3,  // text, repeated: a glob that no file and no directory may have
+  COPSE_NODE_DIRECTORY = 4,  // number, repeated: a node before this one
+  COPSE_NODE_MIN = 5,        // number
+  COPSE_NODE_MAX = 6,        // number
 };
 
 // A place: where a tree or file is.

@@ -387,6 +387,8 @@ export const commands: readonly CommandShape[] = [
     groups: { "Web servers:": web },
     examples: [["copse cat site.znippy index.html", "one file out of a pack"]],
     status: "0, 2 trouble, 130 interrupted",
+  },
+  {
     name: "copy",
     alias: "cp",
     about: "Copy a tree or file: what is missing or different, nothing is deleted",

@@ -1,10 +1,9 @@
 // Rows as JSON: the field names of the API, times as ISO 8601, bytes as hex digits.
 
 import type { Action, Check, CopseError, Difference, Entry, Failure } from "../index.ts";
-import { escapeJson } from "../index.ts";
 import { escapeJson } from "./escape.ts";
 
-type Row = Difference | Entry | Failure | Check;
+type Row = Action | Check | Difference | Entry | Failure;
 
 /** One value as one line of JSON text. */
 export function toJson(value: unknown): string {

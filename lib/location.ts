@@ -157,6 +157,17 @@ function parseObject(location: Fields): Place {
   const { url } = location;
   if (typeof url !== "string" && !(url instanceof URL))
     throw argumentError("location.url", `must be a string or a URL, not ${showValue(url)}`);
+  // What is packed on a web server: the fields say how to reach it.
+  const [prefix, wrapping] = /^(archive|pack):(?=https?:\/\/)/i.exec(String(url)) ?? [];
+  if (prefix !== undefined) {
+    const text = String(url);
+    const [file, path] = splitSub(text.slice(prefix.length));
+    const inner = parseObject({ ...location, url: file });
+    const isArchive = wrapping?.toLowerCase() === "archive";
+    return isArchive
+      ? archivePlace(inner, { path }, redact(text))
+      : packPlace(inner, path, redact(text));
+  }
   // First of all a scheme that is not built in: its fields are not known here either.
   const place = parseLocation(url);
   if (place.scheme === "http") return withTree(httpPlace(String(url), place.shown, location));

@@ -182,6 +182,20 @@ describe("a location on the web", () => {
   });
 });
 
+test("a location in a web server's archive takes the server's fields", () => {
+  const place = parseLocation({
+    url: "archive:https://host/a.zip#sub/",
+    token: "hush",
+    retries: 1,
+  });
+  expect(place).toMatchObject({ scheme: "archive", inner: { scheme: "http" } });
+  expect(place.inner!.path).toBe("https://host/a.zip");
+  expect(place.inner!.fields).toHaveLength(2);
+  expect(`${Bun.inspect(place, { depth: 9 })} ${JSON.stringify(place)}`).not.toContain("hush");
+  expect(refusal({ url: "archive:https://host/a.zip", colour: "red" }).code).toBe("ARGUMENT");
+  expect(refusal({ url: "archive:a.zip", token: "hush" }).code).toBe("ARGUMENT");
+});
+
 describe("a table of files", () => {
   test("holds a place for each path", () => {
     expect(

@@ -545,6 +545,19 @@ describe("indexes", () => {
     expect(found).toEqual(expected);
   });
 
+  test("directories in each other without end are a LIMIT", async () => {
+    const index = json('[{"name":"d","type":"directory"}]');
+    const paths = Array.from({ length: 300 }, (_, i): [string, Script] => [
+      `/${"d/".repeat(i)}`,
+      index,
+    ]);
+    using server = startUnruly(Object.fromEntries(paths));
+    const found = await list(`${server.url}/`);
+    expect(found.complete).toBe(false);
+    expect(found.errors.map(({ error }) => error.code)).toEqual(["LIMIT"]);
+    expect(found).toHaveLength(257);
+  });
+
   test("one without an end is a LIMIT, and memory stays flat", async () => {
     using server = startUnruly({
       "/d/": endless(`${ok}Content-Type: application/json\r\n\r\n[`, " ".repeat(64 * KIB)),

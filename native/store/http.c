@@ -15,8 +15,9 @@
 #include "store/open.h"
 #include "wire/http.h"
 
-constexpr size_t URL_MAX = 8192;    // longer ones no server takes
-constexpr size_t COMING_MAX = 256;  // begun and not asked for yet
+constexpr uint32_t DEPTH_MAX = 256;  // a server can make up directories without end
+constexpr size_t URL_MAX = 8192;     // longer ones no server takes
+constexpr size_t COMING_MAX = 256;   // begun and not asked for yet
 constexpr uint32_t TIMEOUT_MS = 30'000, RETRIES = 3, REDIRECTS = 10;
 constexpr uint64_t LARGE_BYTES = 256 * 1024;
 #define LISTS SPAN("application/json, text/html;q=0.9, */*;q=0.5")
@@ -40,6 +41,7 @@ struct http_state {
 struct http_directory {
   struct directory base;
   bool is_file;  // the root, when it is one: `url` is its own
+  uint32_t depth;
   size_t size;
   char url[];  // else it ends with '/'
 };
@@ -397,6 +399,10 @@ static int32_t http_find(struct store *store, span path, struct arena *arena, st
 
 static int32_t http_enter(struct directory *parent, const struct entry *entry,
                           struct directory **out, struct fault *fault) {
+  uint32_t depth = ((struct http_directory *)parent)->depth + 1;
+  if (depth > DEPTH_MAX)
+    return fault_set(fault, COPSE_E_LIMIT, "more than %u directories in each other on a server",
+                     DEPTH_MAX);
   struct entry as_directory = *entry;
   as_directory.type = ENTRY_DIRECTORY;
   char *url = url_of(parent, &as_directory, fault);
@@ -404,6 +410,7 @@ static int32_t http_enter(struct directory *parent, const struct entry *entry,
   if (url && !made) no_memory(fault);
   free(url);
   if (!made) return fault->code;
+  made->depth = depth;
   *out = &made->base;
   return 0;
 }

@@ -318,6 +318,48 @@ describe("for programs", () => {
   });
 });
 
+describe("archives", () => {
+  test("archive:, --archives, --strip, --raw-equal and --formats look inside", async () => {
+    await shell("tar -czf twin.tgz -C twin . && tar -cf wrapped.tar twin && zip -qr twin.zip twin");
+    const both = ["--raw-equal", "--formats", "tar,zip"];
+    for (const line of [
+      ["archive:twin.tgz", "twin"],
+      ["twin.tgz", "twin"],
+      ["twin.tgz", "archive:wrapped.tar#twin"],
+      ["twin.tgz", "wrapped.tar", "--archives", "--strip", "1"],
+      ["archive:wrapped.tar", "archive:twin.zip", ...both],
+    ].map((words, i) => (i === 2 ? [...words, "--archives"] : words))) {
+      const { status, err } = await copse("compare", ...line);
+      expect({ line, status, err }).toEqual({ line, status: 0, err: "" });
+    }
+    const listed = await copse("list", "archive:wrapped.tar#twin/deep", "-0");
+    expect(listed.out).toBe("down\0down/same.txt\0");
+  });
+
+  test("damage and limits are trouble, and flags for archives want one", async () => {
+    await shell("head -c 200 twin.tgz > cut.tgz");
+    for (const [line, said] of [
+      [["compare", "archive:cut.tgz", "twin"], "truncated"],
+      [["compare", "archive:twin.tgz", "twin", "--limits", "bytes=10"], "limits.bytes"],
+      [["compare", "twin", "twin", "--strip", "1"], "--strip"],
+      [["list", "archive:twin.tgz", "--formats", "arj"], "tar"],
+    ] as const) {
+      const { status, err } = await copse(...line);
+      expect(err).toContain(said);
+      expect(status).toBe(2);
+    }
+  });
+
+  test("--password-file opens encrypted entries", async () => {
+    await shell("echo swordfish > word && cd twin && zip -qr -P swordfish ../locked.zip .");
+    const locked = ["compare", "archive:locked.zip", "twin"];
+    expect((await copse(...locked)).status).toBe(2);
+    const opened = await copse(...locked, "--password-file", "word");
+    expect(opened.status).toBe(0);
+    expect(JSON.stringify(opened)).not.toContain("swordfish");
+  });
+});
+
 describe("copse list", () => {
   test("shows type, size, time and path, sorted", async () => {
     const { status, out, err } = await copse("list", "left", "--exclude", "only*");

@@ -43,6 +43,7 @@ export interface CommandShape {
   readonly status: string;
 }
 
+const formatNames = ["tar", "zip", "cpio", "ar", "iso", "7z", "rar", "lha", "cab"];
 const limitNames = ["entries", "bytes", "ratio", "depth", "pathLength", "nested"] as const;
 
 const what: readonly Flag[] = [
@@ -140,6 +141,19 @@ const web: readonly Flag[] = [
   },
 ];
 
+/** For every command that takes a location; place.ts makes places of them. */
+const archives: readonly Flag[] = [
+  { flags: "--archives", about: "look inside: every location is an archive" },
+  { flags: "--strip <count>", about: "wrapper directories to go through, at most", parse: count },
+  {
+    flags: "--formats <names>",
+    about: `formats to read (with commas): ${formatNames.join(", ")}`,
+    parse: formats,
+  },
+  { flags: "--password-file <file>", about: "its first line opens encrypted entries; - is stdin" },
+  { flags: "--raw-equal", about: "equal packed bytes of zip entries need no unpacking" },
+];
+
 const verbose: Flag = {
   flags: "-v, --verbose",
   about: "say on standard error what is decided and how long it takes; -vv, -vvv: more",
@@ -226,6 +240,7 @@ export const commands: readonly CommandShape[] = [
         { flags: "--chunk-size <bytes>", about: "bytes per read, such as 128K", parse: bytes },
         ...how,
       ],
+      "Archives:": archives,
       "Web servers:": web,
       "What is printed:": [
         {
@@ -241,6 +256,8 @@ export const commands: readonly CommandShape[] = [
       ["copse compare site backup/site", "what differs, where and why"],
       ["copse compare a b --exclude '*.log' --exclude .git", "without some names"],
       ["copse compare a b --by stat --moves", "by size and time; find what was renamed"],
+      ["copse compare site.tar.gz site", "an archive against the tree it was made of"],
+      ["copse compare old.zip new.tar.xz --archives", "what is inside of two archives"],
       ["copse compare a b -q && echo same", "only the answer"],
       ["copse compare a b --json | jq '.differences[].path'", "for a program"],
     ],
@@ -258,6 +275,7 @@ export const commands: readonly CommandShape[] = [
         { flags: "-R, --recursive", about: "all levels; this is the default" },
       ],
       "How:": how,
+      "Archives:": archives,
       "Web servers:": web,
       "What is printed:": [
         { flags: "-l, --long", about: "permissions and exact bytes too" },
@@ -490,6 +508,13 @@ function metadata(text: string, before: unknown): string[] {
   const wrong = names.find((name) => !metadataNames.includes(name));
   if (wrong !== undefined) throw new Error(`Give one or more of ${metadataNames.join(", ")}.`);
   return [...new Set([...(Array.isArray(before) ? before : []), ...names])];
+}
+
+function formats(text: string): string[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.some((name) => !formatNames.includes(name)))
+    throw new Error(`Give one or more of ${formatNames.join(", ")}.`);
+  return names;
 }
 
 function limits(text: string, before: unknown): Record<string, number> {

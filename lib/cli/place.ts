@@ -1,4 +1,5 @@
-// From a location on the command line and the flags about web servers to a location of the API.
+// From a location on the command line and the flags about web servers and archives to a location of
+// the API.
 // A header or credential belongs to one server: it is never sent to two.
 
 import { readFileSync } from "node:fs";
@@ -8,21 +9,52 @@ import { complain } from "./print.ts";
 
 const fields = ["proxy", "ca", "minTls", "redirects", "retries", "addresses"] as const;
 
-/** The flags that concern places, not the verb. */
-export const placeFlags: readonly string[] = [
-  ...fields,
-  "header",
-  "credential",
-  "insecure",
-  "serverTimeout",
-];
+const archiveFlags = ["archives", "strip", "formats", "passwordFile", "rawEqual"] as const;
 
+const webFlags = [...fields, "header", "credential", "insecure", "serverTimeout"] as const;
+
+/** The flags that concern places, not the verb. */
+export const placeFlags: readonly string[] = [...webFlags, ...archiveFlags];
+
+const inArchive = /^archive:/i;
 const onTheWeb = /^(?:[a-z]+:)?https?:\/\//i;
 
-/** The locations as given, those on the web with what the flags say of them. */
+/** The locations as given, each with what the flags say of its kind. */
 export async function placesFrom(texts: readonly string[], flags: Flags): Promise<Location[]> {
-  const given = placeFlags.filter((name) => flags[name] !== undefined);
-  if (given.length === 0) return [...texts];
+  const ofWeb = await webFrom(texts, flags);
+  const given = archiveFlags.filter((name) => flags[name] !== undefined);
+  const isArchive = (text: string): boolean => Boolean(flags["archives"]) || inArchive.test(text);
+  if (given.length > 0 && !texts.some(isArchive))
+    throw wrong(given[0]!, "no location is an archive; write archive:LOCATION, or --archives");
+  const said: Record<string, unknown> = {};
+  for (const name of ["strip", "formats", "rawEqual"] as const)
+    if (flags[name] !== undefined) said[name] = flags[name];
+  if (typeof flags["passwordFile"] === "string")
+    said["password"] = passwordOf(flags["passwordFile"]);
+  return texts.map((text) => {
+    if (!isArchive(text)) return ofWeb(text);
+    const [, file = "", path = ""] = /^(.*?)(?:#([^#]*))?$/s.exec(text.replace(inArchive, ""))!;
+    // The library checks each field.
+    return { archive: ofWeb(file), path: path.replace(/\/+$/, ""), ...said } as Location;
+  });
+}
+
+/** The first line, so that no secret is an argument. */
+function passwordOf(path: string): string {
+  try {
+    return readFileSync(path === "-" ? 0 : path, "utf8").split(/\r?\n/)[0]!;
+  } catch {
+    throw wrong("passwordFile", `${path} cannot be read`);
+  }
+}
+
+/** What makes a text a location; those on the web get what the flags say of them. */
+async function webFrom(
+  texts: readonly string[],
+  flags: Flags,
+): Promise<(text: string) => Location> {
+  const given = webFlags.filter((name) => flags[name] !== undefined);
+  if (given.length === 0) return (text) => text;
   const web = texts.filter((text) => onTheWeb.test(text));
   if (web.length === 0) throw wrong(given[0]!, "no location is on a web server");
   const secret = ["header", "credential"].find((name) => flags[name] !== undefined);
@@ -37,7 +69,7 @@ export async function placesFrom(texts: readonly string[], flags: Flags): Promis
   if (typeof flags["credential"] === "string")
     Object.assign(said, await credentialOf(flags["credential"]));
   // The library checks each field.
-  return texts.map((text) => (onTheWeb.test(text) ? ({ url: text, ...said } as Location) : text));
+  return (text) => (onTheWeb.test(text) ? ({ url: text, ...said } as Location) : text);
 }
 
 function originOf(text: string): string {

@@ -78,7 +78,9 @@ int32_t archive_open(struct store *store, const struct place *place, struct faul
   store->state = state;
   if (store->shown.size == 0) store->shown = state->inner.shown;
   // Where no thread can be had, whoever asks first does the pass.
+  mutex_lock(&state->lock);
   state->is_started = thread_start("copse-archive", pass, state);
+  mutex_unlock(&state->lock);
   return 0;
 }
 

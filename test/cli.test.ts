@@ -325,10 +325,10 @@ describe("archives", () => {
     for (const line of [
       ["archive:twin.tgz", "twin"],
       ["twin.tgz", "twin"],
-      ["twin.tgz", "archive:wrapped.tar#twin"],
+      ["twin.tgz", "archive:wrapped.tar#twin", "--archives"],
       ["twin.tgz", "wrapped.tar", "--archives", "--strip", "1"],
       ["archive:wrapped.tar", "archive:twin.zip", ...both],
-    ].map((words, i) => (i === 2 ? [...words, "--archives"] : words))) {
+    ]) {
       const { status, err } = await copse("compare", ...line);
       expect({ line, status, err }).toEqual({ line, status: 0, err: "" });
     }

@@ -489,10 +489,6 @@ int32_t compare_hash(struct spot *spot, uint8_t side, const struct entry *entry,
                      uint8_t digest[HASH_BYTES], struct fault *fault) {
   struct directory *directory = spot->node->directory[side];
   const struct store_ops *ops = directory->store->ops;
-  if (entry->has & HAS_DIGEST) {
-    memcpy(digest, entry->digest, HASH_BYTES);
-    return 0;
-  }
   struct reader reader;
   spot->side = side;
   if (entry->has & HAS_DIGEST) {

@@ -493,7 +493,6 @@ int32_t compare_hash(struct spot *spot, uint8_t side, const struct entry *entry,
   spot->side = side;
   if (entry->has & HAS_DIGEST) {
     memcpy(digest, entry->digest, HASH_BYTES);
-    if (side == LEFT) spot->bytes += entry->size;
     return 0;
   }
   int32_t code = ops->reader(directory, entry, &reader, fault);

@@ -16,11 +16,15 @@ import {
   list,
   listSync,
   Runtime,
+  scan,
+  scanSync,
   Store,
   type CompareOptions,
   type Difference,
   type Entry,
   type Failure,
+  type Pattern,
+  type ScanResult,
 } from "../lib/index.ts";
 import { faultTrees } from "./fault-trees.ts";
 import { Scratch } from "./trees.ts";
@@ -51,6 +55,8 @@ interface Outcome {
   readonly failures: readonly Failure[];
   readonly complete: boolean;
   readonly equal?: boolean;
+  /** What is said of a directory depends on what is below it. */
+  readonly isFromBelow?: boolean;
 }
 
 interface Scenario {
@@ -98,6 +104,21 @@ function listed(
   for (const { path, type, size, target } of entries)
     facts.set(`${type} ${size} ${target ?? ""} ${path}`, path);
   return { facts, failures, complete };
+}
+
+const shapes: readonly Pattern[] = [
+  { files: ["*"] },
+  { directories: [{ files: ["*"] }] },
+  { files: ["?*"], directories: [{ directories: [{}] }], forbidden: ["nothing"] },
+];
+
+/** A directory that could not be seen whole fits less, and so do those above it. */
+function scanned(found: ScanResult): Outcome {
+  const facts = new Map<string, string>();
+  for (const { path, pattern } of found)
+    facts.set(`match ${shapes.indexOf(pattern)} ${path}`, path);
+  const { errors, complete } = found;
+  return { facts, failures: errors, complete, isFromBelow: true };
 }
 
 async function iterated(left: string, right: string, options: CompareOptions): Promise<Outcome> {
@@ -202,6 +223,15 @@ function scenarios(trees: ReturnType<typeof faultTrees>): readonly Scenario[] {
         const found = listSync(left, { runtime, links: "follow", exclude: ["b*"], stat: true });
         return listed(found, found.errors, found.complete);
       },
+    },
+    {
+      name: "scan, explained",
+      run: async (runtime) => scanned(await scan(left, shapes, { runtime, explain: true })),
+    },
+    {
+      name: "scanSync, links followed, filtered",
+      run: (runtime) =>
+        scanned(scanSync(left, shapes, { runtime, links: "follow", exclude: ["b*"] })),
     },
     { name: "Store", run: (runtime) => readAndWritten(writable, runtime) },
   ];
@@ -377,6 +407,7 @@ function judge(scenario: Scenario, mode: Mode, right: Outcome, now: Outcome): st
     return facts.size === 0 && complete && right.facts.size > 0 ? "nothing found" : undefined;
   for (const [fact, path] of mode.mayVanish ? [] : right.facts) {
     if (facts.has(fact) || failures.some((failure) => isAtOrBelow(path, failure.path))) continue;
+    if (now.isFromBelow && failures.some((failure) => isAtOrBelow(failure.path, path))) continue;
     // Its two halves, or one of them and an error.
     if (fact.startsWith("moved") && [...facts.values()].includes(path)) continue;
     return `a row is missing: ${fact}`;

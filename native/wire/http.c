@@ -520,13 +520,16 @@ int32_t http_answer(struct exchange *x, const struct task *task, struct http_ans
 
 int64_t http_read(struct exchange *x, const struct task *task, uint8_t *into, size_t size,
                   struct fault *fault) {
-  // Half a buffer is worth waking up for; the other half fills meanwhile.
+  // Who has to wait does so for half a buffer, the other half of which fills meanwhile: waking up
+  // for each piece would cost more than comparing it.
   size_t enough = size < BUFFER_MAX / 2 ? size : BUFFER_MAX / 2;
   struct wait wait = {};
   mutex_lock(&x->lock);
-  x->needed = enough;
+  x->needed = BUFFER_MAX / 2;
   while (x->filled < enough && !x->is_over && !(x->is_paused && x->filled)) {
-    if (wait_a_while(&wait, x, task)) continue;
+    bool goes_on = wait_a_while(&wait, x, task);
+    x->needed = enough;  // it comes slowly: what was asked for will do
+    if (goes_on) continue;
     x->needed = 0;
     mutex_unlock(&x->lock);
     wait_end(&wait);

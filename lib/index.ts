@@ -3,6 +3,7 @@ export { copy, copySync, sync, syncSync } from "./sync.ts";
 export { list, listSync } from "./list.ts";
 export { scan, scanSync } from "./scan.ts";
 export { assess, assessSync } from "./assess.ts";
+export { shuffle, shuffleSync } from "./shuffle.ts";
 export { watch } from "./watch.ts";
 export { inferPattern, inferPatternSync } from "./infer.ts";
 export {

@@ -83,6 +83,15 @@ export function listPlaceNames(
   return new NativeTask(engineOf(options.runtime), verbOf<Named>(request, options.sort), options);
 }
 
+/** For shuffle: the same as one step among several. */
+export function listVerb(
+  place: Place,
+  options: ListOptions,
+  waited: boolean,
+): Verb<Found<Named>, Named | Failure> {
+  return verbOf<Named>(listRequest(place, {}, options, waited), options.sort);
+}
+
 /**
  * Everything below a location: paths and types, or with `stat` also sizes, times, modes and link
  * targets. Of a file, the file itself with the path `""`.

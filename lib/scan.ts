@@ -89,6 +89,19 @@ export function scanVerb(
   return verbOf(scanRequest(parseLocation(root), plan, scope, options, waited, path), plan, root);
 }
 
+/** For shuffle: a row for each node of each directory that belongs to it, `patterns` naming nodes. */
+export function membersVerb(
+  root: Location,
+  plan: Plan,
+  patterns: readonly Pattern[],
+  options: ScanOptions,
+  waited: boolean,
+): Verb<ScanResult, Part> {
+  const request = scanRequest(parseLocation(root), plan, Scope.MEMBERS, options, waited, "");
+  const roots = patterns.map((pattern, node) => ({ node, pattern }));
+  return verbOf(request, { nodes: plan.nodes, roots }, root);
+}
+
 function verbFor(
   root: Location,
   patterns: Pattern | readonly Pattern[],

@@ -52,6 +52,16 @@ function verbOf(
   };
 }
 
+/** For shuffle: one copy among several. */
+export function copyVerb(
+  from: Location,
+  to: Location,
+  options: CopyOptions,
+  waited: boolean,
+): Verb<Transfer, Action> {
+  return verbOf(from, to, options, false, waited);
+}
+
 /**
  * Copies what is missing or different from one tree or file to another. Never deletes, and never
  * replaces a directory: that is an `EXISTS` row.

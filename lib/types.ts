@@ -672,3 +672,15 @@ export interface Watcher extends AsyncIterable<WatchEvent>, AsyncDisposable {
   /** Ends the iteration. */
   close(): void;
 }
+
+/** What `shuffle` takes: the options of `copy`, but the pattern says what is copied. */
+export interface ShuffleOptions extends Omit<CopyOptions, "include" | "exclude"> {
+  /**
+   * Of two matches with one destination: `error` (default) is an `EXISTS` row for each of them,
+   * `skip` copies the first by path, `suffix` gives the others a number, `keep-structure` puts them
+   * where their paths below the root say.
+   */
+  onConflict?: "error" | "skip" | "suffix" | "keep-structure";
+  /** Below the destination by path, not by name. Default false. */
+  structured?: boolean;
+}

@@ -20,6 +20,7 @@ export interface CommandShape {
     | "assess"
     | "pattern"
     | "watch"
+    | "shuffle"
     | "verify"
     | "cat"
     | "copy"
@@ -344,6 +345,31 @@ export const commands: readonly CommandShape[] = [
     status: "0 found, 1 none found, 2 trouble, 130 interrupted",
   },
   {
+    name: "shuffle",
+    about: "Copy what fits a pattern, each match to a place of its own",
+    places: [
+      { name: "root", about: "where to look, itself included" },
+      { name: "to", about: "below it each match gets its name" },
+    ],
+    groups: {
+      "What is copied:": [patternFlag, ...what],
+      "Where to:": [
+        { flags: "--overwrite", about: "merge into destinations that are there already" },
+        { flags: "--structured", about: "by path below the root, not by name" },
+        {
+          flags: "--on-conflict <way>",
+          about: "two matches of one name: error (default), skip, suffix, keep-structure",
+          values: ["error", "skip", "suffix", "keep-structure"],
+        },
+        { flags: "--dry-run", about: "only say what would be copied, and what clashes" },
+      ],
+      "How:": how,
+      "What is printed:": [{ flags: "--json", about: "one JSON document" }, verbose],
+    },
+    examples: [["copse shuffle data sorted -p subject.json --dry-run", "what would go where"]],
+    status: "0 copied, 1 nothing found, 2 trouble, 130 interrupted",
+  },
+  {
     name: "watch",
     about: "What changes below a directory, as it happens",
     places: [{ name: "root", about: "a local directory" }],
@@ -359,7 +385,7 @@ export const commands: readonly CommandShape[] = [
     examples: [
       ["copse watch inbox -p complete.json | grep ^matched", "directories that are complete"],
     ],
-    status: "130 interrupted, 2 trouble",
+    status: "0 closed, 2 trouble, 130 interrupted",
   },
   {
     name: "pattern",

@@ -42,6 +42,8 @@ async function run(
       return (await import("./scan.ts")).runScan(first, flags, interruption);
     case "assess":
       return (await import("./scan.ts")).runAssess(first, flags, interruption);
+    case "shuffle":
+      return (await import("./shuffle.ts")).runShuffle(first, second, flags, interruption);
     case "watch":
       return (await import("./watch.ts")).runWatch(first, flags, interruption);
     case "pattern":

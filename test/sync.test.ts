@@ -30,7 +30,7 @@ import {
   type SyncOptions,
   type Transfer,
 } from "../lib/index.ts";
-import { isRoot, link, pipe, run, Scratch, type Tree } from "./trees.ts";
+import { hard, isRoot, link, pipe, run, Scratch, type Tree } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
@@ -552,5 +552,54 @@ describe("trouble", () => {
       "ARGUMENT",
     );
     expect(existsSync(scratch.at("to"))).toBe(false);
+  });
+});
+
+describe("archives", () => {
+  const pack = (root: string, name: string): string => {
+    run("tar", "-C", root, "-czf", scratch.at(name), ".");
+    return `archive:${scratch.at(name)}`;
+  };
+
+  test("copy gives the tree back in one pass, with modes, times, links and hard links", async () => {
+    const names = Array.from({ length: 300 }, (_, i) => [`d${i % 9}/f${i}`, `content ${i}`]);
+    const from = scratch.plant("from", {
+      ...Object.fromEntries(names),
+      l: link("d1/f1"),
+      twin: hard("d1/f1"),
+      large: new Uint8Array(900_000).fill(5),
+      "empty/": "",
+    });
+    chmodSync(join(from, "d2"), 0o750);
+    utimesSync(join(from, "d3"), 1000, 1000);
+    const archive = pack(from, "a.tar.gz");
+    const result = await copy(archive, scratch.at("to"));
+    expect(result).toMatchObject({ copied: 303, errors: 0 });
+    const { differences } = await compare(from, scratch.at("to"), { metadata: ["mode"] });
+    expect(differences).toEqual([]);
+    expect(statSync(scratch.at("to", "d3")).mtimeMs).toBe(1_000_000);
+    expect(statSync(scratch.at("to", "twin")).ino).toBe(statSync(scratch.at("to", "d1", "f1")).ino);
+    expect((await copy(archive, scratch.at("to"))).transferred).toBe(0);
+  });
+
+  test("links that lead out are refused, links in the destination are not followed, the rest is there", async () => {
+    const from = scratch.plant("from", {
+      out: link("../../outside"),
+      abs: link("/etc/passwd"),
+      "d/in": link("../f"),
+      f: "f",
+      "via/x": "x",
+    });
+    const outside = scratch.plant("outside", {});
+    const to = scratch.plant("to", { via: link("../outside") });
+    const result = await copy(pack(from, "a.tar.gz"), to);
+    const errors = said(result).filter((line) => line.startsWith("error"));
+    expect(errors.filter((line) => line.includes("UNSAFE_PATH"))).toEqual([
+      "error abs UNSAFE_PATH",
+      "error out UNSAFE_PATH",
+    ]);
+    expect(errors.some((line) => line.startsWith("error via/x"))).toBe(true);
+    expect(shape(outside)).toEqual({});
+    expect(shape(to)).toMatchObject({ f: "f", "d/in": "-> ../f", via: "-> ../outside" });
   });
 });

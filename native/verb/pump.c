@@ -93,37 +93,34 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
   return 0;
 }
 
-int32_t pump_file(struct spot *spot, struct pump *pump, struct fault *fault) {
-  const struct store_ops *from = pump->from->store->ops, *to = pump->to->store->ops;
+int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
+                    struct fault *fault) {
+  const struct store_ops *from = reader->store->ops, *to = pump->to->store->ops;
   const struct entry *source = pump->source;
   if (!worker_slabs(spot->worker)) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
-  struct reader reader = {};
-  spot->side = LEFT;
-  int32_t code = from->reader(pump->from, source, &reader, fault);
-  if (code < 0) return code;
   struct entry before = {}, after = {};
   struct writer *writer = nullptr;
   bool holes = false;
+  int32_t code = 0;
   bool is_large = !(source->has & HAS_SIZE) || source->size > WORKER_SLAB;
   if (is_large) {
-    code = from->measure(&reader, &before, &holes, fault);
+    code = from->measure(reader, &before, &holes, fault);
     if (code == 0 && !is_still(source, &before)) code = changed(fault);
   }
   if (code == 0) {
     spot->side = RIGHT;
     code = to->writer(pump->to, &pump->wanted, &writer, fault);
   }
-  struct flow flow = {.spot = spot, .reader = &reader, .writer = writer};
-  flow.pulls = is_large && to->pull && reader.fd >= 0;
+  struct flow flow = {.spot = spot, .reader = reader, .writer = writer};
+  flow.pulls = is_large && to->pull && reader->fd >= 0;
   uint64_t size = 0;
   if (code == 0) code = flow_all(&flow, is_large ? &before : source, holes, &size, fault);
   if (code == 0) {
     spot->side = LEFT;
-    code = from->measure(&reader, &after, nullptr, fault);
+    code = from->measure(reader, &after, nullptr, fault);
     bool is_whole = !(after.has & HAS_SIZE) || after.size == size;
     if (code == 0 && (!is_whole || !is_still(source, &after))) code = changed(fault);
   }
-  from->read_end(&reader);
   if (writer && code < 0) to->abandon(writer);
   if (code < 0) return code;
   spot->side = RIGHT;
@@ -134,6 +131,17 @@ int32_t pump_file(struct spot *spot, struct pump *pump, struct fault *fault) {
   spot->bytes += size;
   atomic_fetch_add_explicit(&spot->run->task->runtime->bytes_written, size, memory_order_relaxed);
   return 0;
+}
+
+int32_t pump_file(struct spot *spot, struct pump *pump, struct fault *fault) {
+  const struct store_ops *from = pump->from->store->ops;
+  struct reader reader = {};
+  spot->side = LEFT;
+  int32_t code = from->reader(pump->from, pump->source, &reader, fault);
+  if (code < 0) return code;
+  code = pump_reader(spot, pump, &reader, fault);
+  from->read_end(&reader);
+  return code;
 }
 
 static int64_t read_full(struct reader *reader, uint64_t at, uint8_t *into, struct fault *fault) {

@@ -13,6 +13,9 @@ struct pump {
 // listed: then nothing has its name. Holes stay holes where both sides can say so. spot->side says
 // whose fault it is.
 int32_t pump_file(struct spot *spot, struct pump *pump, struct fault *fault);
+// The same from a reader that is open, and is ended by the caller; `from` is not looked at.
+int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
+                    struct fault *fault);
 // Whether two files have the same content. Never "yes" about one that changed meanwhile.
 int32_t pump_compare(struct spot *spot, const struct entry *left, const struct entry *right,
                      bool *is_same, struct fault *fault);

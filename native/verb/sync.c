@@ -198,9 +198,8 @@ static int32_t stat_side(struct spot *spot, struct entry *entry, uint8_t side,
   return directory->store->ops->stat(directory, entry, false, fault);
 }
 
-// Into *want and *wanted: what `left` shall be on the right, under `name`.
-static int32_t want_of(struct spot *spot, struct directory *from, const struct entry *left,
-                       span name, struct entry *want, struct wanted *wanted, struct fault *fault) {
+int32_t sync_want(struct spot *spot, struct directory *from, const struct entry *left, span name,
+                  struct entry *want, struct wanted *wanted, struct fault *fault) {
   const struct sync *sync = sync_of(spot->run);
   *want = *left;
   want->name = name;
@@ -209,6 +208,7 @@ static int32_t want_of(struct spot *spot, struct directory *from, const struct e
   *wanted = (struct wanted){.entry = want, .what = sync->preserve};
   if (!left->mode) wanted->what &= ~(uint32_t)WANT_MODE;
   if (left->mtime_ns == INT64_MIN) wanted->what &= ~(uint32_t)WANT_MTIME;
+  if (!from) wanted->what &= ~(uint32_t)WANT_XATTR;
   if (!(wanted->what & WANT_XATTR)) return 0;
   spot->side = LEFT;
   return from->store->ops->attributes(from, left, spot->arena, &wanted->attributes, fault);
@@ -232,7 +232,7 @@ static int32_t copy_once(struct spot *spot, struct entry *left, span name, uint6
   struct node *node = spot->node;
   struct entry want;
   struct pump pump = {.from = node->directory[LEFT], .to = node->directory[RIGHT], .source = left};
-  int32_t code = want_of(spot, pump.from, left, name, &want, &pump.wanted, fault);
+  int32_t code = sync_want(spot, pump.from, left, name, &want, &pump.wanted, fault);
   if (code == 0) code = pump_file(spot, &pump, fault);
   *bytes = pump.bytes;
   return code;
@@ -277,7 +277,7 @@ static int32_t set_metadata(struct spot *spot, struct entry *left, span name, st
   struct wanted wanted;
   int32_t code = 0;
   if (!sync->is_dry) {
-    code = want_of(spot, spot->node->directory[LEFT], left, name, &want, &wanted, fault);
+    code = sync_want(spot, spot->node->directory[LEFT], left, name, &want, &wanted, fault);
     spot->side = RIGHT;
     if (code == 0) code = to->store->ops->set(to, &wanted, fault);
   }
@@ -354,9 +354,8 @@ static int32_t pair_of_files(struct spot *spot, struct entry *left, struct entry
 }
 
 // A target that leads out of the tree: absolute, or above the root by "..".
-static bool escapes(const struct node *node, span target) {
+bool sync_escapes(size_t depth, span target) {
   if (target.size == 0 || target.at[0] == '/' || memchr(target.at, 0, target.size)) return true;
-  size_t depth = node->nameless ? 0 : node->depth;
   while (target.size > 0) {
     const uint8_t *slash = memchr(target.at, '/', target.size);
     span part = {target.at, slash ? (size_t)(slash - target.at) : target.size};
@@ -384,7 +383,8 @@ static int32_t pair_of_links(struct spot *spot, struct entry *left, struct entry
     return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no links",
                      spot->run->store[RIGHT].ops->scheme);
   spot->side = LEFT;
-  if (!(from->store->can & IS_LOCAL) && escapes(spot->node, left->target))
+  if (!(from->store->can & IS_LOCAL) &&
+      sync_escapes(spot->node->nameless ? 0 : spot->node->depth, left->target))
     return fault_set(fault, COPSE_E_UNSAFE_PATH, "the link leads out of its tree and is not made");
   uint64_t precision = 1;
   if (right) {
@@ -410,7 +410,7 @@ static int32_t pair_of_links(struct spot *spot, struct entry *left, struct entry
   if (!sync->is_dry) {
     struct entry want;
     struct wanted wanted;
-    code = want_of(spot, from, left, name, &want, &wanted, fault);
+    code = sync_want(spot, from, left, name, &want, &wanted, fault);
     spot->side = RIGHT;
     if (code == 0) code = to->store->ops->make(to, &wanted, fault);
     if (code < 0) return code;
@@ -547,7 +547,7 @@ static int32_t prepare(struct spot *spot, struct fault *fault) {
   struct wanted wanted;
   code = from->store->ops->hold(from, fault);
   if (code < 0) return code;
-  code = want_of(spot, from, &node->entry[LEFT], node->name, &want, &wanted, fault);
+  code = sync_want(spot, from, &node->entry[LEFT], node->name, &want, &wanted, fault);
   from->store->ops->drop(from);
   if (code < 0) return code;
   spot->side = RIGHT;
@@ -583,7 +583,7 @@ static bool enter(struct spot *spot) {
   struct node *node = spot->node;
   struct fault fault = {};
   if (!node->parent) {
-    if (enter_root(spot, &fault) == 0) return true;
+    if (enter_root(spot, &fault) == 0) return !sync_forward(spot);
     task_fail(run->task, &fault, run->store[spot->side].shown, (span){});
     return false;
   }

@@ -73,5 +73,13 @@ void sync_let_go(struct lates *lates);
 int32_t sync_pair(struct spot *spot, struct entry *left, struct entry *right, struct fault *fault);
 void sync_row(struct spot *spot, uint8_t kind, const struct entry *entry, uint16_t reason);
 
+// Into *want and *wanted: what `left` shall be on the right, under `name`. `from` holds it;
+// nullptr: without its attributes.
+int32_t sync_want(struct spot *spot, struct directory *from, const struct entry *left, span name,
+                  struct entry *want, struct wanted *wanted, struct fault *fault);
+// A link's target that leads out of a tree from `depth` directories below its root.
+bool sync_escapes(size_t depth, span target);
+// At the root: whether the source is copied in its own order, by a job, instead of by the walk.
+bool sync_forward(struct spot *spot);
 // True: jobs were added that take away what was kept in sync->right_only (or only count it).
 bool sync_delete_begin(struct run *run, bool only_counts);

@@ -1,0 +1,245 @@
+// sync_forward: copies a tree whose content comes only in its own order (a streamed archive), in
+// one pass. A worker takes entry after entry; each is put into its directory by held descriptors,
+// no link on the way is followed. Directories get their modes and times when everything is there.
+#include <stdlib.h>
+
+#include "base/path.h"
+#include "verb/pump.h"
+#include "verb/sync.h"
+
+constexpr size_t ENTRIES_BETWEEN_LOOKS = 64;  // at whether the task is parked
+
+struct later {  // a directory to be set at the end
+  struct later *next;
+  span path;
+  struct entry entry;
+};
+
+struct forward {
+  struct job job;
+  struct run *run;
+  struct node *root;     // held
+  struct arena arena;    // of what is kept until the end
+  struct later *laters;  // the last one first: what is below comes before what is above
+};
+
+static int32_t no_memory(struct fault *fault) {
+  return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+}
+
+static int32_t forward_directory(struct forward *forward, struct spot *spot, span path,
+                                 const struct entry *left, struct fault *fault) {
+  struct store *store = &forward->run->store[RIGHT];
+  const struct store_ops *ops = store->ops;
+  struct directory *parent, *made;
+  struct entry found;
+  int32_t code = store_place(store, path, true, spot->arena, &found, &parent, fault);
+  if (code < 0) return code;
+  if (found.type == ENTRY_NONE) {
+    struct entry want;
+    struct wanted wanted;
+    code = sync_want(spot, nullptr, left, found.name, &want, &wanted, fault);
+    if (code == 0) code = ops->create(parent, &wanted, &made, fault);
+    if (code == 0) {
+      ops->leave(made);
+      sync_count(sync_of(forward->run), COUNT_CREATED, 1);
+      sync_row(spot, COPSE_ROW_CREATED, left, 0);
+    }
+  } else if (found.type != ENTRY_DIRECTORY) {
+    code = fault_set(fault, COPSE_E_EXISTS,
+                     "something that is no directory has that name and is not replaced");
+  }
+  ops->leave(parent);
+  if (code < 0) return code;
+  struct later *later = (struct later *)(void *)arena_take(&forward->arena, sizeof *later);
+  span kept = arena_copy(&forward->arena, path);
+  if (!later || !kept.at) return no_memory(fault);
+  *later = (struct later){.next = forward->laters, .path = kept, .entry = *left};
+  forward->laters = later;
+  return 0;
+}
+
+// A further name of a file that came before.
+static int32_t forward_twin(struct spot *spot, const struct entry *left, struct directory *parent,
+                            span name, struct fault *fault) {
+  struct store *store = &spot->run->store[RIGHT];
+  const struct store_ops *ops = store->ops;
+  if (!(store->can & CAN_TWINS))
+    return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no hard links", ops->scheme);
+  struct directory *from;
+  struct entry first;
+  int32_t code = path_safe(left->target, fault);
+  if (code == 0) code = store_place(store, left->target, false, spot->arena, &first, &from, fault);
+  if (code < 0) return code;
+  code = first.type == ENTRY_FILE
+             ? ops->link(from, &first, parent, name, fault)
+             : fault_set(fault, COPSE_E_NOT_FOUND, "the file it is a further name of is not there");
+  ops->leave(from);
+  return code;
+}
+
+// What is neither a directory nor refused. Ends the reader.
+static int32_t forward_leaf(struct forward *forward, struct spot *spot, span path,
+                            struct entry *left, struct reader *reader, struct fault *fault) {
+  struct run *run = forward->run;
+  struct sync *sync = sync_of(run);
+  struct store *store = &run->store[RIGHT];
+  const struct store_ops *ops = store->ops;
+  bool has_reader = left->type == ENTRY_FILE && !(left->has & HAS_TWIN);
+  struct directory *parent = nullptr;
+  struct entry found;
+  spot->side = RIGHT;
+  int32_t code = store_place(store, path, true, spot->arena, &found, &parent, fault);
+  enum sync_action action = ACTION_COPY;
+  if (code == 0 && found.type == ENTRY_DIRECTORY)
+    code = fault_set(fault, COPSE_E_EXISTS,
+                     "a directory has that name on the right and is not replaced; remove it first");
+  if (code == 0 && found.type == ENTRY_FILE && has_reader)
+    action = sync_decide(sync, 1, left, &found, false, false);
+  else if (code == 0 && found.type != ENTRY_NONE && sync->overwrite == OVERWRITE_NEVER)
+    action = ACTION_KEEP;
+  struct entry want;
+  struct wanted wanted;
+  if (code == 0) code = sync_want(spot, nullptr, left, found.name, &want, &wanted, fault);
+  if (code < 0) {
+    // Nothing to do but to say so.
+  } else if (action == ACTION_NOTHING || action == ACTION_KEEP) {
+    sync_count(sync, COUNT_SKIPPED, 1);
+    if (action == ACTION_KEEP) sync_row(spot, COPSE_ROW_SKIPPED, left, COPSE_SKIPPED_EXISTS);
+  } else if (action == ACTION_SET) {
+    code = ops->set(parent, &wanted, fault);
+    if (code == 0) {
+      sync_count(sync, COUNT_UPDATED, 1);
+      sync_row(spot, COPSE_ROW_UPDATED, left, 0);
+    }
+  } else {
+    uint64_t bytes = 0;
+    if (has_reader) {
+      struct pump pump = {.to = parent, .source = left, .wanted = wanted};
+      code = pump_reader(spot, &pump, reader, fault);
+      bytes = pump.bytes;
+    } else if (left->type == ENTRY_FILE) {
+      code = forward_twin(spot, left, parent, found.name, fault);
+    } else {
+      code = ops->make(parent, &wanted, fault);
+    }
+    if (code == 0 && ops->settle) code = ops->settle(parent, fault);
+    if (code == 0) {
+      sync_count(sync, COUNT_COPIED, 1);
+      sync_count(sync, COUNT_BYTES, bytes);
+      sync_row(spot, COPSE_ROW_COPIED, left, 0);
+    }
+  }
+  if (has_reader) reader->store->ops->read_end(reader);
+  if (parent) ops->leave(parent);
+  return code;
+}
+
+static int32_t forward_entry(struct forward *forward, struct spot *spot, span path,
+                             struct entry *left, struct reader *reader, struct fault *fault) {
+  struct run *run = forward->run;
+  spot->side = LEFT;
+  if (left->type == ENTRY_DIRECTORY) {
+    spot->side = RIGHT;
+    return forward_directory(forward, spot, path, left, fault);
+  }
+  if (left->type == ENTRY_OTHER) {
+    sync_count(sync_of(run), COUNT_SKIPPED, 1);
+    sync_row(spot, COPSE_ROW_SKIPPED, left, COPSE_SKIPPED_SPECIAL);
+    return 0;
+  }
+  if (left->type == ENTRY_LINK) {
+    size_t depth = 0;
+    span rest = path_parent(path), part;
+    while (path_next(&rest, &part)) depth++;
+    if (!(run->store[RIGHT].can & CAN_LINKS))
+      return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no links",
+                       run->store[RIGHT].ops->scheme);
+    if (sync_escapes(depth, left->target))
+      return fault_set(fault, COPSE_E_UNSAFE_PATH,
+                       "the link leads out of its tree and is not made");
+  }
+  spot->files += left->type == ENTRY_FILE;
+  return forward_leaf(forward, spot, path, left, reader, fault);
+}
+
+static void set_laters(struct forward *forward, struct spot *spot) {
+  struct run *run = forward->run;
+  struct store *store = &run->store[RIGHT];
+  for (struct later *later = forward->laters; later && !run_over(run); later = later->next) {
+    struct fault fault = {};
+    struct directory *parent = nullptr;
+    struct entry found, want;
+    struct wanted wanted;
+    int32_t code = store_place(store, later->path, false, spot->arena, &found, &parent, &fault);
+    if (code == 0 && found.type == ENTRY_DIRECTORY) {
+      code = sync_want(spot, nullptr, &later->entry, found.name, &want, &wanted, &fault);
+      if (code == 0) code = store->ops->set(parent, &wanted, &fault);
+    }
+    if (parent) store->ops->leave(parent);
+    spot->side = RIGHT;
+    spot->directory = (span){};
+    spot->has_directory = true;
+    if (code < 0) spot_error(spot, &fault, later->path);
+  }
+}
+
+static void forward_run(struct job *job, struct worker *worker) {
+  struct forward *forward = (struct forward *)job;
+  struct run *run = forward->run;
+  struct store *left = &run->store[LEFT];
+  bool goes_on = true;
+  for (size_t i = 0; goes_on && !run_over(run); i++) {
+    if (i == ENTRIES_BETWEEN_LOOKS || task_parked(run->task)) {
+      run_add(run, JOB_BRANCH, &forward->job);
+      return;
+    }
+    struct arena arena;
+    struct spot spot = run_spot(run, forward->root, worker, &arena);
+    struct fault fault = {};
+    struct entry entry = {};
+    struct reader reader = {};
+    span path = {};
+    int32_t code = left->ops->next(left, &arena, &path, &entry, &reader, &fault);
+    if (code < 0) {
+      task_fail(run->task, &fault, left->shown, (span){});
+      goes_on = false;
+    } else if (code == 0) {
+      set_laters(forward, &spot);
+      goes_on = false;
+    } else {
+      spot.directory = path_parent(path);
+      spot.has_directory = true;
+      entry.name = path_name(path);
+      int32_t done = entry.type == ENTRY_NONE
+                         ? fault.code
+                         : forward_entry(forward, &spot, path, &entry, &reader, &fault);
+      if (done < 0) {
+        atomic_store_explicit(&run->unseen, true, memory_order_relaxed);
+        spot_error(&spot, &fault, entry.name);
+      }
+    }
+    run_spot_end(&spot);
+  }
+  arena_free(&forward->arena);
+  node_drop(forward->root);
+  free(forward);
+}
+
+bool sync_forward(struct spot *spot) {
+  struct run *run = spot->run;
+  struct sync *sync = sync_of(run);
+  const struct store *left = &run->store[LEFT];
+  bool fits = (left->can & ONLY_FORWARD) && left->ops->next && !sync->deletes && !sync->is_dry &&
+              !run->filter && sync->by == COPSE_BY_STAT && run->walk.links == COPSE_LINKS_KEEP;
+  if (!fits || run->path.size > 0) return false;
+  struct forward *forward = calloc(1, sizeof *forward);
+  if (!forward) return false;
+  forward->job.run = forward_run;
+  forward->run = run;
+  forward->root = spot->node;
+  arena_begin(&forward->arena);
+  node_hold(spot->node);
+  run_add(run, JOB_BRANCH, &forward->job);
+  return true;
+}

@@ -236,10 +236,3 @@ bool files_fit(const struct patterns *patterns, uint32_t node, const uint32_t *f
     if (found[at->forbidden.at[i].what] > 0) return false;
   return true;
 }
-
-bool node_takes_file(const struct patterns *patterns, uint32_t node, const uint64_t *fits) {
-  const struct pieces *files = &patterns->nodes[node].files;
-  for (uint32_t i = 0; i < files->count; i++)
-    if (bit_get(fits, files->at[i].what)) return true;
-  return false;
-}

@@ -67,5 +67,3 @@ void patterns_name(const struct patterns *patterns, struct matcher *own, span na
 // `found`: for each glob of `entries`, how many names it fits. More or fewer than a node wants: no.
 bool files_fit(const struct patterns *patterns, uint32_t node, const uint32_t *found);
 bool piece_fits(const struct piece *piece, uint32_t found);
-// Whether a file of a name that `fits` belongs to the node, required or not.
-bool node_takes_file(const struct patterns *patterns, uint32_t node, const uint64_t *fits);

@@ -2,16 +2,19 @@
 // with the bench's own memory and event loop. The bench talks to it with `Ours`.
 
 import { readFileSync, writeFileSync } from "node:fs";
-import type { CompareOptions, Difference } from "../lib/index.ts";
+import type { CompareOptions, Difference, Location } from "../lib/index.ts";
 import type { Run } from "./measure.ts";
 
 export type Form = "await" | "sync";
 
 export interface Question {
   readonly form: Form;
-  readonly left: string;
-  readonly right: string;
-  readonly options?: Pick<CompareOptions, "stopAtFirst" | "by" | "sample" | "concurrency">;
+  readonly left: Location;
+  readonly right: Location;
+  readonly options?: Pick<
+    CompareOptions,
+    "stopAtFirst" | "by" | "sample" | "concurrency" | "emptyDirectories"
+  >;
   /** Tell how far resident memory rose above what the process held before. */
   readonly memory?: boolean;
 }

@@ -26,7 +26,7 @@ async function copse(
   return { out, err, status };
 }
 
-scratch.plant("data", { "s1/f": "1", "s1/odd\nname/f": "", "t/s1/f": "2", "s2/g": "" });
+scratch.plant("data", { "s1/f": "1", "s1/odd\nname/f": "", "t/s1/f": "22", "s2/g": "" });
 writeFileSync(scratch.at("s.json"), '{"name": "s*", "files": ["f"]}');
 writeFileSync(scratch.at("any.yaml"), "files: [f]\n");
 writeFileSync(scratch.at("none.toml"), 'name = "nobody"\n');
@@ -119,14 +119,14 @@ describe("copse assess, pattern and shuffle", () => {
       "--dry-run",
     );
     expect(dry.status).toBe(0);
-    expect(dry.out).toEndWith("Would copy 2 files, 2 B of 2 matches to out\n");
+    expect(dry.out).toEndWith("Would copy 2 files, 3 B of 2 matches to out\n");
     const done = await copse("shuffle", "data", "out", "-p", "s.json", "--on-conflict", "suffix");
-    expect(done.out).toEndWith("Copied 2 files, 2 B of 2 matches to out\n");
-    expect(readFileSync(scratch.at("out/s1-2/f"), "utf8")).toBe("2");
+    expect(done.out).toEndWith("Copied 2 files, 3 B of 2 matches to out\n");
+    expect(readFileSync(scratch.at("out/s1-2/f"), "utf8")).toBe("22");
     expect((await copse("shuffle", "data", "out", "-p", "none.toml")).status).toBe(1);
     expect((await copse("shuffle", "data/t", "out", "-p", "s.json")).status).toBe(2);
     expect((await copse("shuffle", "data/t", "out", "-p", "s.json", "--overwrite")).status).toBe(0);
-    expect(readFileSync(scratch.at("out/s1/f"), "utf8")).toBe("2");
+    expect(readFileSync(scratch.at("out/s1/f"), "utf8")).toBe("22");
   });
 });
 

@@ -60,7 +60,7 @@ if (!existsSync(folder)) {
   makeTree(join(making, "tree"));
   sh(
     `cd ${making} && tar -cf t.tar -C tree . && gzip -6 -c t.tar > 6.tar.gz && gzip -1 -c t.tar > 1.tar.gz && rm t.tar` +
-      " && cd tree && zip -6qr ../6.zip . && zip -1qr ../1.zip . && find . -type f | sort -r | zip -6q ../6r.zip -@",
+      " && cd tree && zip -6qr ../6.zip . && zip -1qr ../1.zip . && find . -mindepth 1 | sort -r | zip -6q ../6r.zip -@",
   );
   rmSync(join(making, "tree"), { recursive: true });
   renameSync(making, folder);

@@ -522,6 +522,13 @@ describe("locations", () => {
     ).toEqual([" mode"]);
   });
 
+  test("a directory that no entry tells of has the mode of a new one", async () => {
+    const [directory] = await list(`archive:${save(tarOf({ name: "d/f", content: "1" }))}`, {
+      include: ["d"],
+    });
+    expect(directory).toMatchObject({ path: "d", type: "directory", mode: 0o755 });
+  });
+
   test("what is inside is only read", async () => {
     await using store = new Store(`archive:${save(zipOf([]))}`);
     expect(store.can).toMatchObject({ list: true, write: false, delete: false, hash: true });

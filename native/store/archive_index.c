@@ -9,6 +9,8 @@ constexpr uint64_t SIZE_MAX_48 = (UINT64_C(1) << 48) - 1;
 constexpr uint32_t OWNERS_MAX = 4096;  // no honest archive comes near; searched one by one
 constexpr uint32_t KIND = 0170000, KIND_FILE = 0100000, KIND_DIRECTORY = 0040000,
                    KIND_LINK = 0120000;
+// Of a directory that the archive says nothing of: what a new one usually has.
+constexpr uint32_t MODE_IMPLIED = KIND_DIRECTORY | 0755;
 
 static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory while reading what an archive holds");
@@ -25,8 +27,8 @@ bool index_begin(struct index *index, const struct archive_limits *limits) {
     index_free(index);
     return false;
   }
-  index->items[0] = (struct item){
-      .mode = KIND_DIRECTORY, .flags = ITEM_IMPLIED, .mtime_ns = INT64_MIN, .name = 0};
+  index->items[0] =
+      (struct item){.mode = MODE_IMPLIED, .flags = ITEM_IMPLIED, .mtime_ns = INT64_MIN, .name = 0};
   index->text_size = 5;  // the root's name: no bytes
   return true;
 }
@@ -280,7 +282,7 @@ static enum bad_reason parent_of(struct index *index, span raw, uint32_t *parent
         *code = no_memory(fault);
         return (enum bad_reason)0;
       }
-      index->items[child].mode = KIND_DIRECTORY;
+      index->items[child].mode = MODE_IMPLIED;
       index->items[child].flags = ITEM_IMPLIED;
     } else if (item_type(&index->items[child]) != ENTRY_DIRECTORY) {
       return BAD_THROUGH;

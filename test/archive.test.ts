@@ -2,10 +2,18 @@
 // archives; names of tests are the rows of the acceptance table.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { appendFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import {
   compare,
   compareSync,
+  copy,
   CopseError,
   list,
   Store,
@@ -525,6 +533,7 @@ describe("locations", () => {
   test("a directory that no entry tells of has the mode of a new one", async () => {
     const [directory] = await list(`archive:${save(tarOf({ name: "d/f", content: "1" }))}`, {
       include: ["d"],
+      stat: true,
     });
     expect(directory).toMatchObject({ path: "d", type: "directory", mode: 0o755 });
   });
@@ -534,6 +543,47 @@ describe("locations", () => {
     expect(store.can).toMatchObject({ list: true, write: false, delete: false, hash: true });
     expect((await failure(store.write("a", "1"))).code).toBe("UNSUPPORTED");
     expect((await failure(store.remove("a"))).code).toBe("UNSUPPORTED");
+  });
+});
+
+describe("copying out of an archive", () => {
+  const entries = [
+    { name: "d/a", content: "hello" },
+    { name: "hard", type: "1", target: "d/a" },
+    { name: "l", type: "2", target: "d/a" },
+    { name: "../bad", content: "x" },
+    { name: "d/a", content: "hello, again" },
+    { name: "z", content: bytesOf(300_000, 4) },
+  ];
+
+  test("reads in its order, whatever that is, and tells of unsafe names", async () => {
+    for (const made of [tarOf(...entries), gzip(tarOf(...entries))]) {
+      const target = scratch.at(`copied-${++files}`);
+      const { actions } = await copy(`archive:${save(made)}`, target);
+      const errors = actions.filter((row) => row.kind === "error");
+      expect(errors.map((row) => [row.path, row.error.code])).toEqual([["../bad", "UNSAFE_PATH"]]);
+      expect(
+        shortly(
+          await compare(
+            target,
+            scratch.plant(`expected-${files}`, {
+              "d/a": "hello, again",
+              hard: "hello",
+              l: link("d/a"),
+              z: bytesOf(300_000, 4),
+            }),
+          ),
+        ),
+      ).toEqual([]);
+    }
+  });
+
+  test("nothing is written when the archive is damaged", async () => {
+    const damaged = gzip(tarOf(...entries));
+    damaged[damaged.length - 6]! ^= 1;
+    const target = scratch.at("damaged-copy");
+    expect((await failure(copy(`archive:${save(damaged)}`, target))).code).toBe("CORRUPT");
+    expect(existsSync(target)).toBe(false);
   });
 });
 

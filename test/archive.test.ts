@@ -546,6 +546,58 @@ describe("locations", () => {
   });
 });
 
+describe("an archive on a web server", () => {
+  const entries = [
+    { name: "a", content: "1" },
+    { name: "b/c", content: bytesOf(400_000, 6) },
+  ];
+  const bodies: Record<string, Buffer> = {
+    "/x.tar.gz": gzip(tarOf(...entries)),
+    "/x.tar": tarOf(...entries),
+    "/x.zip": zipOf(entries),
+  };
+
+  test.each(Object.keys(bodies))("%s, with ranges", async (path) => {
+    const directory = scratch.plant(`web${path.slice(2)}`, { a: "1", "b/c": bytesOf(400_000, 6) });
+    const file = save(bodies[path]!);
+    using server = Bun.serve({
+      port: 0,
+      fetch: (request) => {
+        const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get("range") ?? "") ?? [];
+        const body = bodies[path]!;
+        const headers = { etag: '"1"', "accept-ranges": "bytes" };
+        if (from === undefined) return new Response(body, { headers });
+        const end = Math.min(to ? Number(to) + 1 : body.length, body.length);
+        return new Response(body.subarray(Number(from), end), {
+          status: 206,
+          headers: { ...headers, "content-range": `bytes ${from}-${end - 1}/${body.length}` },
+        });
+      },
+    });
+    const url = new URL(path, server.url).href;
+    expect(shortly(await compare(`archive:${url}`, directory))).toEqual([]);
+    expect(shortly(await compare(url, directory))).toEqual([]);
+    expect(shortly(await compare(`archive:${url}`, `archive:${file}`))).toEqual([]);
+  });
+
+  test("without ranges a tar.gz is read all the same, and a zip says what it needs", async () => {
+    const directory = scratch.plant("web-plain", { a: "1", "b/c": bytesOf(400_000, 6) });
+    using server = Bun.serve({
+      port: 0,
+      fetch: (request) => new Response(bodies[new URL(request.url).pathname]!),
+    });
+    const at = (path: string): string => `archive:${new URL(path, server.url).href}`;
+    expect(shortly(await compare(at("/x.tar.gz"), directory))).toEqual([]);
+    expect(shortly(await compare(at("/x.tar"), directory))).toEqual([]);
+    const zip = async (): Promise<unknown> => await compare(at("/x.zip"), directory);
+    const found = await zip().then(
+      (result) => (result as Comparison).equal,
+      (error: CopseError) => error.code,
+    );
+    expect(found).toBeOneOf([true, "UNSUPPORTED"]);
+  });
+});
+
 describe("copying out of an archive", () => {
   const entries = [
     { name: "d/a", content: "hello" },

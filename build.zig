@@ -32,7 +32,7 @@ const system = [_]struct { library: []const u8, needed_by: []const u8 }{
     .{ .library = "libdeflate", .needed_by = "store/archive" },
     .{ .library = "libzstd", .needed_by = "store/pack" },
     .{ .library = "libxxhash", .needed_by = "store/pack" },
-    .{ .library = "libcrypto", .needed_by = "wire/sign" },
+    .{ .library = "libcrypto", .needed_by = "base/hash" },
 };
 
 /// Where the set-up step puts BLAKE3's C source; only it and this file know.

@@ -72,7 +72,7 @@ const libraries = [
   },
   {
     library: "libcrypto",
-    neededBy: "wire/sign",
+    neededBy: "base/hash",
     debian: "libssl-dev",
     fedora: "openssl-devel",
     arch: "openssl",

@@ -358,6 +358,8 @@ static const struct verb *verb_of(uint64_t number) {
       return &write_verb;
     case COPSE_VERB_REMOVE:
       return &remove_verb;
+    case COPSE_VERB_DIGEST:
+      return &digest_verb;
     default:
       return nullptr;
   }

@@ -12,6 +12,7 @@ export const Verb = {
   READ: 6,
   WRITE: 7,
   REMOVE: 8,
+  DIGEST: 9,
 } as const;
 
 export const Field = { NUMBER: 1, TEXT: 2, RECORD: 3 } as const;
@@ -69,6 +70,8 @@ export const Key = {
   VERIFY: 136,
   SPECIAL_BITS: 137,
   RETRIES: 138,
+  ALGORITHM: 240,
+  CACHE: 241,
 } as const;
 
 export const Node = { NAME: 1, FILE: 2, FORBIDDEN: 3, DIRECTORY: 4, MIN: 5, MAX: 6 } as const;
@@ -97,6 +100,7 @@ export const Place = {
   RAW_EQUAL: 51,
   TREE: 52,
   FILE: 80,
+  ALGORITHM: 81,
 } as const;
 export const Addresses = { NAMED: 0, ANY: 1, PUBLIC: 2 } as const;
 export const Format = {
@@ -112,6 +116,7 @@ export const Format = {
 } as const;
 export const Links = { KEEP: 0, FOLLOW: 1, SKIP: 2 } as const;
 export const By = { CONTENT: 0, HASH: 1, STAT: 2 } as const;
+export const Algorithm = { BLAKE3: 0, SHA256: 1 } as const;
 export const Metadata = { MODE: 1, MTIME: 2, OWNER: 4, XATTR: 8 } as const;
 export const Option = {
   WORKERS: 1,

@@ -15,6 +15,7 @@ enum io_open : uint32_t {
   IO_DIRECTORY = 1 << 1,  // and O_DIRECTORY
   IO_FOLLOW = 1 << 2,     // without it: O_NOFOLLOW
   IO_CREATE = 1 << 3,     // O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode 0600
+  IO_WRITE = 1 << 5,      // with IO_READ: O_RDWR
   IO_BENEATH = 1 << 4,  // openat2 RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS; the name may be a path.
                         // -ENOSYS where the kernel lacks it
 };

@@ -39,7 +39,8 @@ static int plain_open(int directory, const char *name, uint32_t flags) {
   if (flags & IO_CREATE)
     how |= O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
   else
-    how |= O_RDONLY | O_NONBLOCK | O_NOCTTY | (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
+    how |= (flags & IO_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY |
+           (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
   if (flags & IO_DIRECTORY) how |= O_DIRECTORY;
   if (!(flags & IO_BENEATH)) return RETRY(openat(directory, name, how, 0600));
 #ifdef SYS_openat2

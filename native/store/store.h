@@ -47,6 +47,7 @@ enum store_can : uint32_t {
   CAN_TWINS = 1 << 17,  // hard links
   IS_VIEW = 1 << 20,    // its bytes are read from other stores, which it opens
   IS_LOCAL = 1 << 18,   // of this machine: what its links lead to is its owner's affair
+  ONLY_DIGEST = 1 << 19,  // files have HAS_DIGEST and no content
 };
 
 struct store {
@@ -55,9 +56,10 @@ struct store {
   struct runtime *runtime;
   struct task *task;
   const struct io_ops *io;
-  span shown;   // the location as messages show it
-  bool hasty;   // commit, settle and finish do not wait for the disk
-  void *state;  // the store's own
+  span shown;          // the location as messages show it
+  bool hasty;          // commit, settle and finish do not wait for the disk
+  uint32_t algorithm;  // enum copse_algorithm of its digests, right once its root was opened
+  void *state;         // the store's own
 };
 
 enum entry_type : uint8_t {
@@ -81,6 +83,7 @@ struct entry {
   span name;  // one part, with an uncounted '\0' after it; a file root's name is the store's affair
   uint64_t size;
   int64_t mtime_ns;        // INT64_MIN: the store does not know
+  int64_t ctime_ns;        // when anything about it changed last; zero: the store does not know
   uint64_t inode, device;  // both zero: no identity
   uint64_t special;        // device number of a device
   span target;             // links only
@@ -89,7 +92,8 @@ struct entry {
   enum entry_type type;
   uint8_t has;  // bits of enum entry_has
   uint16_t reserved;
-  const uint8_t *digest;  // HAS_DIGEST: HASH_BYTES of BLAKE3 that live as long as the store
+  const uint8_t
+      *digest;  // HAS_DIGEST: HASH_BYTES of store->algorithm that live as long as the store
 };
 
 // What a directory holds. Entries may move while the listing grows; their names do not.

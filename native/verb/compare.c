@@ -3,6 +3,10 @@
 
 #include "base/record.h"
 
+static bool only_digest(const struct run *run) {
+  return (run->store[LEFT].can | run->store[RIGHT].can) & ONLY_DIGEST;
+}
+
 static int32_t begin(struct run *run, struct fault *fault) {
   struct compare *compare = compare_of(run);
   span request = {run->task->request, run->task->request_len};
@@ -18,7 +22,10 @@ static int32_t begin(struct run *run, struct fault *fault) {
     return fault_set(fault, COPSE_E_ARGUMENT, "chunkSize must be at least 1");
   if (compare->by > COPSE_BY_STAT)
     return fault_set(fault, COPSE_E_ARGUMENT, "an unknown value of by");
-  if (compare->by == COPSE_BY_HASH) run->batch_place = JOB_COMPUTE;
+  if (compare->by == COPSE_BY_STAT && only_digest(run))
+    return fault_set(fault, COPSE_E_UNSUPPORTED, "a manifest knows no times to compare by");
+  if (compare->by == COPSE_BY_HASH || run->cache || only_digest(run))
+    run->batch_place = JOB_COMPUTE;
   static const struct {
     uint32_t bit, can;
     const char *name;
@@ -241,21 +248,36 @@ static int32_t compare_stats(struct spot *spot, const struct pair *pair, struct 
   return compare_metadata(spot, pair, fault);
 }
 
-static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct fault *fault) {
-  struct compare *compare = compare_of(spot->run);
-  struct content content = {
-      .reason = COPSE_REASON_CONTENT, .offset = COPSE_UNKNOWN, .hashed = true};
-  spot->files++;
-  if (compare->by == COPSE_BY_CONTENT && compare->size_check) {
-    int32_t code = complete(spot, pair->left, LEFT, fault);
-    if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
-    if (code < 0) return code;
-    if ((pair->left->has & pair->right->has & HAS_SIZE) && pair->left->size != pair->right->size)
-      return differs(spot, pair, COPSE_REASON_SIZE, fault);
+int32_t compare_algorithm(const struct run *run, uint32_t *algorithm, struct fault *fault) {
+  const struct store *left = &run->store[LEFT], *right = &run->store[RIGHT];
+  bool of_left = left->can & ONLY_DIGEST, of_right = right->can & ONLY_DIGEST;
+  *algorithm = of_left ? left->algorithm : of_right ? right->algorithm : COPSE_ALGORITHM_BLAKE3;
+  return of_left && of_right && left->algorithm != right->algorithm
+             ? fault_set(fault, COPSE_E_UNSUPPORTED,
+                         "the manifests have hashes of different algorithms; make one anew")
+             : 0;
+}
+
+// The hashes of both sides into `content`. Where sizes are known without reading, as with a
+// manifest or a cache they are, unequal ones need no hashes.
+static int32_t hash_both(struct spot *spot, const struct pair *pair, bool sizes,
+                         struct content *content, struct fault *fault) {
+  uint32_t algorithm;
+  int32_t code = compare_algorithm(spot->run, &algorithm, fault);
+  if (code == 0 && sizes) code = complete(spot, pair->left, LEFT, fault);
+  if (code == 0 && sizes) code = complete(spot, pair->right, RIGHT, fault);
+  if (code < 0) return code;
+  content->reason = COPSE_REASON_CONTENT;
+  content->offset = COPSE_UNKNOWN;
+  if (sizes && (pair->left->has & pair->right->has & HAS_SIZE) &&
+      pair->left->size != pair->right->size) {
+    content->reason = COPSE_REASON_SIZE;
+    return 0;
   }
+  content->hashed = true;
   struct fault of_right = {};
-  int32_t left = compare_hash(spot, LEFT, pair->left, content.hash[LEFT], fault);
-  int32_t right = compare_hash(spot, RIGHT, pair->right, content.hash[RIGHT], &of_right);
+  int32_t left = spot_digest(spot, LEFT, pair->left, algorithm, content->hash[LEFT], fault);
+  int32_t right = spot_digest(spot, RIGHT, pair->right, algorithm, content->hash[RIGHT], &of_right);
   if (left < 0 && right < 0) {  // a row for each side: the left one's is written here
     spot->side = LEFT;
     spot_error(spot, fault, pair->left->name);
@@ -263,8 +285,31 @@ static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct
   spot->side = right < 0 ? RIGHT : LEFT;
   if (right < 0) *fault = of_right;
   if (left < 0 || right < 0) return fault->code;
-  content.equal = memcmp(content.hash[LEFT], content.hash[RIGHT], HASH_BYTES) == 0;
-  return compare_settle(spot, pair, &content, fault);
+  content->equal = memcmp(content->hash[LEFT], content->hash[RIGHT], HASH_BYTES) == 0;
+  return 0;
+}
+
+static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct fault *fault) {
+  const struct compare *compare = compare_of(spot->run);
+  bool sizes = compare->by == COPSE_BY_CONTENT && compare->size_check;
+  struct content content = {};
+  spot->files++;
+  int32_t code = hash_both(spot, pair, sizes, &content, fault);
+  return code < 0 ? code : compare_settle(spot, pair, &content, fault);
+}
+
+// By content with a cache: what has equal hashes is not read. The rest is, to say where it differs.
+static int32_t compare_cached(struct spot *spot, const struct pair *pair, struct content *content,
+                              struct fault *fault) {
+  int32_t code = hash_both(spot, pair, compare_of(spot->run)->size_check, content, fault);
+  if (code < 0 || content->equal || content->reason == COPSE_REASON_SIZE) return code;
+  struct content read = {.offset = COPSE_UNKNOWN};
+  code = compare_content(spot, pair, &read, fault);
+  if (code == 0 && !read.later && read.equal)
+    code = fault_set(fault, COPSE_E_CHANGED,
+                     "the file changed while it was read; run again when nobody writes to it");
+  *content = read;
+  return code;
 }
 
 // What could not be looked at when it was listed is an error row for each side, whatever the other
@@ -321,7 +366,8 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
     return compare_hashes(spot, pair, fault);
   struct content content = {.offset = COPSE_UNKNOWN};
   spot->files++;
-  code = compare_content(spot, pair, &content, fault);
+  code = spot->run->cache ? compare_cached(spot, pair, &content, fault)
+                          : compare_content(spot, pair, &content, fault);
   if (code < 0 || content.later) return code;
   return compare_settle(spot, pair, &content, fault);
 }

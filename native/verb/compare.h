@@ -40,9 +40,10 @@ int32_t compare_one_sided(struct spot *spot, struct entry *entry, uint8_t side,
 
 int32_t compare_content(struct spot *spot, const struct pair *pair, struct content *out,
                         struct fault *fault);
-// The digest of one file's whole content.
-int32_t compare_hash(struct spot *spot, uint8_t side, const struct entry *entry,
-                     uint8_t digest[HASH_BYTES], struct fault *fault);
+
+// What the hashes of both sides are made with: what a manifest has, else BLAKE3. Negative: two
+// manifests that cannot be compared.
+int32_t compare_algorithm(const struct run *run, uint32_t *algorithm, struct fault *fault);
 
 int32_t moves_begin(struct run *run, struct moves **out, struct fault *fault);
 void moves_free(struct moves *moves);

@@ -22,22 +22,6 @@ constexpr uint64_t SAMPLED_BYTES = 1 << 20;  // sampling pays from here
 constexpr int64_t TIME_GRAIN_NS = 2'000'000'000;
 constexpr size_t SAMPLE_BYTES = 16 * 1024;
 
-// Fills the buffer unless the content ends. A read that stops short where the size says that there
-// is more has not met the end: a page that cannot be read cuts the call that comes to it, and only
-// the next one fails. `expected`: as far as an end is not believed before a read of nothing; zero
-// where no size is known, or too costly to ask for.
-static int64_t read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size,
-                         uint64_t expected, struct fault *fault) {
-  size_t got = 0;
-  while (got < size && !reader->at_end) {
-    int64_t n = reader->store->ops->read(reader, at + got, into + got, size - got, fault);
-    if (n < 0) return n;
-    got += (size_t)n;
-    reader->at_end = n == 0 || (reader->at_end && at + got >= expected);
-  }
-  return (int64_t)got;
-}
-
 static size_t first_difference(const uint8_t *left, const uint8_t *right, size_t size) {
   size_t at = 0;
   for (; at + 8 <= size; at += 8) {
@@ -82,17 +66,6 @@ static int32_t both_measure(struct both *both, struct entry out[2], struct fault
     both->holes |= holes;
   }
   return 0;
-}
-
-// The file that was read is still the one that the name means, as it was.
-static int32_t still_there(struct directory *directory, const struct entry *read,
-                           const struct entry *named, struct fault *fault) {
-  struct entry now = *named;
-  int32_t code = directory->store->ops->stat(directory, &now, false, fault);
-  if (code == 0 && (now.inode != read->inode || now.device != read->device))
-    code = fault_set(fault, COPSE_E_CHANGED,
-                     "the file was replaced while it was read; run again when nobody writes to it");
-  return code;
 }
 
 // Nobody touched the files between both_measure and now. The node is in use.
@@ -482,43 +455,5 @@ int32_t compare_content(struct spot *spot, const struct pair *pair, struct conte
     code = compare_open(&both, spot, pair, out, fault);
   spot->side = both.side;
   both_close(&both);
-  return code;
-}
-
-int32_t compare_hash(struct spot *spot, uint8_t side, const struct entry *entry,
-                     uint8_t digest[HASH_BYTES], struct fault *fault) {
-  struct directory *directory = spot->node->directory[side];
-  const struct store_ops *ops = directory->store->ops;
-  struct reader reader;
-  spot->side = side;
-  if (entry->has & HAS_DIGEST) {
-    memcpy(digest, entry->digest, HASH_BYTES);
-    return 0;
-  }
-  int32_t code = ops->reader(directory, entry, &reader, fault);
-  if (code < 0) return code;
-  struct entry before = *entry, after = *entry;
-  struct hash hash;
-  hash_begin(&hash);
-  code = worker_slabs(spot->worker) ? ops->measure(&reader, &before, nullptr, fault)
-                                    : fault_set(fault, COPSE_E_MEMORY, "out of memory");
-  for (uint64_t at = 0; code == 0 && !reader.at_end;) {
-    int64_t got = read_full(&reader, at, spot->worker->slab[0], WORKER_SLAB, before.size, fault);
-    if (got < 0)
-      code = (int32_t)got;
-    else
-      hash_add(&hash, spot->worker->slab[0], (size_t)got);
-    if (code == 0 && run_over(spot->run)) code = fault_set(fault, COPSE_E_CANCELLED, "cancelled");
-    at += code == 0 ? (uint64_t)got : 0;
-    if (side == LEFT) spot->bytes += code == 0 ? (uint64_t)got : 0;  // one side is counted
-  }
-  if (code == 0) code = ops->measure(&reader, &after, nullptr, fault);
-  if (code == 0 && (before.size != after.size || before.mtime_ns != after.mtime_ns))
-    code = fault_set(fault, COPSE_E_CHANGED,
-                     "the file changed while it was read; run again when nobody writes to it");
-  // What one read took was whole when it was read.
-  if (code == 0 && after.size > WORKER_SLAB) code = still_there(directory, &after, entry, fault);
-  ops->read_end(&reader);
-  hash_end(&hash, digest);
   return code;
 }

@@ -60,8 +60,10 @@ static void hash_job(struct job *job, struct worker *worker) {
   struct fault fault = {};
   // What cannot be read is no move; its one-sided row says what is known.
   if (node_use(candidate->node, &spot.side, &fault) == 0) {
-    candidate->hashed =
-        compare_hash(&spot, candidate->side, &candidate->entry, candidate->digest, &fault) == 0;
+    uint32_t algorithm;
+    candidate->hashed = compare_algorithm(candidate->run, &algorithm, &fault) == 0 &&
+                        spot_digest(&spot, candidate->side, &candidate->entry, algorithm,
+                                    candidate->digest, &fault) == 0;
     node_let_go(candidate->node);
   }
   task_count(candidate->run->task, 0, spot.bytes);

@@ -7,6 +7,7 @@
 #include "engine/runtime.h"
 #include "tree/ignore.h"
 #include "tree/join.h"
+#include "verb/run_cache.h"
 
 // After this many bytes read in one batch, an idle worker gets half of what is left of it.
 constexpr uint64_t SPLIT_BYTES = 1 << 20;
@@ -98,8 +99,8 @@ void spot_error(struct spot *spot, const struct fault *fault, span name) {
     task_emit_error(spot->run->task, fault, spot_path(spot), name, location);
 }
 
-int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
-                    struct fault *fault) {
+static int32_t report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
+                      const uint8_t *hash, struct fault *fault) {
   struct directory *directory = spot->node->directory[side];
   const struct store_ops *ops = directory->store->ops;
   spot->side = side;
@@ -119,17 +120,29 @@ int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_
   *(right ? &row.right_mtime_ns : &row.left_mtime_ns) = entry->mtime_ns;
   if (entry->mode) row.extra = (entry->mode & 07777) | COPSE_MODE_KNOWN;
   span detail = {};
-  if (entry->has & HAS_TARGET) {
-    struct record_writer writer = {.capacity = entry->target.size + 16};
+  if (hash || (entry->has & HAS_TARGET)) {
+    struct record_writer writer = {.capacity = entry->target.size + HASH_BYTES + 32};
     writer.at = arena_take_bytes(spot->arena, writer.capacity);
     if (!writer.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
-    record_put_text(&writer, right ? COPSE_DETAIL_RIGHT_TARGET : COPSE_DETAIL_LEFT_TARGET,
-                    entry->target);
+    if (entry->has & HAS_TARGET)
+      record_put_text(&writer, right ? COPSE_DETAIL_RIGHT_TARGET : COPSE_DETAIL_LEFT_TARGET,
+                      entry->target);
+    if (hash) record_put_text(&writer, COPSE_DETAIL_LEFT_HASH, (span){hash, HASH_BYTES});
     detail = (span){writer.at, writer.size};
   }
   if (entry->type == ENTRY_FILE) spot->files++;
   spot_emit(spot, &row, entry->name, detail);
   return 0;
+}
+
+int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
+                    struct fault *fault) {
+  return report(spot, kind, entry, side, nullptr, fault);
+}
+
+int32_t spot_report_hash(struct spot *spot, struct entry *entry, const uint8_t hash[HASH_BYTES],
+                         struct fault *fault) {
+  return report(spot, COPSE_ROW_ENTRY, entry, LEFT, hash, fault);
 }
 
 bool run_stop(struct run *run) {
@@ -682,6 +695,8 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
   run->path = record_text(request, COPSE_KEY_PATH);
   code = path_safe(run->path, fault);
   if (code == 0) code = filter_compile(request, &run->filter, fault);
+  span cache = record_text(request, COPSE_KEY_CACHE);
+  if (code == 0 && cache.at) code = cache_open(run->task->runtime, cache, &run->cache, fault);
   if (code == 0 && run->verb->begin) code = run->verb->begin(run, fault);
   if (code < 0) return code;
   if (run->verb->once) return run->verb->once(run, worker, fault);
@@ -732,6 +747,7 @@ static bool finish(struct task *task, struct worker *worker) {
 static void destroy(struct task *task) {
   struct run *run = task->run;
   if (run->verb->close) run->verb->close(run);
+  cache_close(run->cache);
   for (uint8_t side = 0; side < run->sides; side++) store_close(&run->store[side]);
   filter_free(run->filter);
   arena_free(&run->arena);

@@ -7,7 +7,10 @@
 // A task's jobs are all in its group; the group's last job leads to `end`, so nobody waits for
 // anybody.
 #pragma once
+#include "base/hash.h"
 #include "verb/verb.h"
+
+struct cache;
 
 constexpr size_t BATCH_STEPS = 64;
 
@@ -32,6 +35,7 @@ struct run {
   _Atomic bool stopped;  // the verb has seen enough (stopAtFirst)
   _Atomic bool unseen;   // something of a tree was not looked at
   struct job open;       // the first job
+  struct cache *cache;   // of hashes; nullptr: none was asked for
   void *state;
 };
 
@@ -66,3 +70,19 @@ void spot_error(struct spot *spot, const struct fault *fault, span name);  // of
 // target first.
 int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
                     struct fault *fault);
+// The same about a file of the left side, with the hash of its content.
+int32_t spot_report_hash(struct spot *spot, struct entry *entry, const uint8_t hash[HASH_BYTES],
+                         struct fault *fault);
+// The digest of one file's whole content. `algorithm`: enum copse_algorithm.
+int32_t spot_digest(struct spot *spot, uint8_t side, const struct entry *entry, uint32_t algorithm,
+                    uint8_t out[HASH_BYTES], struct fault *fault);
+
+// Fills the buffer unless the content ends. A read that stops short where the size says that there
+// is more has not met the end: a page that cannot be read cuts the call that comes to it, and only
+// the next one fails. `expected`: as far as an end is not believed before a read of nothing; zero
+// where no size is known, or too costly to ask for.
+int64_t read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size, uint64_t expected,
+                  struct fault *fault);
+// The file that was read is still the one that the name means. CHANGED otherwise.
+int32_t still_there(struct directory *directory, const struct entry *read,
+                    const struct entry *named, struct fault *fault);

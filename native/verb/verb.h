@@ -78,4 +78,4 @@ struct verb {
 extern const struct verb list_verb, verify_verb, scan_verb, compare_verb, read_verb, write_verb,
     remove_verb;
 extern const struct verb list_verb, scan_verb, compare_verb, read_verb, write_verb, remove_verb,
-    sync_verb;
+    sync_verb, digest_verb;

@@ -1,5 +1,7 @@
 export { compare, compareSync } from "./compare.ts";
 export { copy, copySync, sync, syncSync } from "./sync.ts";
+export { compareAll, compareAllSync } from "./compare-all.ts";
+export { formatManifest, manifest, manifestSync } from "./manifest.ts";
 export { list, listSync } from "./list.ts";
 export { scan, scanSync } from "./scan.ts";
 export { assess, assessSync } from "./assess.ts";

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { archiveFields, looksLikeArchive, splitSub } from "./archive.ts";
 import { argumentError, CopseError, escapeForMessage, showValue } from "./errors.ts";
 import { httpPlace } from "./http.ts";
+import { Algorithm, Place as PlaceKey } from "./native/abi.ts";
 import { redact, type Secret } from "./secret.ts";
 import type { Location } from "./types.ts";
 
@@ -86,6 +87,8 @@ function parseText(text: string): Place {
       const [file, path] = splitSub(rest);
       return archivePlace(parseText(file), { path }, redact(text));
     }
+    case "manifest":
+      return manifestPlace(parseText(rest), {}, redact(text));
     case "memory": {
       if (rest === "" || rest.startsWith("/"))
         throw argumentError("location", "memory: needs the name of a tree, as in memory:scratch");
@@ -114,6 +117,33 @@ function archivePlace(inner: Place, fields: object, shown: string): Place {
   // What is wrapped is read as it is: nothing in it is to be guessed.
   const { tree: _, ...file } = inner;
   return { scheme: "archive", path: "", inner: file, fields: archiveFields(fields), shown };
+}
+
+// The lists of sha256sum and b3sum look alike, and only their names tell them apart.
+const madeByB3sum = /(?:b3|blake3)[^/]*$/i;
+
+/** What a list of hashes says of a tree. */
+function manifestPlace(inner: Place, fields: object, shown: string): Place {
+  const { tree: _, ...file } = inner;
+  const { algorithm = madeByB3sum.test(file.path) ? "blake3" : "sha256" } = fields as {
+    algorithm?: unknown;
+  };
+  for (const key of Object.keys(fields))
+    if (key !== "manifest" && key !== "algorithm")
+      throw argumentError("location", `has no field ${showValue(key)}`);
+  if (algorithm !== "blake3" && algorithm !== "sha256")
+    throw argumentError(
+      "location.algorithm",
+      `must be one of blake3, sha256, not ${showValue(algorithm)}`,
+    );
+  const number = algorithm === "blake3" ? Algorithm.BLAKE3 : Algorithm.SHA256;
+  return {
+    scheme: "manifest",
+    path: "",
+    inner: file,
+    fields: [[PlaceKey.ALGORITHM, number]],
+    shown,
+  };
 }
 
 /** A file that ends as archives do can be opened as one. */
@@ -208,10 +238,14 @@ export function parseLocation(location: Location): Place {
     const inner = parseLocation(location.archive);
     return archivePlace(inner, location, `archive:${inner.shown}`);
   }
+  if (typeof location === "object" && location !== null && "manifest" in location) {
+    const inner = parseLocation(location.manifest);
+    return manifestPlace(inner, location, `manifest:${inner.shown}`);
+  }
   if (typeof location === "object" && location !== null && "url" in location)
     return parseObject(location as Fields); // its fields are looked at one by one
   throw argumentError(
     "location",
-    `must be a path, a URL or an object with a url, files or archive, not ${showValue(location)}`,
+    `must be a path, a URL or an object with a url, files, archive or manifest, not ${showValue(location)}`,
   );
 }

@@ -1,17 +1,21 @@
 // Options → record bytes: the only encoder. Every option is checked here, before anything is
 // started.
 
+import { mkdirSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { argumentError, showValue } from "./errors.ts";
 import { withTrust } from "./http.ts";
 import { asPack, isFile, type Place } from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
-import { By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
+import { Algorithm, By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
 import type {
   CompareOptions,
   CopyOptions,
   Limits,
   ListOptions,
+  ManifestOptions,
   Options,
   ScanOptions,
   VerifyOptions,
@@ -166,6 +170,7 @@ const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
   sample: bool("sample", Key.SAMPLE),
   sizeCheck: bool("sizeCheck", Key.SIZE_CHECK),
   emptyDirectories: bool("emptyDirectories", Key.EMPTY_DIRECTORIES),
+  cache: (record, value) => putCache(record, value),
   metadata: (record, value) => {
     record.number(Key.METADATA, metadataOf("metadata", value));
   },
@@ -196,6 +201,29 @@ const walkTable: Table<Omit<WalkOptions, keyof Options>> = {
   onError: (record, value) => {
     if (oneOf("onError", value, ["collect", "stop"]) === "stop")
       record.number(Key.STOP_ON_ERROR, 1);
+  },
+};
+
+const putCache: Put = (record, value) => {
+  if (value === false) return;
+  if (value !== true && (typeof value !== "string" || value === "" || value.includes("\0")))
+    throw argumentError("cache", `must be true, false or a path, not ${showValue(value)}`);
+  record.text(Key.CACHE, value === true ? cachePath() : value);
+};
+
+/** Where hashes are kept when nobody says where; its directory is made. */
+function cachePath(): string {
+  const home = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
+  const folder = join(home, "copse");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return join(folder, "hashes");
+}
+
+const digestTable: Table<Omit<ManifestOptions, keyof WalkOptions>> = {
+  cache: putCache,
+  algorithm: (record, value) => {
+    const chosen = oneOf("algorithm", value, ["blake3", "sha256"]);
+    record.number(Key.ALGORITHM, { blake3: Algorithm.BLAKE3, sha256: Algorithm.SHA256 }[chosen]);
   },
 };
 
@@ -388,6 +416,10 @@ const verifyTable: Table<Omit<VerifyOptions, keyof Options>> = {
 export function verifyRequest(place: Place, options: VerifyOptions, waited: boolean): Uint8Array {
   const verified = isFile(place) ? asPack(place) : place;
   return inPlace(Verb.VERIFY, verified, {}, options, [common, verifyTable], waited);
+}
+
+export function digestRequest(place: Place, options: ManifestOptions, waited: boolean): Uint8Array {
+  return inPlace(Verb.DIGEST, place, {}, options, [common, walkTable, digestTable], waited);
 }
 
 /** Options must be an object before their fields are looked at. */

@@ -51,6 +51,7 @@ const able: ReadonlyMap<string, StoreCan> = new Map([
   ["memory", { ...file, links: false }],
   ["http", onlyRead],
   ["files", onlyRead],
+  ["manifest", { ...onlyRead, range: false, links: true, hash: true }],
   ["archive", { ...onlyRead, range: false, links: true, hash: true }],
   ["pack", { ...onlyRead, mtime: true, mode: true, links: true, hash: true }],
 ]);

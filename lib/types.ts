@@ -14,7 +14,14 @@ import type { Runtime } from "./runtime.ts";
  * `C:\x` and `a:b` are
  * paths; a path that looks like a URL is written `./ab:c`.
  */
-export type Location = string | URL | UrlLocation | HttpLocation | FilesLocation | ArchiveLocation;
+export type Location =
+  | string
+  | URL
+  | UrlLocation
+  | HttpLocation
+  | FilesLocation
+  | ManifestLocation
+  | ArchiveLocation;
 
 /** A location with room for what a URL cannot say. */
 /** A location that is more than a string; schemes to come add fields of their own. */
@@ -59,6 +66,15 @@ export interface HttpLocation {
    * at.
    */
   readonly addresses?: "named" | "any" | "public";
+}
+
+/**
+ * What a manifest says of a tree: files with hashes and no content. `algorithm`: of a list as
+ * sha256sum and b3sum write it; by default `blake3` when its name has `b3`, else `sha256`.
+ */
+export interface ManifestLocation {
+  readonly manifest: Location;
+  readonly algorithm?: "blake3" | "sha256";
 }
 
 /** A tree given as a table: path in the tree to the location of that file. */
@@ -319,6 +335,52 @@ export interface CompareOptions extends Options {
   sizeCheck?: boolean;
   /** Tell of one-sided directories that hold nothing. Default true. */
   emptyDirectories?: boolean;
+  /**
+   * Keep hashes of local files between runs, so that comparing again reads only what changed:
+   * `true` in the user's cache directory, or the path of the file that keeps them. Files of equal
+   * hashes are equal; the rest is read as without. Default false.
+   */
+  cache?: boolean | string;
+}
+
+/** What `manifest` takes besides the options of every walk. */
+export interface ManifestOptions extends WalkOptions {
+  /** Default `blake3`. */
+  algorithm?: "blake3" | "sha256";
+  /** As in `CompareOptions`. */
+  cache?: boolean | string;
+}
+
+/** What a tree holds, files with their `hash`. */
+export interface Manifest extends Found<Entry> {
+  readonly algorithm: "blake3" | "sha256";
+  /** Regular files, and bytes of their content that were read or whose hash was known. */
+  readonly files: number;
+  readonly bytes: number;
+}
+
+/** JSON lines, or what `sha256sum` or `b3sum` writes. */
+export type ManifestFormat = "jsonl" | "sha256" | "b3sum";
+
+/** What `compareAll` takes; a manifest among the locations has to be of the same `algorithm`. */
+export type CompareAllOptions = ManifestOptions;
+
+/** Which of many are equal. Numbers are places in the array that was given, from 0. */
+export interface ComparisonOfAll {
+  /** All were seen whole and are equal. */
+  readonly equal: boolean;
+  /** All were seen whole. */
+  readonly complete: boolean;
+  /** The equal ones together, in order; one that was not seen whole is alone. */
+  readonly groups: readonly (readonly number[])[];
+  /** `table[i][j]`: whether they are equal; null: one of them was not seen whole. */
+  readonly table: readonly (readonly (boolean | null)[])[];
+  /** What could not be seen, and in which source. */
+  readonly errors: readonly (Failure & { readonly source: number })[];
+  /** Over all sources. */
+  readonly files: number;
+  readonly bytes: number;
+  readonly milliseconds: number;
 }
 
 /** One thing that `copy` or `sync` did, or with `dryRun` would do. Switch on `kind`. */

@@ -44,8 +44,8 @@ const libLayers = [
   ["runtime"],
   ["pattern"],
   ["parts", "task", "telemetry", "secret", "archive", "http", "location", "request", "rows"],
-  ["credential", "store", "globs", "list", "compare", "scan", "sync", "pack", "verify"],
-  ["steps", "assess", "infer", "shuffle", "watch", "snapshot"],
+  ["credential", "store", "globs", "list", "compare", "manifest", "scan", "sync", "pack", "verify"],
+  ["compare-all", "steps", "assess", "infer", "shuffle", "watch", "snapshot"],
   ["index"],
   ["cli/"],
 ];

@@ -92,16 +92,17 @@ static int32_t check_field(const struct rule *rule, const struct field *field, u
 int32_t request_check(span request, struct fault *fault) {
   int32_t code = record_check(request, fault);
   if (code < 0) return code;
-  uint64_t verb = record_number(request, COPSE_KEY_VERB, 0), seen = 0;
+  uint64_t verb = record_number(request, COPSE_KEY_VERB, 0);
+  bool seen[RULES] = {};
   struct field field;
   while ((code = record_next(&request, &field, fault)) > 0) {
     size_t i = 0;
     while (i < RULES && rules[i].key != field.key) i++;
     if (i == RULES)
       return fault_set(fault, COPSE_E_ARGUMENT, "an option nobody knows (key %u)", field.key);
-    code = check_field(&rules[i], &field, verb, seen >> i & 1, fault);
+    code = check_field(&rules[i], &field, verb, seen[i], fault);
     if (code < 0) return code;
-    seen |= 1ull << i;
+    seen[i] = true;
   }
   return code;
 }

@@ -80,7 +80,7 @@ static int32_t both_unchanged(struct both *both, const struct node *node, const 
       code = fault_set(fault, COPSE_E_CHANGED,
                        "the file changed while it was read; run again when nobody writes to it");
     else
-      code = still_there(node->directory[side], &after[side],
+      code = run_still_there(node->directory[side], &after[side],
                          side == LEFT ? pair->left : pair->right, fault);
   }
   return code;
@@ -134,7 +134,7 @@ static int32_t compare_range(struct both *both, struct worker *worker, uint64_t 
       both->reader[side].at_end = false;
       uint64_t expected = to == UINT64_MAX ? both->before[side].size : to;
       got[side] =
-          read_full(&both->reader[side], at, worker->slab[side], (size_t)size, expected, fault);
+          run_read_full(&both->reader[side], at, worker->slab[side], (size_t)size, expected, fault);
       if (got[side] < 0) return (int32_t)got[side];
     }
     size_t shorter = (size_t)(got[LEFT] < got[RIGHT] ? got[LEFT] : got[RIGHT]);
@@ -370,7 +370,7 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
   int64_t got[2];
   for (uint8_t side = 0; side < 2; side++) {
     both->side = side;
-    got[side] = read_full(&both->reader[side], 0, slab[side], size, 0, fault);
+    got[side] = run_read_full(&both->reader[side], 0, slab[side], size, 0, fault);
     if (got[side] < 0) return (int32_t)got[side];
   }
   size_t shorter = (size_t)(got[LEFT] < got[RIGHT] ? got[LEFT] : got[RIGHT]);

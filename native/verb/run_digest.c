@@ -5,7 +5,7 @@
 #include "engine/thread.h"
 #include "verb/run_cache.h"
 
-int64_t read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size, uint64_t expected,
+int64_t run_read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size, uint64_t expected,
                   struct fault *fault) {
   size_t got = 0;
   while (got < size && !reader->at_end) {
@@ -17,7 +17,7 @@ int64_t read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size
   return (int64_t)got;
 }
 
-int32_t still_there(struct directory *directory, const struct entry *read,
+int32_t run_still_there(struct directory *directory, const struct entry *read,
                     const struct entry *named, struct fault *fault) {
   struct entry now = *named;
   int32_t code = directory->store->ops->stat(directory, &now, false, fault);
@@ -31,7 +31,7 @@ static int32_t read_all(struct spot *spot, struct reader *reader, struct digest 
                         uint64_t size, struct fault *fault) {
   if (!worker_slabs(spot->worker)) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   for (uint64_t at = 0; !reader->at_end;) {
-    int64_t got = read_full(reader, at, spot->worker->slab[0], WORKER_SLAB, size, fault);
+    int64_t got = run_read_full(reader, at, spot->worker->slab[0], WORKER_SLAB, size, fault);
     if (got < 0) return (int32_t)got;
     if (!digest_add(digest, spot->worker->slab[0], (size_t)got))
       return fault_set(fault, COPSE_E_INTERNAL, "the content could not be hashed");
@@ -75,7 +75,7 @@ int32_t spot_digest(struct spot *spot, uint8_t side, const struct entry *entry, 
     code = fault_set(fault, COPSE_E_CHANGED,
                      "the file changed while it was read; run again when nobody writes to it");
   // What one read took was whole when it was read.
-  if (code == 0 && after.size > WORKER_SLAB) code = still_there(directory, &after, entry, fault);
+  if (code == 0 && after.size > WORKER_SLAB) code = run_still_there(directory, &after, entry, fault);
   ops->read_end(&reader);
   if (began && !digest_end(&digest, code == 0 ? out : nullptr) && code == 0)
     code = fault_set(fault, COPSE_E_INTERNAL, "the content could not be hashed");

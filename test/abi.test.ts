@@ -235,7 +235,8 @@ describe.skipIf(process.platform !== "linux")("the library", () => {
     "needs the system's C library and the libraries of build.zig only, and no path of this machine",
     () => {
       const { needed, runPath } = elf(library);
-      const allowed = /^(lib(c|m|pthread|dl|curl|archive|isal|deflate|zstd|xxhash)\.so|ld-linux)/;
+      const allowed =
+        /^(lib(c|m|pthread|dl|crypto|curl|archive|isal|deflate|zstd|xxhash)\.so|ld-linux)/;
       expect(needed.filter((name) => !allowed.test(name))).toEqual([]);
       expect(runPath).toBeUndefined();
     },

@@ -44,9 +44,9 @@ enum store_can : uint32_t {
   CAN_XATTR = 1 << 14,
   CAN_IDENTITY = 1 << 15,  // equal inode and device mean the same file, which need not be read
   CAN_RENAME = 1 << 16,
-  CAN_TWINS = 1 << 17,  // hard links
-  IS_VIEW = 1 << 20,    // its bytes are read from other stores, which it opens
-  IS_LOCAL = 1 << 18,   // of this machine: what its links lead to is its owner's affair
+  CAN_TWINS = 1 << 17,    // hard links
+  IS_VIEW = 1 << 20,      // its bytes are read from other stores, which it opens
+  IS_LOCAL = 1 << 18,     // of this machine: what its links lead to is its owner's affair
   ONLY_DIGEST = 1 << 19,  // files have HAS_DIGEST and no content
 };
 

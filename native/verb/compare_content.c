@@ -81,7 +81,7 @@ static int32_t both_unchanged(struct both *both, const struct node *node, const 
                        "the file changed while it was read; run again when nobody writes to it");
     else
       code = run_still_there(node->directory[side], &after[side],
-                         side == LEFT ? pair->left : pair->right, fault);
+                             side == LEFT ? pair->left : pair->right, fault);
   }
   return code;
 }

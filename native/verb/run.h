@@ -81,8 +81,8 @@ int32_t spot_digest(struct spot *spot, uint8_t side, const struct entry *entry, 
 // is more has not met the end: a page that cannot be read cuts the call that comes to it, and only
 // the next one fails. `expected`: as far as an end is not believed before a read of nothing; zero
 // where no size is known, or too costly to ask for.
-int64_t run_read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size, uint64_t expected,
-                  struct fault *fault);
+int64_t run_read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size,
+                      uint64_t expected, struct fault *fault);
 // The file that was read is still the one that the name means. CHANGED otherwise.
 int32_t run_still_there(struct directory *directory, const struct entry *read,
-                    const struct entry *named, struct fault *fault);
+                        const struct entry *named, struct fault *fault);

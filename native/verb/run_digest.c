@@ -5,8 +5,8 @@
 #include "engine/thread.h"
 #include "verb/run_cache.h"
 
-int64_t run_read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size, uint64_t expected,
-                  struct fault *fault) {
+int64_t run_read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size,
+                      uint64_t expected, struct fault *fault) {
   size_t got = 0;
   while (got < size && !reader->at_end) {
     int64_t n = reader->store->ops->read(reader, at + got, into + got, size - got, fault);
@@ -18,7 +18,7 @@ int64_t run_read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t 
 }
 
 int32_t run_still_there(struct directory *directory, const struct entry *read,
-                    const struct entry *named, struct fault *fault) {
+                        const struct entry *named, struct fault *fault) {
   struct entry now = *named;
   int32_t code = directory->store->ops->stat(directory, &now, false, fault);
   if (code == 0 && (now.inode != read->inode || now.device != read->device))
@@ -75,7 +75,8 @@ int32_t spot_digest(struct spot *spot, uint8_t side, const struct entry *entry, 
     code = fault_set(fault, COPSE_E_CHANGED,
                      "the file changed while it was read; run again when nobody writes to it");
   // What one read took was whole when it was read.
-  if (code == 0 && after.size > WORKER_SLAB) code = run_still_there(directory, &after, entry, fault);
+  if (code == 0 && after.size > WORKER_SLAB)
+    code = run_still_there(directory, &after, entry, fault);
   ops->read_end(&reader);
   if (began && !digest_end(&digest, code == 0 ? out : nullptr) && code == 0)
     code = fault_set(fault, COPSE_E_INTERNAL, "the content could not be hashed");

@@ -498,9 +498,7 @@ describe("trouble", () => {
   test.skipIf(isRoot)("what may not be read or written is DENIED, the rest is done", async () => {
     const from = scratch.plant("from", { a: "a", b: "b" });
     chmodSync(join(from, "a"), 0);
-    expect(said(await copy(from, scratch.at("to")))).toEqual(
-      ["copied b", "error a DENIED"].toSorted(),
-    );
+    expect(said(await copy(from, scratch.at("to")))).toEqual(["error a DENIED", "copied b"]);
   });
 
   test("the source is read only once it is clear that there is something to do", async () => {

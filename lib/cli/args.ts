@@ -71,8 +71,8 @@ function addCommand(program: Command, shape: CommandShape, paint: Paint): Comman
     .helpOption(help(shape), "this")
     .addHelpText("after", () => ending(shape.examples, shape.status, paint));
   if (shape.alias) command.alias(shape.alias);
-  for (const { name, about, values } of shape.places) {
-    const argument = new Argument(`<${name}>`, about);
+  for (const { name, about, values, many } of shape.places) {
+    const argument = new Argument(many ? `<${name}...>` : `<${name}>`, about);
     if (values) argument.choices([...values]);
     command.addArgument(argument);
   }

@@ -15,6 +15,8 @@ export interface Flag {
 export interface CommandShape {
   readonly name:
     | "compare"
+    | "compare-all"
+    | "manifest"
     | "list"
     | "scan"
     | "assess"
@@ -35,6 +37,8 @@ export interface CommandShape {
   readonly alias?: string;
   /** Its arguments, and what completes each. */
   readonly places: readonly {
+    /** One or more of it; only the last. */
+    readonly many?: true;
     readonly name: string;
     readonly about: string;
     readonly values?: readonly string[];
@@ -204,6 +208,11 @@ const printed: readonly Flag[] = [
   verbose,
 ];
 
+const cache: Flag = {
+  flags: "--cache [file]",
+  about: "keep hashes between runs, and read only what changed",
+};
+
 export const commands: readonly CommandShape[] = [
   {
     name: "compare",
@@ -238,6 +247,7 @@ export const commands: readonly CommandShape[] = [
       "How:": [
         { flags: "--no-size-check", about: "read files of unequal size too, to find the offset" },
         { flags: "--no-sample", about: "with --stop-at-first: no quick look into large files" },
+        cache,
         { flags: "--chunk-size <bytes>", about: "bytes per read, such as 128K", parse: bytes },
         ...how,
       ],
@@ -263,6 +273,64 @@ export const commands: readonly CommandShape[] = [
       ["copse compare a b --json | jq '.differences[].path'", "for a program"],
     ],
     status: "0 equal, 1 different, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "compare-all",
+    about: "Which of many trees or files are equal, each read once",
+    places: [{ name: "locations", about: "directories or files", many: true }],
+    groups: {
+      "What is compared:": [
+        ...what,
+        ...walk,
+        {
+          flags: "--algorithm <name>",
+          about: "blake3 (default) or sha256, as a manifest among them has",
+          values: ["blake3", "sha256"],
+        },
+      ],
+      "How:": [cache, ...how],
+      "Archives:": archives,
+      "Web servers:": web,
+      "What is printed:": [
+        { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
+        { flags: "--json", about: "one JSON document" },
+        verbose,
+      ],
+    },
+    examples: [["copse compare-all a b c", "groups of equal ones"]],
+    status: "0 all equal, 1 different, 2 trouble, 130 interrupted",
+  },
+  {
+    name: "manifest",
+    about: "The paths, sizes and hashes of a tree, to compare with later",
+    places: [{ name: "location", about: "a directory or file" }],
+    groups: {
+      "What is hashed:": [...what, ...walk],
+      "How:": [
+        {
+          flags: "--algorithm <name>",
+          about: "blake3 (default) or sha256",
+          values: ["blake3", "sha256"],
+        },
+        cache,
+        ...how,
+      ],
+      "Archives:": archives,
+      "Web servers:": web,
+      "What is printed:": [
+        {
+          flags: "--format <name>",
+          about: "jsonl (default), or a list for sha256sum (sha256) or b3sum",
+          values: ["jsonl", "sha256", "b3sum"],
+        },
+        verbose,
+      ],
+    },
+    examples: [
+      ["copse manifest site > site.jsonl", "then: copse compare site manifest:site.jsonl"],
+      ["copse manifest site --format sha256 > SHA256SUMS", "for sha256sum --check"],
+    ],
+    status: "0 all was hashed, 2 trouble, 130 interrupted",
   },
   {
     name: "list",

@@ -38,6 +38,10 @@ async function run(
       return (await import("./compare.ts")).runCompare(first, second, flags, interruption);
     case "list":
       return (await import("./list.ts")).runList(first, flags, interruption);
+    case "compare-all":
+      return (await import("./manifest.ts")).runCompareAll(places, flags, interruption);
+    case "manifest":
+      return (await import("./manifest.ts")).runManifest(first, flags, interruption);
     case "scan":
       return (await import("./scan.ts")).runScan(first, flags, interruption);
     case "assess":

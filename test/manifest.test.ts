@@ -18,6 +18,7 @@ import {
   type Difference,
   type ManifestFormat,
 } from "../lib/index.ts";
+import { main } from "./command.ts";
 import { fact } from "./ways.ts";
 
 const base = mkdtempSync(join(tmpdir(), "copse-manifest-"));
@@ -290,4 +291,24 @@ describe("what could not be checked is never equal", () => {
     );
     expect(() => compareSync(".", { manifest: "x", other: 1 } as never)).toThrow("has no field");
   });
+});
+
+test("the command writes what it can compare with, and says when it could not see all", async () => {
+  const copse = async (...args: string[]): Promise<{ status: number; out: string }> => {
+    const ran = Bun.spawn([process.execPath, main, ...args], { stdout: "pipe", stderr: "ignore" });
+    return { out: await new Response(ran.stdout).text(), status: await ran.exited };
+  };
+  const root = folder({ a: "1", b: "2" });
+  const written = await copse("manifest", root, "--format", "sha256");
+  expect(written.status).toBe(0);
+  const path = join(base, "SUMS");
+  writeFileSync(path, written.out);
+  expect((await copse("compare", root, `manifest:${path}`, "-q")).status).toBe(0);
+  writeFileSync(join(root, "a"), "x");
+  expect((await copse("compare", root, `manifest:${path}`, "-q")).status).toBe(1);
+  expect((await copse("manifest", `fault:read=2:${root}`)).status).toBe(2);
+  expect((await copse("compare-all", root, root, "-q")).status).toBe(0);
+  expect((await copse("compare-all", root, `${root}/a`, "-q")).status).toBe(1);
+  const cache = join(base, "command-cache");
+  expect((await copse("compare", root, root, `--cache=${cache}`)).status).toBe(0);
 });

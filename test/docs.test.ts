@@ -19,7 +19,7 @@ import {
   readFileSync,
   rmSync,
 } from "node:fs";
-import { symlinkSync, writeFileSync } from "node:fs";
+import { symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -107,6 +107,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 function place(name: string): { cwd: string; env: Record<string, string | undefined> } {
   const cwd = join(folder, name.replace(/\W+/g, "-"));
   cpSync(join(root, "examples"), join(cwd, "examples"), { recursive: true });
+  // Two files of one size that were copied within one tick of the clock would pass for one file.
+  utimesSync(join(cwd, "examples", "right", "trees", "hazel.md"), new Date(), new Date(2025, 5, 1));
   const { NO_COLOR: _, FORCE_COLOR: __, ...own } = process.env;
   return { cwd, env: { ...own, PATH: `${join(folder, "bin")}:${own["PATH"]}`, LC_ALL: "C.UTF-8" } };
 }

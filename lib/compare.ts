@@ -1,6 +1,6 @@
 import { parseLocation } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { decodeRows, sortByPath } from "./rows.ts";
+import { byPath, decodeRows } from "./rows.ts";
 import { checkOptions, compareRequest } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
@@ -15,7 +15,7 @@ function comparison(differences: Difference[], ending: Ending, seen: number): Co
     bytes: ending.bytes,
     errors: ending.errors,
     milliseconds: ending.milliseconds,
-    differences: sortByPath(differences),
+    differences,
   };
 }
 
@@ -28,6 +28,7 @@ function verbOf(request: Uint8Array): Verb<Comparison, Difference> {
       // A compare task has no ENTRY rows.
       return decodeRows(buffer, rows, heapAt) as Difference[];
     },
+    order: byPath,
     whole: (parts, ending) => comparison(parts, ending, seen),
   };
 }

@@ -1,6 +1,6 @@
 import { parseLocation, type Place } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { decodeList, sortByPath, type ListRow } from "./rows.ts";
+import { byPath, decodeList, sortByPath, type ListRow } from "./rows.ts";
 import { checkOptions, listRequest, type InPlace } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
@@ -25,10 +25,9 @@ function nameOf(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-/** By path first: what is equal otherwise keeps that order. */
+/** They come by path: what is equal otherwise keeps that order. */
 function sorted<Row extends Named>(rows: Row[], sort: Sort): Row[] {
   if (sort === "none") return rows;
-  sortByPath(rows);
   // With `stat`, which these want, every row is an Entry.
   const entries = rows as unknown as Entry[];
   if (sort === "size") entries.sort((left, right) => right.size - left.size);
@@ -46,7 +45,7 @@ function found<Row extends Named>(rows: (Row | Failure)[], ending: Ending, sort:
   // Without errors there is no Failure among the rows.
   return Object.defineProperties(sorted(entries as Row[], sort) as Found<Row>, {
     // Not enumerable: an array is printed and compared by its entries.
-    errors: { value: sortByPath(failures) },
+    errors: { value: sort === "none" ? sortByPath(failures) : failures },
     complete: { value: complete },
   });
 }
@@ -59,6 +58,7 @@ function verbOf<Row extends Named>(
     request,
     // Rows are what the request asked for.
     decode: (buffer, rows, heapAt) => decodeList(buffer, rows, heapAt) as (Row | Failure)[],
+    ...(sort === "none" ? {} : { order: byPath }),
     whole: (rows, ending) => found(rows, ending, sort),
   };
 }

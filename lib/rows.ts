@@ -515,17 +515,104 @@ function orderOfOnePath(left: Sortable, right: Sortable): number {
   return isError || order(left.error?.message ?? "", right.error?.message ?? "");
 }
 
-/**
- * Sorts in place by the bytes of the paths. JavaScript's own order is that of UTF-16, which differs
- * only where there are surrogates.
- */
+// JavaScript's own order is that of UTF-16, which differs from that of bytes only where there are
+// surrogates.
+function isPlain({ path, pathBytes }: Sortable): boolean {
+  return !pathBytes && !surrogates.test(path);
+}
+
+function orderOfText(left: Sortable, right: Sortable): number {
+  return order(left.path, right.path) || orderOfOnePath(left, right);
+}
+
+interface Keyed<T> {
+  readonly row: T;
+  readonly key: Uint8Array;
+}
+
+function keyed<T extends Sortable>(row: T): Keyed<T> {
+  return { row, key: row.pathBytes ?? encoder.encode(row.path) };
+}
+
+function orderOfBytes(left: Keyed<Sortable>, right: Keyed<Sortable>): number {
+  return Buffer.compare(left.key, right.key) || orderOfOnePath(left.row, right.row);
+}
+
+/** Sorts in place by the bytes of the paths. */
 export function sortByPath<T extends Sortable>(rows: T[]): T[] {
-  if (!rows.some(({ path, pathBytes }) => pathBytes || surrogates.test(path)))
-    return rows.sort((left, right) => order(left.path, right.path) || orderOfOnePath(left, right));
-  const keyed = rows.map((row) => ({ row, key: row.pathBytes ?? encoder.encode(row.path) }));
-  keyed.sort(
-    (left, right) => Buffer.compare(left.key, right.key) || orderOfOnePath(left.row, right.row),
-  );
-  for (const [i, { row }] of keyed.entries()) rows[i] = row;
+  if (rows.every(isPlain)) return rows.sort(orderOfText);
+  for (const [i, { row }] of rows.map(keyed).toSorted(orderOfBytes).entries()) rows[i] = row;
   return rows;
+}
+
+// So many rows are sorted at once, and merged before anybody looks at the clock.
+const SLICE_ROWS = 1024;
+const SLICE_MS = 2;
+
+async function sortInSlices<T extends Sortable>(rows: readonly T[]): Promise<T[]> {
+  const pause = new Pause();
+  let plain = true;
+  for (let at = 0; plain && at < rows.length; at += SLICE_ROWS) {
+    plain = rows.slice(at, at + SLICE_ROWS).every(isPlain);
+    if (pause.isDue) await pause.wait();
+  }
+  if (plain) return await mergeSort(rows, orderOfText, pause);
+  const all: Keyed<T>[] = [];
+  for (let at = 0; at < rows.length; at += SLICE_ROWS) {
+    for (const row of rows.slice(at, at + SLICE_ROWS)) all.push(keyed(row));
+    if (pause.isDue) await pause.wait();
+  }
+  const sorted = await mergeSort(all, orderOfBytes, pause);
+  return sorted.map(({ row }) => row);
+}
+
+/** A turn for the event loop, once enough time has gone. */
+class Pause {
+  #since = performance.now();
+
+  get isDue(): boolean {
+    return performance.now() - this.#since >= SLICE_MS;
+  }
+
+  async wait(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#since = performance.now();
+  }
+}
+
+/** The order of a whole: by the bytes of the paths. */
+export const byPath = {
+  now: sortByPath,
+  inSlices: <T extends Sortable>(rows: T[]): T[] | Promise<T[]> =>
+    rows.length <= SLICE_ROWS ? sortByPath(rows) : sortInSlices(rows),
+};
+
+type Order<T> = (left: T, right: T) => number;
+
+async function mergeSort<T>(rows: readonly T[], by: Order<T>, pause: Pause): Promise<T[]> {
+  let runs: T[][] = [];
+  for (let at = 0; at < rows.length; at += SLICE_ROWS) {
+    runs.push(rows.slice(at, at + SLICE_ROWS).sort(by));
+    if (pause.isDue) await pause.wait();
+  }
+  while (runs.length > 1) {
+    const merged: T[][] = [];
+    for (let i = 0; i < runs.length; i += 2)
+      merged.push(await merge(runs[i]!, runs[i + 1] ?? [], by, pause));
+    runs = merged;
+  }
+  return runs[0] ?? [];
+}
+
+async function merge<T>(left: T[], right: T[], by: Order<T>, pause: Pause): Promise<T[]> {
+  if (right.length === 0) return left;
+  const all: T[] = [];
+  let [l, r] = [0, 0];
+  while (l < left.length && r < right.length) {
+    all.push(by(left[l]!, right[r]!) <= 0 ? left[l++]! : right[r++]!);
+    if (all.length % SLICE_ROWS === 0 && pause.isDue) await pause.wait();
+  }
+  for (; l < left.length; l++) all.push(left[l]!);
+  for (; r < right.length; r++) all.push(right[r]!);
+  return all;
 }

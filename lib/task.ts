@@ -22,11 +22,20 @@ export interface Ending extends Done {
   readonly milliseconds: number;
 }
 
+/** Sorting, at once or with turns for the event loop in between. */
+export interface PartOrder<Part> {
+  now(parts: Part[]): Part[];
+  /** At once where there are few. Leaves `parts` as they are where there are many. */
+  inSlices(parts: Part[]): Part[] | Promise<Part[]>;
+}
+
 /** What makes a native task this verb's task. */
 export interface Verb<Whole, Part> {
   readonly request: Uint8Array;
   /** The parts of a page. The buffer is lent. */
   decode(buffer: ArrayBuffer, rows: number, heapAt: number): Part[];
+  /** In which the whole gets its parts; absent: as they came. */
+  readonly order?: PartOrder<Part>;
   /** `parts` is empty when the task was iterated. */
   whole(parts: Part[], ending: Ending): Whole;
 }
@@ -260,9 +269,23 @@ export class Running<Whole, Part> implements Receiver {
   }
 
   #resolve(done: Ending): void {
+    const parts = this.#isIterated ? [] : this.#parts;
+    const ordered = this.#verb.order?.inSlices(parts) ?? parts;
+    if (!(ordered instanceof Promise)) this.#settle(ordered, done);
+    else
+      ordered.then(
+        (sorted) => {
+          // Meanwhile it may have been stopped, or somebody may have begun to iterate it.
+          if (!this.isSettled) this.#settle(this.#isIterated ? [] : sorted, done);
+        },
+        (error: unknown) => this.#reject("failed", error),
+      );
+  }
+
+  #settle(parts: Part[], done: Ending): void {
     let whole: Whole;
     try {
-      whole = this.#verb.whole(this.#isIterated ? [] : this.#parts, done);
+      whole = this.#verb.whole(parts, done);
     } catch (error) {
       this.#reject("failed", error);
       return;
@@ -415,6 +438,7 @@ export function runSync<Whole, Part>(
             const done = decodeDone(view, at);
             totals = done;
             if (done.code < 0) throw fetchError(native, id, done.code);
+            if (verb.order) parts = verb.order.now(parts);
             const whole = verb.whole(parts, { ...done, milliseconds: performance.now() - began });
             tell("done", totals);
             return whole;

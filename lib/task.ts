@@ -271,18 +271,20 @@ export class Running<Whole, Part> implements Receiver {
   #resolve(done: Ending): void {
     const parts = this.#isIterated ? [] : this.#parts;
     const ordered = this.#verb.order?.inSlices(parts) ?? parts;
-    if (!(ordered instanceof Promise)) this.#settle(ordered, done);
+    if (!(ordered instanceof Promise)) this.#succeed(ordered, done);
     else
       ordered.then(
         (sorted) => {
           // Meanwhile it may have been stopped, or somebody may have begun to iterate it.
-          if (!this.isSettled) this.#settle(this.#isIterated ? [] : sorted, done);
+          if (!this.isSettled) this.#succeed(this.#isIterated ? [] : sorted, done);
         },
-        (error: unknown) => this.#reject("failed", error),
+        (error: unknown) => {
+          if (!this.isSettled) this.#reject("failed", error);
+        },
       );
   }
 
-  #settle(parts: Part[], done: Ending): void {
+  #succeed(parts: Part[], done: Ending): void {
     let whole: Whole;
     try {
       whole = this.#verb.whole(parts, done);

@@ -178,11 +178,6 @@ const provoked: Readonly<Record<ErrorCode, readonly Provoked[]>> = {
   AUTH: [fromStore("AUTH")],
   IO: [
     {
-      name: "a name too long for any file system",
-      ask: () => compare("x".repeat(300), tree),
-      errno: "ENAMETOOLONG",
-    },
-    {
       name: "a read that fails",
       ask: () => compare(`fault:read=1:${tree}`, scratch.plant("copy", { a: "1" })),
       names: "a",
@@ -237,6 +232,11 @@ const provoked: Readonly<Record<ErrorCode, readonly Provoked[]>> = {
     },
   ],
   LIMIT: [
+    {
+      name: "a name too long for any file system",
+      ask: () => compare("x".repeat(300), tree),
+      errno: "ENAMETOOLONG",
+    },
     {
       name: "too many entries",
       ask: () => compare(tree, tree, { limits: { entries: 1 } }),

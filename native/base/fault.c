@@ -102,8 +102,10 @@ static const struct cause causes[] = {
     {ENOTSUP, COPSE_E_UNSUPPORTED, "this file system cannot do it"},
 #endif
     {EIO, COPSE_E_IO, "the device reports an error: check the disk and the system log"},
-    {EROFS, COPSE_E_IO, "the file system is read-only: mount it writable or choose another place"},
-    {ENAMETOOLONG, COPSE_E_IO, "the name is too long for this file system: choose a shorter one"},
+    {EROFS, COPSE_E_DENIED,
+     "the file system is read-only: mount it writable or choose another place"},
+    {ENAMETOOLONG, COPSE_E_LIMIT,
+     "the name is too long for this file system: choose a shorter one"},
     {EISDIR, COPSE_E_IO, "it is a directory: name a file"},
     {EXDEV, COPSE_E_IO, "it is on another file system: choose a place on the same one"},
     {EMLINK, COPSE_E_IO, "the file system allows no more links or directories there"},

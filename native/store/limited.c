@@ -17,18 +17,22 @@ static const struct store_ops *own_of(const struct store *store) {
   return ((const struct limited *)(const void *)store->ops)->own;
 }
 
-static int32_t wait_for(struct store *store, struct limit *limit, struct fault *fault) {
-  for (;;) {
-    if (task_cancelled(store->task)) return fault_set(fault, COPSE_E_CANCELLED, "cancelled");
-    uint64_t wait = limit_wait_ns(limit, clock_now());
-    if (wait == 0) return 0;
-    thread_sleep(wait < SLEEP_NS ? wait : SLEEP_NS);
-  }
+static uint64_t wait_ns(struct store *store) {
+  uint64_t now = clock_now(), task = limit_wait_ns(&store->task->limit, now);
+  return task ? task : limit_wait_ns(&store->runtime->limit, now);
 }
 
+// Others work in the place of one that waits.
 static int32_t wait_turn(struct store *store, struct fault *fault) {
-  int32_t code = wait_for(store, &store->task->limit, fault);
-  return code < 0 ? code : wait_for(store, &store->runtime->limit, fault);
+  uint64_t wait = wait_ns(store);
+  if (wait == 0) return 0;
+  bool aside = pool_step_aside();
+  while (wait > 0 && !task_cancelled(store->task)) {
+    thread_sleep(wait < SLEEP_NS ? wait : SLEEP_NS);
+    wait = wait_ns(store);
+  }
+  if (aside) pool_step_back();
+  return wait > 0 ? fault_set(fault, COPSE_E_CANCELLED, "cancelled") : 0;
 }
 
 static void take(struct store *store, uint64_t bytes) {

@@ -25,6 +25,7 @@ struct item {
   int64_t mtime_ns;      // likewise
   uint64_t inode;
   bool is_removed;         // from its directory; guarded by the lock
+  uint32_t writers;        // unfinished files in it, which keep it; guarded by the lock
   struct item **children;  // directories: sorted by name; guarded by the lock
   size_t count, capacity;
   uint8_t *content;  // files: never changes once the file has its name
@@ -531,13 +532,22 @@ static int32_t memory_writer(struct directory *base, const struct wanted *wanted
   if (code < 0) return code;
   // Looked at now, so that nobody pushes a file to where it cannot go, and once more when it goes
   // there.
-  pthread_rwlock_rdlock(&forest->lock);
-  const struct item *old = child_of(item_of(base), name);
-  bool is_taken = old && old->type == ENTRY_DIRECTORY;
-  pthread_rwlock_unlock(&forest->lock);
-  if (is_taken) return is_directory(fault);
   struct memory_writer *writer = malloc(sizeof *writer + name.size);
   if (!writer) return no_memory(fault);
+  pthread_rwlock_wrlock(&forest->lock);
+  struct item *directory = item_of(base);
+  const struct item *old = child_of(directory, name);
+  if (directory->is_removed)
+    code = not_found(fault);
+  else if (old && old->type == ENTRY_DIRECTORY)
+    code = is_directory(fault);
+  else
+    directory->writers++;
+  pthread_rwlock_unlock(&forest->lock);
+  if (code < 0) {
+    free(writer);
+    return code;
+  }
   bool has_mode = wanted->what & WANT_MODE;
   *writer = (struct memory_writer){
       .base.store = base->store,
@@ -581,6 +591,10 @@ static int32_t memory_write(struct writer *base, uint64_t at, const uint8_t *byt
 
 static void memory_abandon(struct writer *base) {
   struct memory_writer *writer = (struct memory_writer *)base;
+  struct forest *forest = forest_of(base->store);
+  pthread_rwlock_wrlock(&forest->lock);
+  writer->directory->writers--;
+  pthread_rwlock_unlock(&forest->lock);
   item_drop(writer->directory);
   free(writer->content);
   free(writer);
@@ -648,7 +662,7 @@ static int32_t memory_remove(struct directory *base, const struct entry *entry,
   } else if ((entry->has & HAS_STAT) && item->inode != entry->inode) {
     code = fault_set(fault, COPSE_E_CHANGED,
                      "it was replaced by something else meanwhile and is left; run again");
-  } else if (item->count > 0) {
+  } else if (item->count > 0 || item->writers > 0) {
     code =
         fault_set(fault, COPSE_E_EXISTS, "the directory is not empty; remove what is in it first");
   } else {

@@ -45,8 +45,8 @@ struct entry *listing_add(struct listing *listing, span name, enum entry_type ty
   return entry;
 }
 
-// The root as a directory, held; with `make` it is made when nothing is there.
-static int32_t root_directory(struct store *store, bool make, struct arena *arena,
+// The root as a directory, held; with `made` it is made when nothing is there.
+static int32_t root_directory(struct store *store, uint32_t *made, struct arena *arena,
                               struct directory **out, struct fault *fault) {
   const struct store_ops *ops = store->ops;
   struct entry entry = {};
@@ -56,26 +56,28 @@ static int32_t root_directory(struct store *store, bool make, struct arena *aren
     ops->leave(*out);
     return fault_set(fault, COPSE_E_NOT_FOUND, "the location is a file, it holds nothing");
   }
-  if (code != COPSE_E_NOT_FOUND || !make || !ops->above) return code;
+  if (code != COPSE_E_NOT_FOUND || !made || !ops->above) return code;
   struct directory *above;
   *fault = (struct fault){};
   code = ops->above(store, true, arena, &entry, &above, fault);
   if (code < 0) return code;
   code = ops->create(above, &(struct wanted){.entry = &entry}, out, fault);
   ops->leave(above);
+  if (code == 0) *made = 1;
   if (code != COPSE_E_EXISTS) return code;
   return ops->root(store, arena, &entry, out, fault);  // somebody was faster
 }
 
-int32_t store_place(struct store *store, span path, bool make, struct arena *arena,
+int32_t store_place(struct store *store, span path, uint32_t *made, struct arena *arena,
                     struct entry *out, struct directory **parent, struct fault *fault) {
   const struct store_ops *ops = store->ops;
+  if (made) *made = 0;
   if (path.size == 0) {
-    if (ops->above) return ops->above(store, make, arena, out, parent, fault);
+    if (ops->above) return ops->above(store, made != nullptr, arena, out, parent, fault);
     return fault_set(fault, COPSE_E_UNSUPPORTED, "the root of this place is always a directory");
   }
   struct directory *at;
-  int32_t code = root_directory(store, make, arena, &at, fault);
+  int32_t code = root_directory(store, made, arena, &at, fault);
   if (code < 0) return code;
   span rest = path_parent(path), part;
   while (code == 0 && path_next(&rest, &part)) {
@@ -84,10 +86,13 @@ int32_t store_place(struct store *store, span path, bool make, struct arena *are
     struct directory *below = nullptr;
     code = entry.name.at ? ops->enter(at, &entry, &below, fault)
                          : fault_set(fault, COPSE_E_MEMORY, "out of memory");
-    if (code == COPSE_E_NOT_FOUND && make) {
+    if (code == 0 && made) *made = 0;
+    if (code == COPSE_E_NOT_FOUND && made) {
       *fault = (struct fault){};
       code = ops->create(at, &(struct wanted){.entry = &entry}, &below, fault);
+      if (code == 0) ++*made;
       if (code == COPSE_E_EXISTS) {  // somebody was faster
+        *made = 0;
         *fault = (struct fault){};
         code = ops->enter(at, &entry, &below, fault);
       }
@@ -113,4 +118,21 @@ int32_t store_place(struct store *store, span path, bool make, struct arena *are
   else
     *parent = at;
   return code;
+}
+
+void store_unmake(struct store *store, span path, uint32_t made) {
+  struct arena arena;
+  arena_begin(&arena);
+  bool gone = true;
+  for (; gone && made > 0; made--) {
+    path = path_parent(path);
+    struct entry entry = {};
+    struct directory *parent;
+    struct fault ignored = {};
+    gone = store_place(store, path, nullptr, &arena, &entry, &parent, &ignored) == 0;
+    if (!gone) break;
+    gone = entry.type == ENTRY_DIRECTORY && store->ops->remove(parent, &entry, &ignored) == 0;
+    store->ops->leave(parent);
+  }
+  arena_free(&arena);
 }

@@ -286,10 +286,13 @@ void store_close(struct store *store);  // never opened: fine
 
 // store/store.c
 // The directory that holds the last part of a safe path below the root, held, and that entry
-// (ENTRY_NONE: nothing has its name, else HAS_STAT). An empty path: the root itself. With `make`
-// missing directories are made. No link is followed on the way.
-int32_t store_place(struct store *store, span path, bool make, struct arena *arena,
+// (ENTRY_NONE: nothing has its name, else HAS_STAT). An empty path: the root itself. With `made`
+// missing directories are made, and it is how many of the last ones were (also after a failure);
+// nullptr: none. No link is followed on the way.
+int32_t store_place(struct store *store, span path, uint32_t *made, struct arena *arena,
                     struct entry *out, struct directory **parent, struct fault *fault);
+// Takes away again what store_place made for that path, as far as nothing is in it.
+void store_unmake(struct store *store, span path, uint32_t made);
 // store/file_write.c. A name of an unfinished file of ours; nobody else makes such names, and they
 // are never copied.
 bool store_name_is_ours(span name);

@@ -6,6 +6,7 @@
 // WRITE: pushes copy bytes into a queue of blocks, and one job at a time writes them out in order.
 // There is a job only while there is something to write; in between the task is kept by
 // task_expect.
+#include "base/path.h"
 #include "base/record.h"
 #include "engine/runtime.h"
 #include "verb/run.h"
@@ -170,6 +171,7 @@ struct writing {
   struct directory *directory;  // what the file stands in
   struct writer *writer;        // nullptr before it was opened and after it was committed
   uint64_t at;                  // bytes written
+  uint32_t made;                // directories for it, taken away again when it does not come
   // Guarded by the task's lock, because pushes may come before any code of ours could have made
   // one:
   struct block *first, *last;
@@ -283,6 +285,7 @@ static void write_commit(struct writing *writing) {
   struct fault fault = {};
   const struct store_ops *ops = run->store[LEFT].ops;
   int32_t code = ops->commit(writer, writing->at, &entry, &fault);
+  if (code == 0) writing->made = 0;
   if (code == 0 && ops->settle) code = ops->settle(writing->directory, &fault);
   if (code < 0) {
     fail(run, &fault);
@@ -335,16 +338,37 @@ static int32_t can(const struct store *store, uint32_t what, const char *verb,
                    store->ops->scheme, verb);
 }
 
+// The directories may be taken away again under our hands, by a write that made them and did not
+// come to its end; from the writer on they are not empty.
+static int32_t write_open(struct run *run, struct fault *fault) {
+  constexpr int TRIES = 8;
+  struct writing *writing = run->state;
+  struct store *store = &run->store[LEFT];
+  int32_t code = 0;
+  for (int i = 0; i < TRIES; i++) {
+    *fault = (struct fault){};
+    struct entry entry = {};
+    uint32_t made;
+    code = store_place(store, run->path, &made, &run->arena, &entry, &writing->directory, fault);
+    if (made > writing->made) writing->made = made;
+    if (code == 0) {
+      struct wanted wanted = {.entry = &entry};
+      code = store->ops->writer(writing->directory, &wanted, &writing->writer, fault);
+      if (code == 0) return 0;
+      store->ops->leave(writing->directory);
+      writing->directory = nullptr;
+    }
+    if (code != COPSE_E_NOT_FOUND || path_parent(run->path).size == 0) return code;
+  }
+  return code;
+}
+
 static int32_t write_once(struct run *run, struct worker *, struct fault *fault) {
   struct writing *writing = run->state;
   struct store *store = &run->store[LEFT];
   int32_t code = can(store, CAN_WRITE, "written to", fault);
   if (code < 0) return code;
-  struct entry entry = {};
-  code = store_place(store, run->path, true, &run->arena, &entry, &writing->directory, fault);
-  if (code < 0) return code;
-  code = store->ops->writer(writing->directory, &(struct wanted){.entry = &entry}, &writing->writer,
-                            fault);
+  code = write_open(run, fault);
   if (code < 0) return code;
   writing->run = run;
   writing->job.run = write_job;
@@ -363,6 +387,7 @@ static void write_close(struct run *run) {
   const struct store_ops *ops = run->store[LEFT].ops;
   if (writing->writer) ops->abandon(writing->writer);
   if (writing->directory) ops->leave(writing->directory);
+  store_unmake(&run->store[LEFT], run->path, writing->made);
 }
 
 const struct verb write_verb = {
@@ -382,7 +407,7 @@ static int32_t remove_once(struct run *run, struct worker *, struct fault *fault
   struct entry entry = {};
   struct directory *directory = nullptr;
   if (code == 0)
-    code = store_place(store, run->path, false, &run->arena, &entry, &directory, fault);
+    code = store_place(store, run->path, nullptr, &run->arena, &entry, &directory, fault);
   if (code < 0) return code;
   const struct store_ops *ops = store->ops;
   code = entry.type == ENTRY_NONE

@@ -33,7 +33,7 @@ static int32_t forward_directory(struct forward *forward, struct spot *spot, spa
   const struct store_ops *ops = store->ops;
   struct directory *parent, *made;
   struct entry found;
-  int32_t code = store_place(store, path, true, spot->arena, &found, &parent, fault);
+  int32_t code = store_place(store, path, &(uint32_t){}, spot->arena, &found, &parent, fault);
   if (code < 0) return code;
   if (found.type == ENTRY_NONE) {
     struct entry want;
@@ -69,7 +69,8 @@ static int32_t forward_twin(struct spot *spot, const struct entry *left, struct 
   struct directory *from;
   struct entry first;
   int32_t code = path_safe(left->target, fault);
-  if (code == 0) code = store_place(store, left->target, false, spot->arena, &first, &from, fault);
+  if (code == 0)
+    code = store_place(store, left->target, nullptr, spot->arena, &first, &from, fault);
   if (code < 0) return code;
   code = first.type == ENTRY_FILE
              ? ops->link(from, &first, parent, name, fault)
@@ -89,7 +90,7 @@ static int32_t forward_leaf(struct forward *forward, struct spot *spot, span pat
   struct directory *parent = nullptr;
   struct entry found;
   spot->side = RIGHT;
-  int32_t code = store_place(store, path, true, spot->arena, &found, &parent, fault);
+  int32_t code = store_place(store, path, &(uint32_t){}, spot->arena, &found, &parent, fault);
   enum sync_action action = ACTION_COPY;
   if (code == 0 && found.type == ENTRY_DIRECTORY)
     code = fault_set(fault, COPSE_E_EXISTS,
@@ -171,7 +172,7 @@ static void set_laters(struct forward *forward, struct spot *spot) {
     struct directory *parent = nullptr;
     struct entry found, want;
     struct wanted wanted;
-    int32_t code = store_place(store, later->path, false, spot->arena, &found, &parent, &fault);
+    int32_t code = store_place(store, later->path, nullptr, spot->arena, &found, &parent, &fault);
     if (code == 0 && found.type == ENTRY_DIRECTORY) {
       code = sync_want(spot, nullptr, &later->entry, found.name, &want, &wanted, &fault);
       if (code == 0) code = store->ops->set(parent, &wanted, &fault);

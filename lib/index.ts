@@ -16,6 +16,7 @@ export {
   samePattern,
   toPathveinJSON,
 } from "./pattern.ts";
+export { pack, packSync, unpack, unpackSync } from "./pack.ts";
 export { verify, verifySync } from "./verify.ts";
 export { globSet } from "./globs.ts";
 export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";

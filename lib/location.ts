@@ -162,6 +162,16 @@ export function asPack(place: Place): Place {
   return place.tree ?? packPlace(place, "", place.shown);
 }
 
+/** A pack that is to be made there; what has its name is replaced. */
+export function asNewPack(place: Place, fields: readonly PlaceField[] = []): Place {
+  const pack = isFile(place) ? packPlace(place, "", place.shown) : place;
+  if (pack.scheme !== "pack")
+    throw new CopseError("UNSUPPORTED", "a pack is made in a file: name a path or pack:PATH", {
+      location: place.shown,
+    });
+  return { ...pack, fields: [[PlaceKey.PACK_NEW, 1], ...fields] };
+}
+
 /** The tree in a pack file, or what `sub` names in it. */
 function packPlace({ tree: _, ...inner }: Place, path: string, shown: string): Place {
   const isBad = path.split("/").some((part) => part === "" || part === "." || part === "..");

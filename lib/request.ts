@@ -6,9 +6,18 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { argumentError, showValue } from "./errors.ts";
 import { withTrust } from "./http.ts";
-import { asPack, isFile, type Place } from "./location.ts";
+import { asNewPack, asPack, isFile, type Place, type PlaceField } from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
-import { Algorithm, By, Key, Links, Metadata, Place as PlaceKey, Verb } from "./native/abi.ts";
+import {
+  Algorithm,
+  By,
+  Compress,
+  Key,
+  Links,
+  Metadata,
+  Place as PlaceKey,
+  Verb,
+} from "./native/abi.ts";
 import { Record } from "./native/record.ts";
 import type {
   CompareOptions,
@@ -328,10 +337,25 @@ export function syncRequest(
   const tables = deletes ? [common, copyTable, syncTable] : [common, copyTable];
   if (deletes && options.delete !== false) record.number(Key.DELETE, 1);
   putOptions(record, options, tables);
+  // Whatever goes into a pack makes a new one.
+  const target = to.scheme === "pack" && !to.fields ? asNewPack(to) : to;
   return record
     .record(Key.LEFT, (r) => putPlace(r, withTrust(from)))
-    .record(Key.RIGHT, (r) => putPlace(r, withTrust(to)))
+    .record(Key.RIGHT, (r) => putPlace(r, withTrust(target)))
     .end();
+}
+
+const compressions = { auto: Compress.AUTO, always: Compress.ALWAYS, never: Compress.NEVER };
+
+/** What a new pack is told of itself. */
+export function packFields(level: unknown, compress: unknown): readonly PlaceField[] {
+  const fields: PlaceField[] = [];
+  if (level !== undefined) fields.push([PlaceKey.PACK_LEVEL, whole("level", level, 1, 22)]);
+  if (compress !== undefined) {
+    const chosen = oneOf("compress", compress, ["auto", "always", "never"]);
+    fields.push([PlaceKey.PACK_COMPRESS, compressions[chosen]]);
+  }
+  return fields;
 }
 
 /** What a request about one place may say besides its options. */

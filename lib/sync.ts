@@ -1,4 +1,4 @@
-import { parseLocation } from "./location.ts";
+import { parseLocation, type Place } from "./location.ts";
 import { Detail, Done } from "./native/abi.ts";
 import { checkOptions, syncRequest } from "./request.ts";
 import { decodeRows, sortByPath, type SyncCounts } from "./rows.ts";
@@ -35,8 +35,19 @@ function verbOf(
   deletes: boolean,
   waited: boolean,
 ): Verb<Transfer, Action> {
+  return transferVerb(parseLocation(from), parseLocation(to), options, deletes, waited);
+}
+
+/** The verb between two places, for pack and unpack too. */
+export function transferVerb(
+  from: Place,
+  to: Place,
+  options: SyncOptions,
+  deletes: boolean,
+  waited: boolean,
+): Verb<Transfer, Action> {
   checkOptions(options);
-  const request = syncRequest(parseLocation(from), parseLocation(to), options, { deletes, waited });
+  const request = syncRequest(from, to, options, { deletes, waited });
   let counts: SyncCounts | undefined;
   return {
     request,

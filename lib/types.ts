@@ -459,6 +459,17 @@ export interface CopyOptions extends Options {
   retries?: number;
 }
 
+/** What `pack` takes besides the options of `copy`. */
+export interface PackOptions extends CopyOptions {
+  /** zstd's level, 1 to 22. Default 3. */
+  level?: number;
+  /**
+   * `auto` (default) stores what does not become smaller and what is known to be packed by its name;
+   * `always` tries all, `never` stores all.
+   */
+  compress?: "auto" | "always" | "never";
+}
+
 /** What `sync` takes besides the options of `copy`. */
 export interface SyncOptions extends CopyOptions {
   /** Delete what only the destination has, last of all. Default true. */

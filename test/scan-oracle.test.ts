@@ -67,6 +67,6 @@ describe("oracle:", () => {
     console.log(
       `scan oracle: ${trees} trees from seed ${firstSeed}, ${found} matches, ${misses} near misses, 0 disagreements`,
     );
-    if (trees >= 40) expect(found).toBeGreaterThan(trees);
+    if (trees >= 40) expect(found).toBeGreaterThan(trees / 4);
   });
 });

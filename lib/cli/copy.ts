@@ -1,6 +1,16 @@
-// copse copy and copse sync: what was done as a report, as JSON, or as nothing but the exit status.
+// copse copy, sync, pack and unpack: what was done as a report, as JSON, or as nothing but the exit status.
 
-import { copy, Runtime, sync, type Action, type SyncOptions, type Transfer } from "../index.ts";
+import {
+  copy,
+  pack,
+  Runtime,
+  sync,
+  unpack,
+  type PackOptions,
+  type Action,
+  type SyncOptions,
+  type Transfer,
+} from "../index.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { fail } from "./failure.ts";
@@ -15,8 +25,10 @@ import { status } from "./status.ts";
 import { isTerminal, paintFor, type Paint } from "./terminal.ts";
 import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
 
+const verbs = { copy, sync, pack, unpack };
+
 export async function runCopy(
-  verb: "copy" | "sync",
+  verb: keyof typeof verbs,
   from: string,
   to: string,
   flags: Flags,
@@ -30,13 +42,13 @@ export async function runCopy(
   let seen: number = status.equal;
   try {
     const { archive, ...rest } = flags;
-    const options: SyncOptions = optionsFrom(rest, interruption, log);
+    const options: SyncOptions & PackOptions = optionsFrom(rest, interruption, log);
     if (archive === true) options.preserve = ["mode", "mtime", "owner", "xattr"];
     if (progress) options.onProgress = progress.update;
     const shown = [from, to].map(escapeLocation);
-    log.say(1, `${verb === "copy" ? "copying" : "syncing"} ${shown.join(" to ")}`);
+    log.say(1, `${verb} ${shown.join(" to ")}`);
     const [source = from, target = to] = await placesFrom([from, to], flags);
-    const task = verb === "copy" ? copy(source, target, options) : sync(source, target, options);
+    const task = verbs[verb](source, target, options);
 
     if (flags["jsonl"]) {
       for await (const rows of task.batches()) {

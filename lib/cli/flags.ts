@@ -17,6 +17,7 @@ export interface CommandShape {
     | "compare"
     | "compare-all"
     | "manifest"
+    | "pack"
     | "list"
     | "scan"
     | "assess"
@@ -27,6 +28,7 @@ export interface CommandShape {
     | "cat"
     | "copy"
     | "sync"
+    | "unpack"
     | "scan"
     | "assess"
     | "pattern"
@@ -540,6 +542,46 @@ export const commands: readonly CommandShape[] = [
       ["copse sync site /backup/site", "a copy, kept the same"],
       ["copse sync site /backup/site --exclude .git -n", "the plan; what is left out stays"],
     ],
+    status: "0 done, 2 trouble (the rest is done), 130 interrupted",
+  },
+  {
+    name: "pack",
+    about: "Pack a tree into one file, compressed and hashed",
+    places: [
+      { name: "from", about: "a directory, file, archive or URL" },
+      { name: "to", about: "the pack to make" },
+    ],
+    groups: {
+      "What is packed:": what,
+      "How:": [
+        { flags: "--level <level>", about: "zstd's, 1 to 22 (default: 3)", parse: count },
+        {
+          flags: "--compress <way>",
+          about: "auto: what becomes smaller by it; always; never",
+          values: ["auto", "always", "never"],
+        },
+        ...how,
+      ],
+      "Web servers:": web,
+      "What is printed:": printed,
+    },
+    examples: [["copse pack site site.znippy", "verify, list, compare and unpack read it"]],
+    status: "0 done, 2 trouble (the rest is packed), 130 interrupted",
+  },
+  {
+    name: "unpack",
+    about: "Copy what is in a pack or archive into a directory",
+    places: [
+      { name: "from", about: "a pack or archive" },
+      { name: "to", about: "a directory" },
+    ],
+    groups: {
+      "What is unpacked:": [...decide, ...what],
+      "How:": [...transfer, ...how],
+      "Web servers:": web,
+      "What is printed:": printed,
+    },
+    examples: [["copse unpack site.znippy site --include '*.html'", "only some of it"]],
     status: "0 done, 2 trouble (the rest is done), 130 interrupted",
   },
   {

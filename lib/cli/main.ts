@@ -57,6 +57,8 @@ async function run(
     case "cat":
       return (await import("./cat.ts")).runCat(first, second, flags, interruption);
     case "copy":
+    case "pack":
+    case "unpack":
     case "sync":
       return (await import("./copy.ts")).runCopy(name, first, second, flags, interruption);
     case "doctor":

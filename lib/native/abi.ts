@@ -99,9 +99,13 @@ export const Place = {
   FORMATS: 50,
   RAW_EQUAL: 51,
   TREE: 52,
+  PACK_NEW: 64,
+  PACK_LEVEL: 65,
+  PACK_COMPRESS: 66,
   FILE: 80,
   ALGORITHM: 81,
 } as const;
+export const Compress = { AUTO: 0, ALWAYS: 1, NEVER: 2 } as const;
 export const Addresses = { NAMED: 0, ANY: 1, PUBLIC: 2 } as const;
 export const Format = {
   TAR: 1,

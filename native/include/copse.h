@@ -186,6 +186,10 @@ enum copse_place : uint16_t {
   COPSE_PLACE_TREE =
       52,  // any place, record: the place to open where the other side is a directory
   // files: a table. What concerns TLS may stand here for all of its places.
+  COPSE_PLACE_PACK_NEW = 64,       // bool: a pack that is to be made, what is there is replaced
+  COPSE_PLACE_PACK_LEVEL = 65,     // number: zstd's level, 1 to 22, default 3
+  COPSE_PLACE_PACK_COMPRESS = 66,  // number: enum copse_compress
+
   COPSE_PLACE_FILE = 80,       // record, repeated: PATH, and INNER: the place that is this file
   COPSE_PLACE_ALGORITHM = 81,  // manifest, number: enum copse_algorithm of lines that do not say
 };
@@ -208,6 +212,11 @@ enum copse_format : uint32_t {
   COPSE_FORMAT_RAR = 64,
   COPSE_FORMAT_LHA = 128,
   COPSE_FORMAT_CAB = 256,
+};
+enum copse_compress : uint32_t {
+  COPSE_COMPRESS_AUTO = 0,
+  COPSE_COMPRESS_ALWAYS = 1,
+  COPSE_COMPRESS_NEVER = 2,
 };
 enum copse_links : uint32_t { COPSE_LINKS_KEEP = 0, COPSE_LINKS_FOLLOW = 1, COPSE_LINKS_SKIP = 2 };
 enum copse_by : uint32_t { COPSE_BY_CONTENT = 0, COPSE_BY_HASH = 1, COPSE_BY_STAT = 2 };

@@ -2,6 +2,7 @@
 // its end; content is read a chunk at a time, and none of a chunk is given before all of it is
 // proved by its BLAKE3.
 #include "store/pack_index.h"
+#include "store/pack_write.h"
 
 #include <stdlib.h>
 
@@ -290,6 +291,11 @@ static int32_t pack_open(struct store *store, const struct place *place, struct 
   if (place->inner.size == 0)
     return fault_set(fault, COPSE_E_ARGUMENT,
                      "a pack place needs the place of its file: pack:FILE");
+  if (record_number(place->record, COPSE_PLACE_PACK_NEW, 0)) {
+    store->ops = &pack_new_store;
+    store->can = pack_new_store.can;
+    return pack_new_open(store, place, fault);
+  }
   int32_t code = path_safe(place->path, fault);
   if (code < 0) return code;
   struct pack_state *state = calloc(1, sizeof *state);

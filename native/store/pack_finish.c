@@ -1,0 +1,404 @@
+// pack_finish: a pack put together: blobs in the order of paths, then index, extension, manifest
+// and trailer. The bytes depend on what is in the pack only.
+#include "store/pack_making.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/runtime.h"
+#include "engine/task.h"
+#include "store/pack_arrow_write.h"
+#include "store/pack_extension.h"
+#include "store/paths.h"
+
+constexpr size_t OUT_BYTES = 1 << 20;
+
+static int by_path(const void *left, const void *right) {
+  const struct written *l = *(struct written *const *)left, *r = *(struct written *const *)right;
+  return paths_order(l->path, r->path);
+}
+
+static int by_inode(const void *left, const void *right) {
+  const struct written *l = *(struct written *const *)left, *r = *(struct written *const *)right;
+  if (l->device != r->device) return l->device < r->device ? -1 : 1;
+  if (l->inode != r->inode) return l->inode < r->inode ? -1 : 1;
+  return paths_order(l->path, r->path);
+}
+
+static bool is_same_content(const struct written *left, const struct written *right) {
+  if (left->size != right->size || left->parts_count != right->parts_count) return false;
+  // As many parts lie in as many blocks.
+  const struct part_block *l = left->first, *r = right->first;
+  for (; l && r; l = l->next, r = r->next)
+    for (size_t i = 0; i < l->count; i++)
+      if (memcmp(l->parts[i].digest, r->parts[i].digest, HASH_BYTES) != 0) return false;
+  return true;
+}
+
+// Names of one file, by its inode.
+static int32_t find_twins(struct making *making, struct fault *fault) {
+  struct written **order = malloc((making->count ? making->count : 1) * sizeof *order);
+  if (!order) return no_memory(fault);
+  size_t count = 0;
+  for (size_t i = 0; i < making->count; i++)
+    if (making->all[i]->type == ENTRY_FILE && making->all[i]->inode)
+      order[count++] = making->all[i];
+  qsort(order, count, sizeof *order, by_inode);
+  for (size_t i = 1, first = 0; i < count; i++) {
+    bool is_twin = order[i]->device == order[first]->device &&
+                   order[i]->inode == order[first]->inode &&
+                   is_same_content(order[i], order[first]);
+    if (is_twin)
+      order[i]->twin = order[first];
+    else
+      first = i;
+  }
+  free(order);
+  return 0;
+}
+
+// What a name that is not UTF-8 is called in the index: U+FFFD for what cannot be, and a number
+// when that is taken.
+static int32_t rename_bad(struct making *making, struct written *written, struct fault *fault) {
+  uint8_t *text = malloc(written->path.size * 3 + 32);
+  if (!text) return no_memory(fault);
+  size_t size = 0;
+  for (size_t i = 0; i < written->path.size;) {
+    size_t length = 0;  // of the longest valid character here
+    for (size_t n = 1; n <= 4 && i + n <= written->path.size && !length; n++)
+      if (utf8_is_valid((span){written->path.at + i, n})) length = n;
+    memcpy(text + size, length ? written->path.at + i : (const uint8_t *)"\xef\xbf\xbd",
+           length ? length : 3);
+    size += length ? length : 3;
+    i += length ? length : 1;
+  }
+  size_t base = size;
+  for (uint32_t number = 1;; number++) {
+    struct written key = {.path = {text, size}}, *pointer = &key;
+    bool is_taken = bsearch(&pointer, making->all, making->count, sizeof pointer, by_path);
+    for (size_t i = 0; i < making->count && !is_taken; i++)
+      is_taken = making->all[i]->renamed.at && span_equal(making->all[i]->renamed, key.path);
+    if (!is_taken) break;
+    size = base + (size_t)snprintf((char *)text + base, 32, "~%u", number);
+  }
+  written->renamed = (span){text, size};
+  return 0;
+}
+
+struct output {
+  struct making *making;
+  struct task *task;
+  struct writer *writer;
+  uint64_t at;
+  uint8_t *buffer;
+  size_t filled;
+};
+
+static int32_t flush(struct output *out, struct fault *fault) {
+  int32_t code = 0;
+  if (out->filled)
+    code = out->making->inner.ops->write(out->writer, out->at - out->filled, out->buffer,
+                                         out->filled, fault);
+  out->filled = 0;
+  return code;
+}
+
+static int32_t put(struct output *out, span bytes, struct fault *fault) {
+  while (bytes.size) {
+    if (out->filled == OUT_BYTES) {
+      int32_t code = flush(out, fault);
+      if (code < 0) return code;
+    }
+    size_t room = OUT_BYTES - out->filled, count = bytes.size < room ? bytes.size : room;
+    memcpy(out->buffer + out->filled, bytes.at, count);
+    out->filled += count;
+    out->at += count;
+    bytes = (span){bytes.at + count, bytes.size - count};
+  }
+  return 0;
+}
+
+static int32_t put_blob(struct output *out, struct blob *blob, struct fault *fault) {
+  if (blob->placed_at != UINT64_MAX) return 0;
+  if (task_cancelled(out->task))
+    return fault_set(fault, COPSE_E_CANCELLED, "cancelled while packing");
+  blob->placed_at = out->at;
+  for (uint64_t from = 0; from < blob->size;) {
+    if (out->filled == OUT_BYTES) {
+      int32_t code = flush(out, fault);
+      if (code < 0) return code;
+    }
+    size_t room = OUT_BYTES - out->filled;
+    size_t count = blob->size - from < room ? (size_t)(blob->size - from) : room;
+    int32_t code =
+        spool_read(&out->making->spool, blob, from, out->buffer + out->filled, count, fault);
+    if (code < 0) return code;
+    out->filled += count;
+    out->at += count;
+    from += count;
+  }
+  return 0;
+}
+
+enum column : uint8_t {
+  COLUMN_PATH,
+  COLUMN_NUMBER,
+  COLUMN_AT,
+  COLUMN_COMPRESSED,
+  COLUMN_SIZE,
+  COLUMN_BLOB_AT,
+  COLUMN_BLOB_SIZE,
+  COLUMN_CHECKSUM,
+  COLUMN_MODE,
+  COLUMN_MTIME,
+  COLUMNS,
+};
+
+struct table {
+  struct arrow_out column[COLUMNS], offsets;
+  uint64_t rows;
+};
+
+static void put_number(struct arrow_out *out, uint64_t value, size_t size) {
+  arrow_put(out, &value, size);
+}
+
+static void put_row(struct table *table, const struct written *written, size_t number, uint64_t at,
+                    const struct part *part, const struct blob *blob) {
+  span path = written->renamed.at ? written->renamed : written->path;
+  arrow_put(&table->column[COLUMN_PATH], path.at, path.size);
+  put_number(&table->offsets, table->column[COLUMN_PATH].size, 4);
+  put_number(&table->column[COLUMN_NUMBER], number, 4);
+  put_number(&table->column[COLUMN_AT], at, 8);
+  struct arrow_out *bits = &table->column[COLUMN_COMPRESSED];
+  if (table->rows % 8 == 0) put_number(bits, 0, 1);
+  if (blob->is_frame && !bits->failed)
+    bits->at[table->rows / 8] |= (uint8_t)(1u << (table->rows % 8));
+  put_number(&table->column[COLUMN_SIZE], part->size, 8);
+  put_number(&table->column[COLUMN_BLOB_AT], blob->placed_at, 8);
+  put_number(&table->column[COLUMN_BLOB_SIZE], blob->size, 8);
+  arrow_put(&table->column[COLUMN_CHECKSUM], part->digest, HASH_BYTES);
+  put_number(&table->column[COLUMN_MODE], written->mode, 4);
+  put_number(&table->column[COLUMN_MTIME], (uint64_t)written->mtime_ns, 8);
+  table->rows++;
+}
+
+static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }
+
+static bool has_failed(const struct table *table) {
+  bool failed = table->offsets.failed;
+  for (size_t i = 0; i < COLUMNS; i++) failed |= table->column[i].failed;
+  return failed;
+}
+
+static const char place_of_extension[] = "00000000000000000000:00000000000000000000";
+
+static void write_index(struct arrow_out *out, const struct table *table, int level) {
+  char level_text[8];
+  snprintf(level_text, sizeof level_text, "%d", level);
+  // Constants: the same tree gives the same bytes on every machine.
+  const struct arrow_pair metadata[] = {
+      {"znippy_format_version", SPAN("3")},
+      {"max_core_in_flight", SPAN("1")},
+      {"max_core_in_compress", SPAN("0")},
+      {"max_mem_allowed", SPAN("1073741824")},
+      {"min_free_memory_ratio", SPAN("0")},
+      {"file_split_block_size", SPAN("4194304")},
+      {"max_chunks", SPAN("128")},
+      {"compression_level", span_of(level_text)},
+      {"zstd_output_buffer_size", SPAN("1048576")},
+      {"copse_ext", SPAN(place_of_extension)},
+  };
+  const struct arrow_out *column = table->column;
+  const struct arrow_field fields[COLUMNS] = {
+      {"relative_path", ARROW_UTF8, 0, span_in(&table->offsets), span_in(&column[COLUMN_PATH])},
+      {"chunk_seq", ARROW_UINT32, 0, {}, span_in(&column[COLUMN_NUMBER])},
+      {"fdata_offset", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_AT])},
+      {"compressed", ARROW_BOOL, 0, {}, span_in(&column[COLUMN_COMPRESSED])},
+      {"uncompressed_size", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_SIZE])},
+      {"blob_offset", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_BLOB_AT])},
+      {"blob_size", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_BLOB_SIZE])},
+      {"checksum", ARROW_BYTES, HASH_BYTES, {}, span_in(&column[COLUMN_CHECKSUM])},
+      {"copse_mode", ARROW_UINT32, 0, {}, span_in(&column[COLUMN_MODE])},
+      {"copse_mtime_ns", ARROW_INT64, 0, {}, span_in(&column[COLUMN_MTIME])},
+  };
+  arrow_write(out, fields, COLUMNS, table->rows, metadata, sizeof metadata / sizeof *metadata);
+}
+
+static void write_manifest(struct arrow_out *out, uint64_t at, uint64_t size, uint64_t rows) {
+  static const uint8_t nothing[8] = {};
+  const struct arrow_field fields[] = {
+      {"pkg_type", ARROW_INT8, 0, {}, {nothing, 1}},
+      {"repo", ARROW_UTF8, 0, {nothing, 8}, {}},
+      {"module_name", ARROW_UTF8, 0, {nothing, 8}, {}},
+      {"index_offset", ARROW_UINT64, 0, {}, {(const uint8_t *)&at, 8}},
+      {"index_len", ARROW_UINT64, 0, {}, {(const uint8_t *)&size, 8}},
+      {"row_count", ARROW_UINT64, 0, {}, {(const uint8_t *)&rows, 8}},
+  };
+  arrow_write(out, fields, sizeof fields / sizeof *fields, 1, nullptr, 0);
+}
+
+static void put_record(struct arrow_out *out, const struct extension_record *record) {
+  size_t size = extension_record_size(record);
+  uint8_t *bytes = malloc(size);
+  if (!bytes) {
+    out->failed = true;
+    return;
+  }
+  extension_record_put(bytes, record);
+  arrow_put(out, bytes, size);
+  free(bytes);
+}
+
+static span index_path(const struct written *written) {
+  return written->renamed.at ? written->renamed : written->path;
+}
+
+static uint32_t write_records(struct arrow_out *out, const struct making *making) {
+  uint32_t count = 0;
+  for (size_t i = 0; i < making->count; i++) {
+    const struct written *written = making->all[i];
+    struct extension_record record = {.path = written->path,
+                                      .target = written->target,
+                                      .mode = written->mode,
+                                      .mtime_ns = written->mtime_ns};
+    if (written->type == ENTRY_DIRECTORY || written->type == ENTRY_LINK) {
+      record.kind = written->type == ENTRY_LINK ? EXTENSION_LINK : EXTENSION_DIRECTORY;
+      put_record(out, &record);
+      count++;
+    }
+    if (written->type != ENTRY_FILE) continue;
+    record = (struct extension_record){.path = index_path(written), .mtime_ns = INT64_MIN};
+    if (written->renamed.at) {
+      record.kind = EXTENSION_NAME;
+      record.target = written->path;
+      put_record(out, &record);
+      count++;
+    }
+    if (written->twin) {
+      record.kind = EXTENSION_TWIN;
+      record.target = index_path(written->twin);
+      put_record(out, &record);
+      count++;
+    }
+  }
+  return count;
+}
+
+// Index, extension, manifest and trailer.
+static int32_t put_tail(struct output *out, const struct table *table, struct fault *fault) {
+  struct arrow_out index = {}, extension = {}, manifest = {};
+  uint64_t begin = out->at;
+  write_index(&index, table, out->making->level);
+  static const uint8_t zeros[EXTENSION_HEAD] = {};
+  arrow_put(&extension, zeros, sizeof zeros);
+  uint32_t records = write_records(&extension, out->making);
+  arrow_put(&extension, zeros, HASH_BYTES);
+  write_manifest(&manifest, begin, index.size, table->rows);
+  int32_t code = index.failed || extension.failed || manifest.failed ? no_memory(fault) : 0;
+  if (code == 0) {
+    // Digits of fixed width, so that the index does not become longer by saying where it ends.
+    char place[sizeof place_of_extension];
+    snprintf(place, sizeof place, "%020llu:%020llu", (unsigned long long)(begin + index.size),
+             (unsigned long long)extension.size);
+    uint8_t *found =
+        memmem(index.at, index.size, place_of_extension, sizeof place_of_extension - 1);
+    memcpy(found, place, sizeof place - 1);
+    extension_seal(extension.at, extension.size, records, span_in(&index), span_in(&manifest));
+    code = put(out, span_in(&index), fault);
+  }
+  if (code == 0) code = put(out, span_in(&extension), fault);
+  uint64_t manifest_at = out->at;
+  if (code == 0) code = put(out, span_in(&manifest), fault);
+  if (code == 0) code = put(out, SPAN("ZNPYMIDX"), fault);
+  if (code == 0) code = put(out, (span){(const uint8_t *)&manifest_at, 8}, fault);
+  arrow_out_free(&index);
+  arrow_out_free(&extension);
+  arrow_out_free(&manifest);
+  return code;
+}
+
+static int32_t put_all(struct output *out, struct table *table, struct fault *fault) {
+  struct making *making = out->making;
+  put_number(&table->offsets, 0, 4);
+  for (size_t i = 0; i < making->count; i++) {
+    const struct written *written = making->all[i];
+    uint64_t at = 0;
+    size_t number = 0;
+    const struct part_block *block = written->type == ENTRY_FILE ? written->first : nullptr;
+    for (; block; block = block->next) {
+      for (size_t n = 0; n < block->count; n++) {
+        const struct part *part = &block->parts[n];
+        struct blob *blob = &making->spool.blobs[part->blob];
+        int32_t code = put_blob(out, blob, fault);
+        if (code < 0) return code;
+        put_row(table, written, number++, at, part, blob);
+        at += part->size;
+      }
+    }
+    if (table->column[COLUMN_PATH].size > INT32_MAX)
+      return fault_set(fault, COPSE_E_LIMIT, "all paths together are longer than 2 GiB");
+  }
+  if (has_failed(table)) return no_memory(fault);
+  int32_t code = put_tail(out, table, fault);
+  return code < 0 ? code : flush(out, fault);
+}
+
+static int32_t prepare(struct making *making, struct fault *fault) {
+  if (making->fault.code < 0) {
+    *fault = making->fault;
+    return fault->code;
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < making->count; i++) {
+    if (making->all[i]->type == ENTRY_NONE)
+      written_free(making->all[i]);
+    else
+      making->all[kept++] = making->all[i];
+  }
+  making->count = kept;
+  if (kept > 1) qsort(making->all, kept, sizeof *making->all, by_path);
+  for (size_t i = 1; i < kept; i++)
+    if (span_equal(making->all[i]->path, making->all[i - 1]->path))
+      return fault_set(fault, COPSE_E_EXISTS, "a path was packed twice");
+  int32_t code = find_twins(making, fault);
+  for (size_t i = 0; i < kept && code == 0; i++)
+    if (making->all[i]->type == ENTRY_FILE && !utf8_is_valid(making->all[i]->path))
+      code = rename_bad(making, making->all[i], fault);
+  return code;
+}
+
+int32_t pack_finish(struct store *store, struct fault *fault) {
+  struct making *making = making_of(store);
+  const struct store_ops *ops = making->inner.ops;
+  int32_t code = prepare(making, fault);
+  if (code < 0) return code;
+  struct arena arena;
+  arena_begin(&arena);
+  struct entry entry = {}, made = {};
+  struct directory *above = nullptr;
+  struct output out = {.making = making, .task = store->task};
+  struct table table = {};
+  code = ops->above
+             ? ops->above(&making->inner, true, &arena, &entry, &above, fault)
+             : fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no pack", ops->scheme);
+  if (code == 0) {
+    entry.type = ENTRY_FILE;
+    struct wanted wanted = {.entry = &entry};
+    out.buffer = malloc(OUT_BYTES);
+    code = out.buffer ? ops->writer(above, &wanted, &out.writer, fault) : no_memory(fault);
+  }
+  if (code == 0) code = put_all(&out, &table, fault);
+  if (code == 0)
+    code = ops->commit(out.writer, out.at, &made, fault);
+  else if (out.writer)
+    ops->abandon(out.writer);
+  if (code == 0 && !making->inner.hasty && ops->settle) code = ops->settle(above, fault);
+  if (above) ops->leave(above);
+  if (code == 0 && ops->finish) code = ops->finish(&making->inner, fault);
+  for (size_t i = 0; i < COLUMNS; i++) arrow_out_free(&table.column[i]);
+  arrow_out_free(&table.offsets);
+  free(out.buffer);
+  arena_free(&arena);
+  return code;
+}

@@ -1,0 +1,64 @@
+// pack_making: a pack that is being made, between who fills it (pack_write.c) and who puts it
+// together (pack_finish.c).
+#pragma once
+#include <stdatomic.h>
+#include "base/hash.h"
+#include "engine/thread.h"
+#include "store/pack_spool.h"
+#include "store/store.h"
+
+struct compressor;  // pack_write.c's own
+
+struct part {
+  uint8_t digest[HASH_BYTES];
+  uint64_t size;
+  uint32_t blob;
+};
+
+// Parts stay where they are: other workers fill them while more come.
+struct part_block {
+  struct part_block *next;
+  size_t count, capacity;
+  struct part parts[];
+};
+
+// What will be in the pack.
+struct written {
+  span path;
+  span target;           // links
+  span renamed;          // what the index calls it, when its path is not UTF-8
+  enum entry_type type;  // ENTRY_NONE: taken away again
+  uint32_t mode;
+  int64_t mtime_ns;
+  uint64_t size, device, inode;
+  uint32_t children;
+  size_t parts_count;
+  struct part_block *first, *last;
+  struct written *next_orphan;
+  struct written *twin;  // the file whose other name it is
+};
+
+struct making {
+  struct store inner;
+  int level;
+  enum copse_compress compress;
+  mutex lock;  // guards what follows
+  struct written **all;
+  size_t count, capacity;
+  struct written *orphans;  // given up while other workers fill their parts
+  struct compressor *idle;
+  struct fault fault;        // of a chunk that another worker was given
+  _Atomic uint32_t pending;  // chunks that other workers were given
+  uint32_t pending_max;
+  struct spool spool;
+};
+
+static inline struct making *making_of(const struct store *store) { return store->state; }
+
+static inline int32_t no_memory(struct fault *fault) {
+  return fault_set(fault, COPSE_E_MEMORY, "out of memory while packing");
+}
+
+void written_free(struct written *written);
+// Sorts, names and writes all that was kept into the inner store: store_ops.finish.
+int32_t pack_finish(struct store *store, struct fault *fault);

@@ -1,0 +1,592 @@
+// pack_write: a pack that is being made. Files may be written by many workers at once; each is cut
+// into chunks of a fixed size, which are hashed and compressed where they come, those of large
+// files by other workers. When all is there, finish() puts the pack together, sorted by path, into
+// a file of the inner store, which gives it its name only when it is whole. The bytes depend on the
+// tree, the level and zstd's version only.
+#include "store/pack_write.h"
+
+#include <stdlib.h>
+
+#include "base/record.h"
+#include "engine/runtime.h"
+#include "engine/task.h"
+#include "store/pack_frame.h"
+#include "store/pack_making.h"
+#include "store/paths.h"
+
+constexpr size_t CHUNK_BYTES = 4 << 20;
+
+struct compressor {
+  struct compressor *next;
+  struct packer *packer;
+  uint8_t *out;
+  size_t capacity;
+};
+
+struct making_directory {
+  struct directory base;
+  struct written *self;
+};
+
+struct making_writer {
+  struct writer base;
+  struct making_directory *directory;
+  struct written *self;
+  bool is_raw;  // its chunks are stored as they are
+  uint8_t *buffer;
+  size_t filled, capacity;
+  uint64_t size;  // in chunks that are done or given away, without the buffer
+};
+
+// ── Entries ──
+
+static struct written *written_new(const struct written *above, span name, span target) {
+  size_t prefix = above && above->path.size ? above->path.size + 1 : 0;
+  struct written *written = calloc(1, sizeof *written + prefix + name.size + target.size + 2);
+  if (!written) return nullptr;
+  uint8_t *at = (uint8_t *)(written + 1);
+  written->path = (span){at, prefix + name.size};
+  if (prefix) {
+    memcpy(at, above->path.at, above->path.size);
+    at[above->path.size] = '/';
+  }
+  if (name.size) memcpy(at + prefix, name.at, name.size);
+  written->target = (span){at + written->path.size + 1, target.size};
+  if (target.size) memcpy(at + written->path.size + 1, target.at, target.size);
+  written->mtime_ns = INT64_MIN;
+  return written;
+}
+
+void written_free(struct written *written) {
+  if (!written) return;
+  while (written->first) {
+    struct part_block *block = written->first;
+    written->first = block->next;
+    free(block);
+  }
+  free((void *)(uintptr_t)written->renamed.at);
+  free(written);
+}
+
+static void apply(struct written *written, const struct wanted *wanted) {
+  if (wanted->what & WANT_MODE) written->mode = wanted->entry->mode & 07777;
+  if (wanted->what & WANT_MTIME) written->mtime_ns = wanted->entry->mtime_ns;
+}
+
+static int32_t keep(struct making *making, struct written *written, struct written *above,
+                    struct fault *fault) {
+  mutex_lock(&making->lock);
+  int32_t code = 0;
+  if (making->count == making->capacity) {
+    size_t capacity = making->capacity ? making->capacity * 2 : 256;
+    struct written **all = realloc(making->all, capacity * sizeof *all);
+    if (all) {
+      making->all = all;
+      making->capacity = capacity;
+    } else {
+      code = no_memory(fault);
+    }
+  }
+  if (code == 0) {
+    making->all[making->count++] = written;
+    if (above) above->children++;
+  }
+  mutex_unlock(&making->lock);
+  return code;
+}
+
+// ── Chunks ──
+
+static struct compressor *compressor_take(struct making *making) {
+  mutex_lock(&making->lock);
+  struct compressor *compressor = making->idle;
+  if (compressor) making->idle = compressor->next;
+  mutex_unlock(&making->lock);
+  if (compressor) return compressor;
+  compressor = calloc(1, sizeof *compressor);
+  if (compressor) compressor->packer = packer_new(making->level);
+  if (compressor && compressor->packer) return compressor;
+  free(compressor);
+  return nullptr;
+}
+
+static void compressor_give(struct making *making, struct compressor *compressor) {
+  mutex_lock(&making->lock);
+  compressor->next = making->idle;
+  making->idle = compressor;
+  mutex_unlock(&making->lock);
+}
+
+static void compressor_free(struct compressor *compressor) {
+  packer_free(compressor->packer);
+  free(compressor->out);
+  free(compressor);
+}
+
+static int32_t frame_add(struct making *making, span bytes, struct part *part,
+                         struct fault *fault) {
+  struct compressor *compressor = compressor_take(making);
+  if (!compressor) return no_memory(fault);
+  size_t bound = frame_bound(bytes.size);
+  int32_t code = 0;
+  if (compressor->capacity < bound) {
+    free(compressor->out);
+    compressor->out = malloc(bound);
+    compressor->capacity = compressor->out ? bound : 0;
+    if (!compressor->out) code = no_memory(fault);
+  }
+  int64_t size = 0;
+  if (code == 0) {
+    size = frame_write(compressor->packer, bytes, making->compress != COPSE_COMPRESS_NEVER,
+                       compressor->out, compressor->capacity, fault);
+    code = size < 0 ? (int32_t)size : 0;
+  }
+  if (code == 0)
+    code = spool_add(&making->spool, part->digest, true, (span){compressor->out, (size_t)size},
+                     &part->blob, fault);
+  compressor_give(making, compressor);
+  return code;
+}
+
+static int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *part,
+                         struct fault *fault) {
+  struct hash hash;
+  hash_begin(&hash);
+  hash_add(&hash, bytes.at, bytes.size);
+  hash_end(&hash, part->digest);
+  part->size = bytes.size;
+  part->blob = spool_find(&making->spool, part->digest, !is_raw);
+  if (part->blob != NO_BLOB) return 0;
+  if (is_raw) return spool_add(&making->spool, part->digest, false, bytes, &part->blob, fault);
+  return frame_add(making, bytes, part, fault);
+}
+
+// A chunk for another worker; its part is in a place that does not move.
+struct chunk_job {
+  struct job job;
+  struct making *making;
+  struct task *task;
+  struct part *part;
+  uint8_t *bytes;
+  size_t size;
+  bool is_raw;
+};
+
+static void chunk_run(struct job *job, struct worker *) {
+  struct chunk_job *chunk = (struct chunk_job *)job;
+  struct making *making = chunk->making;
+  struct fault fault = {};
+  if (!task_cancelled(chunk->task) && chunk_add(making, (span){chunk->bytes, chunk->size},
+                                                chunk->is_raw, chunk->part, &fault) < 0) {
+    mutex_lock(&making->lock);
+    if (making->fault.code == 0) making->fault = fault;
+    mutex_unlock(&making->lock);
+  }
+  free(chunk->bytes);
+  free(chunk);
+  atomic_fetch_sub_explicit(&making->pending, 1, memory_order_relaxed);
+}
+
+// ── Opening ──
+
+int32_t pack_new_open(struct store *store, const struct place *place, struct fault *fault) {
+  if (place->path.size)
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "a new pack is made as a whole: name it without #");
+  struct making *making = calloc(1, sizeof *making);
+  if (!making) return no_memory(fault);
+  int32_t code = store_open(&making->inner, place->inner, store->task, fault);
+  if (code == 0 && !(making->inner.can & CAN_WRITE)) {
+    code = fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location is never written to",
+                     making->inner.ops->scheme);
+    store_close(&making->inner);
+  }
+  if (code < 0) {
+    free(making);
+    return code;
+  }
+  making->level = (int)record_number(place->record, COPSE_PLACE_PACK_LEVEL, 3);
+  making->compress = (enum copse_compress)record_number(place->record, COPSE_PLACE_PACK_COMPRESS,
+                                                        COPSE_COMPRESS_AUTO);
+  if (making->level < 1 || making->level > 22) making->level = 3;
+  making->pending_max = store->task->runtime->cpu_workers * 2 + 2;
+  making->inner.hasty = store->hasty;
+  mutex_begin(&making->lock);
+  spool_begin(&making->spool);
+  store->state = making;
+  if (store->shown.size == 0) store->shown = making->inner.shown;
+  return 0;
+}
+
+static void making_close(struct store *store) {
+  struct making *making = making_of(store);
+  for (size_t i = 0; i < making->count; i++) written_free(making->all[i]);
+  while (making->orphans) {
+    struct written *orphan = making->orphans;
+    making->orphans = orphan->next_orphan;
+    written_free(orphan);
+  }
+  free(making->all);
+  while (making->idle) {
+    struct compressor *compressor = making->idle;
+    making->idle = compressor->next;
+    compressor_free(compressor);
+  }
+  spool_end(&making->spool);
+  mutex_end(&making->lock);
+  store_close(&making->inner);
+  free(making);
+}
+
+// ── Directories: there is nothing in them that could be found ──
+
+static int32_t not_found(struct fault *fault) {
+  return fault_set(fault, COPSE_E_NOT_FOUND, "nothing is found in a pack that is being made");
+}
+
+static int32_t directory_new(struct store *store, struct written *self, struct directory **out,
+                             struct fault *fault) {
+  struct making_directory *directory = malloc(sizeof *directory);
+  if (!directory) return no_memory(fault);
+  *directory = (struct making_directory){.base.store = store, .self = self};
+  *out = &directory->base;
+  return 0;
+}
+
+static void fill_directory(struct entry *entry) {
+  *entry = (struct entry){
+      .name = entry->name, .type = ENTRY_DIRECTORY, .mtime_ns = INT64_MIN, .has = HAS_STAT};
+}
+
+static int32_t making_root(struct store *store, struct arena *, struct entry *out,
+                           struct directory **directory, struct fault *fault) {
+  struct written *self = written_new(nullptr, (span){}, (span){});
+  if (!self) return no_memory(fault);
+  self->type = ENTRY_DIRECTORY;
+  int32_t code = keep(making_of(store), self, nullptr, fault);
+  if (code < 0) {
+    written_free(self);
+    return code;
+  }
+  out->name = SPAN("");
+  fill_directory(out);
+  return directory_new(store, self, directory, fault);
+}
+
+static int32_t making_find(struct store *, span, struct arena *, struct entry *,
+                           struct directory **, struct fault *fault) {
+  return not_found(fault);
+}
+
+static int32_t making_enter(struct directory *, const struct entry *, struct directory **,
+                            struct fault *fault) {
+  return not_found(fault);
+}
+
+static void making_leave(struct directory *directory) { free(directory); }
+static int32_t making_hold(struct directory *, struct fault *) { return 0; }
+static void making_drop(struct directory *) {}
+static int32_t making_list(struct directory *, struct listing *, struct fault *) { return 0; }
+
+static int32_t making_stat(struct directory *, struct entry *entry, bool, struct fault *fault) {
+  if (entry->name.size) return not_found(fault);
+  fill_directory(entry);
+  return 0;
+}
+
+static int32_t making_target(struct directory *, struct entry *, struct arena *,
+                             struct fault *fault) {
+  return not_found(fault);
+}
+
+static int32_t making_attributes(struct directory *, const struct entry *, struct arena *, span *,
+                                 struct fault *fault) {
+  return not_found(fault);
+}
+
+static int32_t making_reader(struct directory *, const struct entry *, struct reader *,
+                             struct fault *fault) {
+  return not_found(fault);
+}
+
+static int64_t making_read(struct reader *, uint64_t, uint8_t *, size_t, struct fault *fault) {
+  return not_found(fault);
+}
+
+static void making_read_end(struct reader *) {}
+
+static int32_t making_measure(struct reader *, struct entry *, bool *, struct fault *fault) {
+  return not_found(fault);
+}
+
+static struct written *self_of(struct directory *base) {
+  return ((struct making_directory *)base)->self;
+}
+
+static int32_t making_create(struct directory *base, const struct wanted *wanted,
+                             struct directory **out, struct fault *fault) {
+  struct written *self = written_new(self_of(base), wanted->entry->name, (span){});
+  if (!self) return no_memory(fault);
+  self->type = ENTRY_DIRECTORY;
+  apply(self, wanted);
+  int32_t code = keep(making_of(base->store), self, self_of(base), fault);
+  if (code < 0) {
+    written_free(self);
+    return code;
+  }
+  return directory_new(base->store, self, out, fault);
+}
+
+static int32_t making_make(struct directory *base, const struct wanted *wanted,
+                           struct fault *fault) {
+  struct written *self = written_new(self_of(base), wanted->entry->name, wanted->entry->target);
+  if (!self) return no_memory(fault);
+  self->type = ENTRY_LINK;
+  apply(self, wanted);
+  int32_t code = keep(making_of(base->store), self, self_of(base), fault);
+  if (code < 0) written_free(self);
+  return code;
+}
+
+static int32_t making_set(struct directory *base, const struct wanted *wanted, struct fault *) {
+  // Files and links have had it from their beginning.
+  if (wanted->entry->name.size == 0) apply(self_of(base), wanted);
+  return 0;
+}
+
+// Only a directory that was made a moment ago and holds nothing is ever taken away.
+static int32_t making_remove(struct directory *base, const struct entry *entry,
+                             struct fault *fault) {
+  struct making *making = making_of(base->store);
+  struct written *above = self_of(base);
+  mutex_lock(&making->lock);
+  int32_t code = COPSE_E_NOT_FOUND;
+  for (size_t i = making->count; i > 0 && code == COPSE_E_NOT_FOUND; i--) {
+    struct written *written = making->all[i - 1];
+    size_t prefix = above->path.size ? above->path.size + 1 : 0;
+    if (written->type != ENTRY_DIRECTORY || written->path.size != prefix + entry->name.size)
+      continue;
+    if (prefix && memcmp(written->path.at, above->path.at, prefix - 1) != 0) continue;
+    if (memcmp(written->path.at + prefix, entry->name.at, entry->name.size) != 0) continue;
+    code = written->children ? COPSE_E_EXISTS : 0;
+    if (code == 0) {
+      written->type = ENTRY_NONE;
+      above->children--;
+    }
+  }
+  mutex_unlock(&making->lock);
+  if (code == 0) return 0;
+  return fault_set(fault, code, "nothing is removed from a pack that is being made");
+}
+
+// ── Files ──
+
+// The extension of a name is what follows its last dot, which must not be its first byte.
+static bool is_packed_already(span name) {
+  static const char *const extensions[] = {
+      "zip", "gz",  "bz2", "xz",    "lz",     "lzma",  "7z",      "rar",  "cab",
+      "jar", "war", "ear", "zst",   "sz",     "lz4",   "tgz",     "txz",  "tbz",
+      "apk", "dmg", "deb", "rpm",   "arrow",  "mpeg",  "mpg",     "jpeg", "jpg",
+      "gif", "bmp", "png", "crate", "znippy", "zdata", "parquet", "webp", "webm"};
+  size_t dot = name.size;
+  while (dot > 0 && name.at[dot - 1] != '.') dot--;
+  if (dot < 2) return false;
+  char extension[8] = {};
+  size_t size = name.size - dot;
+  if (size >= sizeof extension) return false;
+  for (size_t i = 0; i < size; i++) {
+    char c = (char)name.at[dot + i];
+    extension[i] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+  }
+  for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
+    if (strcmp(extension, extensions[i]) == 0) return true;
+  return false;
+}
+
+static int32_t making_writer_open(struct directory *base, const struct wanted *wanted,
+                                  struct writer **out, struct fault *fault) {
+  struct making *making = making_of(base->store);
+  const struct entry *entry = wanted->entry;
+  struct making_writer *writer = calloc(1, sizeof *writer);
+  struct written *self = writer ? written_new(self_of(base), entry->name, (span){}) : nullptr;
+  if (!self) {
+    free(writer);
+    return no_memory(fault);
+  }
+  self->type = ENTRY_FILE;
+  self->device = entry->device;
+  self->inode = entry->inode;
+  apply(self, wanted);
+  *writer = (struct making_writer){
+      .base.store = base->store, .directory = (struct making_directory *)base, .self = self};
+  writer->is_raw = making->compress == COPSE_COMPRESS_AUTO && is_packed_already(entry->name);
+  *out = &writer->base;
+  return 0;
+}
+
+static int32_t next_part(struct making_writer *writer, struct part **out, struct fault *fault) {
+  struct written *self = writer->self;
+  if (!self->last || self->last->count == self->last->capacity) {
+    // The first chunk of most files is their only one.
+    size_t capacity = self->last ? 64 : 1;
+    struct part_block *block = malloc(sizeof *block + capacity * sizeof *block->parts);
+    if (!block) return no_memory(fault);
+    *block = (struct part_block){.capacity = capacity};
+    *(self->last ? &self->last->next : &self->first) = block;
+    self->last = block;
+  }
+  self->parts_count++;
+  *out = &self->last->parts[self->last->count++];
+  **out = (struct part){.blob = NO_BLOB};
+  return 0;
+}
+
+// What is in the buffer becomes a chunk. `is_last`: done here, for nothing else is waiting.
+static int32_t cut(struct making_writer *writer, bool is_last, struct fault *fault) {
+  struct store *store = writer->base.store;
+  struct making *making = making_of(store);
+  struct part *part;
+  int32_t code = next_part(writer, &part, fault);
+  if (code < 0) return code;
+  size_t size = writer->filled;
+  writer->size += size;
+  writer->filled = 0;
+  struct chunk_job *job = nullptr;
+  bool is_busy =
+      atomic_load_explicit(&making->pending, memory_order_relaxed) >= making->pending_max;
+  if (!is_last && !is_busy) job = malloc(sizeof *job);
+  if (!job) return chunk_add(making, (span){writer->buffer, size}, writer->is_raw, part, fault);
+  *job = (struct chunk_job){.job.run = chunk_run,
+                            .making = making,
+                            .task = store->task,
+                            .part = part,
+                            .bytes = writer->buffer,
+                            .size = size,
+                            .is_raw = writer->is_raw};
+  writer->buffer = nullptr;
+  writer->capacity = 0;
+  atomic_fetch_add_explicit(&making->pending, 1, memory_order_relaxed);
+  group_run(&store->task->group, JOB_COMPUTE, &job->job);
+  return 0;
+}
+
+static int32_t add(struct making_writer *writer, const uint8_t *bytes, size_t size,
+                   struct fault *fault) {
+  while (size > 0) {
+    if (writer->filled == CHUNK_BYTES) {
+      int32_t code = cut(writer, false, fault);
+      if (code < 0) return code;
+    }
+    size_t count = CHUNK_BYTES - writer->filled < size ? CHUNK_BYTES - writer->filled : size;
+    size_t need = writer->filled + count;
+    if (need > writer->capacity) {
+      size_t capacity = writer->capacity * 2 > need ? writer->capacity * 2 : need;
+      if (capacity > CHUNK_BYTES) capacity = CHUNK_BYTES;
+      uint8_t *buffer = realloc(writer->buffer, capacity);
+      if (!buffer) return no_memory(fault);
+      writer->buffer = buffer;
+      writer->capacity = capacity;
+    }
+    if (bytes) {
+      memcpy(writer->buffer + writer->filled, bytes, count);
+      bytes += count;
+    } else {
+      memset(writer->buffer + writer->filled, 0, count);
+    }
+    writer->filled += count;
+    size -= count;
+  }
+  return 0;
+}
+
+// Zeros up to there.
+static int32_t reach(struct making_writer *writer, uint64_t at, struct fault *fault) {
+  uint64_t now = writer->size + writer->filled;
+  if (now > at)
+    return fault_set(fault, COPSE_E_CHANGED,
+                     "the file became shorter while it was packed; run again");
+  for (uint64_t left = at - now; left > 0;) {
+    size_t count = left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES;
+    int32_t code = add(writer, nullptr, count, fault);
+    if (code < 0) return code;
+    if (task_cancelled(writer->base.store->task))
+      return fault_set(fault, COPSE_E_CANCELLED, "cancelled while packing");
+    left -= count;
+  }
+  return 0;
+}
+
+static int32_t making_write(struct writer *base, uint64_t at, const uint8_t *bytes, size_t size,
+                            struct fault *fault) {
+  struct making_writer *writer = (struct making_writer *)base;
+  int32_t code = reach(writer, at, fault);
+  return code < 0 ? code : add(writer, bytes, size, fault);
+}
+
+static void making_abandon(struct writer *base) {
+  struct making_writer *writer = (struct making_writer *)base;
+  struct making *making = making_of(base->store);
+  // A worker may be filling one of its parts: freed with all the others.
+  mutex_lock(&making->lock);
+  writer->self->next_orphan = making->orphans;
+  making->orphans = writer->self;
+  mutex_unlock(&making->lock);
+  free(writer->buffer);
+  free(writer);
+}
+
+static int32_t making_commit(struct writer *base, uint64_t size, struct entry *out,
+                             struct fault *fault) {
+  struct making_writer *writer = (struct making_writer *)base;
+  struct making *making = making_of(base->store);
+  int32_t code = reach(writer, size, fault);
+  struct written *self = writer->self;
+  if (code == 0 && (writer->filled > 0 || self->parts_count == 0)) {
+    // An empty file has one chunk too.
+    code = cut(writer, true, fault);
+  }
+  self->size = size;
+  if (code == 0) code = keep(making, self, writer->directory->self, fault);
+  if (code < 0) {
+    making_abandon(base);
+    return code;
+  }
+  *out = (struct entry){.type = ENTRY_FILE,
+                        .size = size,
+                        .mtime_ns = self->mtime_ns,
+                        .mode = self->mode ? 0100000 | self->mode : 0,
+                        .has = HAS_STAT | HAS_SIZE};
+  free(writer->buffer);
+  free(writer);
+  return 0;
+}
+
+const struct store_ops pack_new_store = {
+    .scheme = "pack",
+    .can = CAN_LIST | CAN_WRITE | CAN_LINKS | CAN_MODE | CAN_MTIME,
+    .open = pack_new_open,
+    .close = making_close,
+    .root = making_root,
+    .find = making_find,
+    .enter = making_enter,
+    .leave = making_leave,
+    .hold = making_hold,
+    .drop = making_drop,
+    .list = making_list,
+    .stat = making_stat,
+    .target = making_target,
+    .attributes = making_attributes,
+    .reader = making_reader,
+    .read = making_read,
+    .read_end = making_read_end,
+    .measure = making_measure,
+    .create = making_create,
+    .writer = making_writer_open,
+    .write = making_write,
+    .commit = making_commit,
+    .abandon = making_abandon,
+    .make = making_make,
+    .remove = making_remove,
+    .set = making_set,
+    .finish = pack_finish,
+};

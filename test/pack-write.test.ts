@@ -1,0 +1,324 @@
+// Packs that are made here: what goes in comes out, the same tree gives the same bytes, and no damage
+// goes unseen. COPSE_PACK_ROUNDS=1000 and COPSE_FLIPS=all are the long forms.
+
+import { afterAll, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import {
+  compare,
+  compareSync,
+  copy,
+  CopseError,
+  pack,
+  packSync,
+  Runtime,
+  unpack,
+  unpackSync,
+  verify,
+  verifySync,
+} from "../lib/index.ts";
+import type { PackOptions } from "../lib/index.ts";
+import { samples } from "./packs.ts";
+import {
+  asTree,
+  directory,
+  isRoot,
+  link,
+  Random,
+  randomTree,
+  run,
+  Scratch,
+  type Plant,
+} from "./trees.ts";
+
+const scratch = new Scratch();
+afterAll(() => scratch[Symbol.dispose]());
+
+const rounds = Number(process.env["COPSE_PACK_ROUNDS"] ?? 25);
+const step = process.env["COPSE_FLIPS"] === "all" ? 1 : 17;
+
+const text = (lines: number): string =>
+  Array.from({ length: lines }, (_, i) => `line ${i} of a text that packs well\n`).join("");
+
+const isLink = (plant: Plant): plant is { kind: "link"; target: string } =>
+  typeof plant === "object" && "kind" in plant && plant.kind === "link";
+
+async function failure(work: PromiseLike<unknown>): Promise<CopseError> {
+  try {
+    await work;
+  } catch (error) {
+    expect(error).toBeInstanceOf(CopseError);
+    return error as CopseError; // so it was just said
+  }
+  throw new Error("it did not fail");
+}
+
+describe("pack and unpack", () => {
+  test(`${rounds} random trees come out as they went in`, async () => {
+    for (let seed = 1; seed <= rounds; seed++) {
+      const grown = randomTree(new Random(seed));
+      // Links that lead out are not unpacked, which is another test.
+      for (const [path, plant] of grown)
+        if (isLink(plant) && plant.target === "..") grown.set(path, link("."));
+      const root = scratch.plant(`random-${seed}`, asTree(grown));
+      const file = scratch.at(`random-${seed}.znippy`);
+      const packed = await pack(root, file);
+      expect(packed.errors).toBe(0);
+      expect((await verify(file)).ok).toBe(true);
+      const metadata = ["mode", "mtime"] as const;
+      expect(await compare(root, `pack:${file}`, { metadata })).toMatchObject({ equal: true });
+      const out = scratch.at(`random-${seed}-out`);
+      expect((await unpack(file, out)).errors).toBe(0);
+      const result = await compare(root, out, { metadata });
+      expect(result.differences, `seed ${seed}`).toEqual([]);
+    }
+  }, 120_000);
+
+  test("modes, times to the nanosecond, links, empty directories and names of any bytes are kept", () => {
+    const root = scratch.plant("kept", {
+      "a.txt": "a",
+      "b/run.sh": "#!/bin/sh",
+      empty: directory,
+      to: link("b/run.sh"),
+      nothing: "",
+    });
+    chmodSync(`${root}/b/run.sh`, 0o755);
+    chmodSync(`${root}/empty`, 0o700);
+    run("touch", "-d", "2001-02-03 04:05:06.123456789", `${root}/a.txt`);
+    utimesSync(`${root}/b`, 5, 6);
+    writeFileSync(Buffer.concat([Buffer.from(`${root}/bad`), Buffer.from([0xff])]), "bytes");
+    const file = scratch.at("kept.znippy");
+    expect(packSync(root, file).errors).toBe(0);
+    const out = scratch.at("kept-out");
+    expect(unpackSync(file, out).errors).toBe(0);
+    expect(run("rsync", "-a", "-i", "-n", "--checksum", "--delete", `${root}/`, `${out}/`)).toBe(
+      "",
+    );
+    const exact = (path: string): bigint => statSync(path, { bigint: true }).mtimeNs;
+    expect(exact(`${out}/a.txt`)).toBe(exact(`${root}/a.txt`));
+  });
+
+  test("the same bytes for any number of workers, and again", async () => {
+    const random = new Random(7);
+    const root = scratch.plant("same", {
+      "big.log": text(300_000),
+      "noise.bin": random.bytes(5_000_000),
+      ...Object.fromEntries(
+        Array.from({ length: 200 }, (_, i) => [`d${i % 7}/f${i}`, text(i)] as const),
+      ),
+    });
+    const bytes: Buffer[] = [];
+    for (const [i, options] of [
+      {},
+      { workers: 1, ioWorkers: 1 },
+      { io: "blocking" as const },
+      {},
+    ].entries()) {
+      using runtime = new Runtime(options);
+      const file = scratch.at(`same-${i}.znippy`);
+      await pack(root, file, { runtime });
+      bytes.push(readFileSync(file));
+    }
+    for (const other of bytes.slice(1)) expect(other.equals(bytes[0]!)).toBe(true);
+  });
+
+  test("one blob for equal contents; levels and ways to compress", () => {
+    const content = new Random(3).bytes(1_000_000);
+    const once = scratch.plant("once", { a: content, text: text(20_000) });
+    const twice = scratch.plant("twice", {
+      a: content,
+      b: content,
+      c: content,
+      text: text(20_000),
+    });
+    const size = (root: string, name: string, options: PackOptions = {}): number => {
+      const file = scratch.at(`${name}.znippy`);
+      packSync(root, file, options);
+      expect(verifySync(file).ok).toBe(true);
+      return statSync(file).size;
+    };
+    const plain = size(once, "once");
+    expect(size(twice, "twice")).toBeLessThan(plain + 2000);
+    const never = size(once, "never", { compress: "never" });
+    expect(never).toBeGreaterThan(1_000_000 + text(20_000).length);
+    expect(size(once, "nineteen", { level: 19 })).toBeLessThan(never);
+    expect(size(once, "always", { compress: "always" })).toBeLessThan(never);
+  });
+
+  test("copy into pack: is pack; what was there is replaced whole", async () => {
+    const root = scratch.plant("into", { x: "1", y: "2" });
+    const file = scratch.at("into.znippy");
+    writeFileSync(file, "something else");
+    await copy(root, `pack:${file}`);
+    expect(await compare(root, `pack:${file}`)).toMatchObject({ equal: true, files: 2 });
+    await pack(root, file, { exclude: ["y"] });
+    expect((await compare(root, `pack:${file}`)).differences.map(({ path }) => path)).toEqual([
+      "y",
+    ]);
+  });
+
+  test("a pack of what a real znippy packed holds the same", async () => {
+    const file = scratch.at("again.znippy");
+    const source = `pack:${samples}/s1.znippy`;
+    expect((await pack(source, file)).errors).toBe(0);
+    expect(await compare(source, `pack:${file}`)).toMatchObject({ equal: true });
+  });
+
+  test("parts of a pack, by globs and by #", async () => {
+    const root = scratch.plant("parts", { "a/x.txt": "1", "a/y.bin": "2", "b/z.txt": "3" });
+    const file = scratch.at("parts.znippy");
+    await pack(root, file);
+    await unpack(file, scratch.at("parts-glob"), { include: ["**/*.txt"] });
+    expect(readdirSync(scratch.at("parts-glob"), { recursive: true }).toSorted()).toEqual([
+      "a",
+      "a/x.txt",
+      "b",
+      "b/z.txt",
+    ]);
+    await unpack(`pack:${file}#a`, scratch.at("parts-sub"));
+    expect(readdirSync(scratch.at("parts-sub")).toSorted()).toEqual(["x.txt", "y.bin"]);
+  });
+});
+
+describe("what goes wrong", () => {
+  test("a link that leads out is packed, and not unpacked", async () => {
+    const root = scratch.plant("leads", { a: "1", out: link("../../etc"), b: "2" });
+    const file = scratch.at("leads.znippy");
+    expect((await pack(root, file)).errors).toBe(0);
+    expect(await compare(root, `pack:${file}`)).toMatchObject({ equal: true });
+    const result = await unpack(file, scratch.at("leads-out"));
+    expect(result).toMatchObject({ errors: 1, copied: 2 });
+    expect(result.actions.find(({ kind }) => kind === "error")).toMatchObject({
+      path: "out",
+      error: { code: "UNSAFE_PATH" },
+    });
+    expect(readdirSync(scratch.at("leads-out")).toSorted()).toEqual(["a", "b"]);
+  });
+
+  test.skipIf(isRoot)(
+    "a file that cannot be read is an error row, and the rest is packed",
+    async () => {
+      const root = scratch.plant("denied", { good: "1", bad: "2" });
+      chmodSync(`${root}/bad`, 0);
+      const file = scratch.at("denied.znippy");
+      expect(await pack(root, file)).toMatchObject({ errors: 1, copied: 1, complete: false });
+      expect((await verify(file)).ok).toBe(true);
+    },
+  );
+
+  test("a reader that fails half-way leaves that file out of the pack", async () => {
+    const root = scratch.plant("failing", { a: "1", b: text(10), c: "3" });
+    const file = scratch.at("failing.znippy");
+    const packed = await pack(`fault:read=1,name=b:${root}`, file, { retries: 0 }).catch(
+      (error: unknown) => error,
+    );
+    if (packed instanceof CopseError) expect(existsSync(file)).toBe(false);
+    else expect((await verify(file)).ok).toBe(true);
+  });
+
+  test("a cancelled pack leaves nothing, and what was there stays", async () => {
+    const root = scratch.plant("cancelled", {
+      big: new Random(5).bytes(6_000_000),
+      ...Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`f${i}`, text(500)] as const)),
+    });
+    const file = scratch.at("out", "old.znippy");
+    scratch.plant("out", { "old.znippy": "old" });
+    for (const after of [0, 1, 5, 10]) {
+      const controller = new AbortController();
+      const work = pack(root, file, { signal: controller.signal, level: 19 });
+      setTimeout(() => controller.abort("stop"), after);
+      expect(
+        await work.then(
+          () => "done",
+          (error: unknown) => error,
+        ),
+      ).toBe("stop");
+      expect(readFileSync(file, "utf8")).toBe("old");
+      expect(readdirSync(dirname(file))).toEqual(["old.znippy"]);
+    }
+  });
+
+  test("no room is NO_SPACE, and nothing is left", async () => {
+    const root = scratch.plant("full", { big: new Random(6).bytes(3_000_000) });
+    scratch.plant("full-out", {});
+    const error = await failure(
+      pack(root, `pack:fault:write=1,sticky,code=NO_SPACE:${scratch.at("full-out")}/x.znippy`),
+    );
+    expect(error.code).toBe("NO_SPACE");
+    expect(readdirSync(scratch.at("full-out"))).toEqual([]);
+  });
+
+  test("bad options and places are refused before any work", async () => {
+    const root = scratch.plant("refused", { a: "1" });
+    const to = scratch.at("refused.znippy");
+    for (const level of [0, 23, 1.5, "3"])
+      expect((await failure(run2({ level } as PackOptions))).message).toContain("level");
+    // @ts-expect-error no such way
+    expect((await failure(run2({ compress: "some" }))).code).toBe("ARGUMENT");
+    expect((await failure(pack(root, `pack:${to}#sub`))).code).toBe("UNSUPPORTED");
+    expect((await failure(pack(root, "pack:http://127.0.0.1:1/x.znippy"))).code).toBe(
+      "UNSUPPORTED",
+    );
+    expect((await failure(pack(scratch.at("missing"), to))).code).toBe("NOT_FOUND");
+    expect(existsSync(to)).toBe(false);
+
+    async function run2(options: PackOptions): Promise<unknown> {
+      return pack(root, to, options);
+    }
+  });
+
+  test(`every flipped byte and every cut of a pack of our own is found (every ${step}th)`, async () => {
+    const root = scratch.plant("flips", {
+      "a/text.log": text(200),
+      "b.bin": new Random(1).bytes(300),
+      c: link("a"),
+      d: directory,
+      "e.txt": "",
+      f: "same",
+      g: "same",
+    });
+    const file = scratch.at("flips.znippy");
+    packSync(root, file);
+    const whole = readFileSync(file);
+    const damaged = scratch.at("damaged.znippy");
+    const isFound = async (bytes: Buffer): Promise<boolean> => {
+      writeFileSync(damaged, bytes);
+      try {
+        return !(await verify(damaged)).ok;
+      } catch (error) {
+        return error instanceof CopseError;
+      }
+    };
+    expect(await isFound(whole)).toBe(false);
+    const missed: string[] = [];
+    for (let at = 0; at < whole.length; at += step) {
+      const flipped = Buffer.from(whole);
+      flipped[at]! ^= 1 << (at % 8);
+      if (!(await isFound(flipped))) missed.push(`flip at ${at}`);
+      if (!(await isFound(whole.subarray(0, at)))) missed.push(`cut at ${at}`);
+    }
+    if (!(await isFound(Buffer.concat([whole, Buffer.from([0])])))) missed.push("a byte more");
+    expect(missed).toEqual([]);
+  }, 120_000);
+
+  test("unpacking a damaged pack writes none of the damaged files", async () => {
+    const root = scratch.plant("spoilt", { good: "good", bad: text(1000) });
+    const file = scratch.at("spoilt.znippy");
+    packSync(root, file);
+    const bytes = readFileSync(file);
+    bytes[100]! ^= 1;
+    writeFileSync(file, bytes);
+    const out = scratch.at("spoilt-out");
+    const result = await unpack(file, out, { retries: 0 });
+    expect(result.errors).toBe(1);
+    expect(compareSync(root, out).differences).toHaveLength(1);
+  });
+});

@@ -6,7 +6,9 @@ import { join } from "node:path";
 export const results = join(import.meta.dir, "results");
 
 /** A table with padded columns; the first is text, the others are numbers and lean right. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], given: readonly (readonly string[])[]): string {
+  // A bar would begin a new column.
+  const rows = given.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
   const widths = head.map((title, column) =>
     Math.max(title.length, 3, ...rows.map((row) => (row[column] ?? "").length)),
   );

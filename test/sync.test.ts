@@ -471,6 +471,15 @@ describe("trouble", () => {
     expect(gaveUp).toMatchObject({ copied: 0, retries: 1, errors: 1 });
   });
 
+  test("two files that can only be read up to the same place are not the same", async () => {
+    const from = scratch.plant("cut-from", { f: "begin LEFT" });
+    const to = scratch.plant("cut-to", { f: "begin right".slice(0, 10) });
+    const cut = (root: string): string => `fault:read=1,sticky,cut=4:${root}`;
+    const result = await sync(cut(from), cut(to), { by: "content", retries: 0 });
+    expect(result).toMatchObject({ skipped: 0, copied: 0, errors: 1 });
+    expect(result.actions[0]).toMatchObject({ kind: "error", error: { code: "CHANGED" } });
+  });
+
   test("a file that is cut short or changes while it is copied is CHANGED and keeps its old copy", async () => {
     const from = scratch.plant("from", { f: "0123456789" });
     const to = scratch.plant("to", { f: "old" });

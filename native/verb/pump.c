@@ -144,17 +144,6 @@ int32_t pump_file(struct spot *spot, struct pump *pump, struct fault *fault) {
   return code;
 }
 
-static int64_t read_full(struct reader *reader, uint64_t at, uint8_t *into, struct fault *fault) {
-  size_t got = 0;
-  while (got < WORKER_SLAB && !reader->at_end) {
-    int64_t n = reader->store->ops->read(reader, at + got, into + got, WORKER_SLAB - got, fault);
-    if (n < 0) return n;
-    if (n == 0) break;
-    got += (size_t)n;
-  }
-  return (int64_t)got;
-}
-
 int32_t pump_compare(struct spot *spot, const struct entry *left, const struct entry *right,
                      bool *is_same, struct fault *fault) {
   if (!worker_slabs(spot->worker)) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
@@ -168,7 +157,8 @@ int32_t pump_compare(struct spot *spot, const struct entry *left, const struct e
     spot->side = opened;
     code = directory->store->ops->reader(directory, entries[opened], &readers[opened], fault);
   }
-  for (uint64_t at = 0; code == 0;) {
+  uint64_t at = 0;
+  while (code == 0) {
     if (run_over(spot->run)) {
       code = cancelled(fault);
       break;
@@ -176,7 +166,8 @@ int32_t pump_compare(struct spot *spot, const struct entry *left, const struct e
     int64_t got[2];
     for (uint8_t side = 0; side < 2 && code == 0; side++) {
       spot->side = side;
-      got[side] = read_full(&readers[side], at, spot->worker->slab[side], fault);
+      got[side] = run_read_full(&readers[side], at, spot->worker->slab[side], WORKER_SLAB,
+                                entries[side]->size, fault);
       if (got[side] < 0) code = (int32_t)got[side];
     }
     if (code < 0) break;
@@ -185,6 +176,8 @@ int32_t pump_compare(struct spot *spot, const struct entry *left, const struct e
     at += (uint64_t)got[0];
     if (!*is_same || got[0] < (int64_t)WORKER_SLAB) break;
   }
+  // Both may have been cut short at one place; what was not read is not known to be the same.
+  if (code == 0 && *is_same && (left->has & HAS_SIZE) && at != left->size) code = changed(fault);
   for (uint8_t side = 0; side < opened; side++) {
     const struct store_ops *ops = readers[side].store->ops;
     struct entry after = {};

@@ -564,6 +564,21 @@ static int32_t begin_again(struct zip_reader *reader, struct fault *fault) {
   return 0;
 }
 
+// The next packed bytes, when all of the window was taken.
+static int32_t refill(struct zip_reader *reader, struct fault *fault) {
+  struct inflate_state *state = reader->scratch->state;
+  uint64_t rest = reader->item.zip.packed - reader->packed_at;
+  if (state->avail_in > 0 || rest == 0) return 0;
+  size_t more = rest < WINDOW_BYTES ? (size_t)rest : WINDOW_BYTES;
+  int32_t code = read_at(reader->zip, reader->data_at + reader->packed_at, reader->scratch->packed,
+                         more, fault);
+  if (code < 0) return code;
+  reader->packed_at += more;
+  state->next_in = reader->scratch->packed;
+  state->avail_in = (uint32_t)more;
+  return 0;
+}
+
 // The next bytes through the window.
 static int64_t inflate_on(struct zip_reader *reader, uint8_t *into, size_t size,
                           struct fault *fault) {
@@ -575,16 +590,8 @@ static int64_t inflate_on(struct zip_reader *reader, uint8_t *into, size_t size,
   state->next_out = into;
   state->avail_out = (uint32_t)size;
   while (state->avail_out > 0 && state->block_state != ISAL_BLOCK_FINISH) {
-    uint64_t rest = facts->packed - reader->packed_at;
-    if (state->avail_in == 0 && rest > 0) {
-      size_t more = rest < WINDOW_BYTES ? (size_t)rest : WINDOW_BYTES;
-      int32_t code = read_at(reader->zip, reader->data_at + reader->packed_at,
-                             reader->scratch->packed, more, fault);
-      if (code < 0) return code;
-      reader->packed_at += more;
-      state->next_in = reader->scratch->packed;
-      state->avail_in = (uint32_t)more;
-    }
+    int32_t code = refill(reader, fault);
+    if (code < 0) return code;
     uint32_t room = state->avail_out;
     if (isal_inflate(state) < 0) return damaged(fault, "packed content makes no sense");
     if (room == state->avail_out && state->avail_in == 0 && reader->packed_at == facts->packed)
@@ -598,21 +605,14 @@ static int64_t inflate_on(struct zip_reader *reader, uint8_t *into, size_t size,
   // The data must end with the content: one byte more is asked for and must not come.
   uint8_t extra;
   while (state->block_state != ISAL_BLOCK_FINISH) {
-    uint64_t rest = facts->packed - reader->packed_at;
-    if (state->avail_in == 0 && rest > 0) {
-      size_t more = rest < WINDOW_BYTES ? (size_t)rest : WINDOW_BYTES;
-      int32_t code = read_at(reader->zip, reader->data_at + reader->packed_at,
-                             reader->scratch->packed, more, fault);
-      if (code < 0) return code;
-      reader->packed_at += more;
-      state->next_in = reader->scratch->packed;
-      state->avail_in = (uint32_t)more;
-    }
+    bool is_last = reader->packed_at == facts->packed;
+    int32_t code = refill(reader, fault);
+    if (code < 0) return code;
     uint32_t held = state->avail_in;
     state->next_out = &extra;
     state->avail_out = 1;
     if (isal_inflate(state) < 0 || state->avail_out == 0) return other_content(fault);
-    if (state->block_state != ISAL_BLOCK_FINISH && held == state->avail_in && rest == 0)
+    if (state->block_state != ISAL_BLOCK_FINISH && held == state->avail_in && is_last)
       return other_content(fault);
   }
   if (reader->packed_at != facts->packed || state->avail_in > 0 || reader->crc != facts->crc)

@@ -67,6 +67,7 @@ describe("oracle:", () => {
     console.log(
       `scan oracle: ${trees} trees from seed ${firstSeed}, ${found} matches, ${misses} near misses, 0 disagreements`,
     );
-    if (trees >= 40) expect(found).toBeGreaterThan(trees / 4);
+    // Of a few trees by chance only some match; of many, more than one a tree.
+    if (trees >= 40) expect(found).toBeGreaterThan(trees >= 300 ? trees : trees / 4);
   });
 });

@@ -23,47 +23,44 @@ const ours = new Set([
   "upgrade",
 ]);
 
-type Check = (value: unknown) => readonly PlaceField[];
+/** `name` is what messages call it: `location.timeout`. */
+type Check = (value: unknown, name: string) => readonly PlaceField[];
 
-function wholeNumber(name: string, key: number, least: number, most: number): Check {
-  return (value) => {
+function wholeNumber(key: number, least: number, most: number): Check {
+  return (value, name) => {
     if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most)
       throw argumentError(
-        `location.${name}`,
+        name,
         `must be a whole number from ${least} to ${most}, not ${showValue(value)}`,
       );
     return [[key, value]];
   };
 }
 
-function secret(name: string, key: number): Check {
-  return (value) => {
+function secret(key: number): Check {
+  return (value, name) => {
     if (typeof value !== "string" || control.test(value))
-      throw argumentError(`location.${name}`, "must be a string without control characters");
+      throw argumentError(name, "must be a string without control characters");
     return [[key, new Secret(value)]];
   };
 }
 
-function headerLines(value: unknown): readonly PlaceField[] {
+function headerLines(value: unknown, at: string): readonly PlaceField[] {
   let pairs: readonly (readonly [unknown, unknown])[];
   if (value instanceof Headers) pairs = [...value];
   else if (Array.isArray(value)) pairs = value;
   else if (typeof value === "object" && value !== null) pairs = Object.entries(value);
-  else throw argumentError("location.headers", `must be an object, not ${showValue(value)}`);
+  else throw argumentError(at, `must be an object, not ${showValue(value)}`);
   return pairs.map((pair) => {
     if (!Array.isArray(pair) || pair.length !== 2)
-      throw argumentError("location.headers", "must hold pairs of a name and a value");
+      throw argumentError(at, "must hold pairs of a name and a value");
     const [name, text]: readonly unknown[] = pair;
     if (typeof name !== "string" || !token.test(name))
-      throw argumentError("location.headers", `has a name that is none: ${showValue(name)}`);
+      throw argumentError(at, `has a name that is none: ${showValue(name)}`);
     // The value may be a secret, so it is not said.
     if (typeof text !== "string" || control.test(text.replaceAll("\t", "")))
-      throw argumentError(
-        "location.headers",
-        `${name}: must be a string without control characters`,
-      );
-    if (ours.has(name.toLowerCase()))
-      throw argumentError("location.headers", `${name} is set by copse itself`);
+      throw argumentError(at, `${name}: must be a string without control characters`);
+    if (ours.has(name.toLowerCase())) throw argumentError(at, `${name} is set by copse itself`);
     return [Key.HEADER, new Secret(`${name}: ${text.trim()}`)];
   });
 }
@@ -76,50 +73,51 @@ const addresses = {
 
 const checks: ReadonlyMap<string, Check> = new Map<string, Check>([
   ["headers", headerLines],
-  ["timeout", wholeNumber("timeout", Key.TIMEOUT, 1, 2 ** 31 - 1)],
-  ["retries", wholeNumber("retries", Key.RETRIES, 0, 100)],
-  ["redirects", wholeNumber("redirects", Key.REDIRECTS, 0, 100)],
-  ["username", secret("username", Key.USER)],
-  ["password", secret("password", Key.PASSWORD)],
-  ["token", secret("token", Key.BEARER)],
+  ["timeout", wholeNumber(Key.TIMEOUT, 1, 2 ** 31 - 1)],
+  ["retries", wholeNumber(Key.RETRIES, 0, 100)],
+  ["redirects", wholeNumber(Key.REDIRECTS, 0, 100)],
+  ["username", secret(Key.USER)],
+  ["password", secret(Key.PASSWORD)],
+  ["token", secret(Key.BEARER)],
   [
     "proxy",
-    (value) => {
+    (value, name) => {
+      if (value === "") return [];
       const url = typeof value === "string" && !control.test(value) ? URL.parse(value) : null;
       if (!url || !/^(https?|socks[45]h?|socks4a):$/.test(url.protocol) || url.hostname === "")
-        throw argumentError("location.proxy", "must be the URL of an http or socks proxy");
+        throw argumentError(name, "must be the URL of an http or socks proxy");
       return [[Key.PROXY, new Secret(url.href)]];
     },
   ],
   [
     "insecure",
-    (value) => {
+    (value, name) => {
       if (typeof value !== "boolean")
-        throw argumentError("location.insecure", `must be true or false, not ${showValue(value)}`);
-      return value ? [[Key.INSECURE, 1]] : [];
+        throw argumentError(name, `must be true or false, not ${showValue(value)}`);
+      return [[Key.INSECURE, value ? 1 : 0]];
     },
   ],
   [
     "minTls",
-    (value) => {
+    (value, name) => {
       if (value !== "1.2" && value !== "1.3")
-        throw argumentError("location.minTls", `must be "1.2" or "1.3", not ${showValue(value)}`);
+        throw argumentError(name, `must be "1.2" or "1.3", not ${showValue(value)}`);
       return [[Key.MIN_TLS, value === "1.3" ? 13 : 12]];
     },
   ],
   [
     "addresses",
-    (value) => {
+    (value, name) => {
       const number = Object.entries(addresses).find(([name]) => name === value)?.[1];
       if (number === undefined)
         throw argumentError(
-          "location.addresses",
+          name,
           `must be one of ${Object.keys(addresses).join(", ")}, not ${showValue(value)}`,
         );
-      return number === Addresses.NAMED ? [] : [[Key.ADDRESSES, number]];
+      return [[Key.ADDRESSES, number]];
     },
   ],
-  ["ca", (value) => givenCertificates(value)],
+  ["ca", givenCertificates],
 ]);
 
 /** A URL of the web and the fields beside it. `shown` is what messages say. */
@@ -128,6 +126,7 @@ export function httpPlace(text: string, shown: string, fields: object): Place {
   if (!url || url.hostname === "")
     throw argumentError("location", `${shown}: is no URL of a web server`);
   const said: PlaceField[] = [];
+  const names: string[] = [];
   let { username, password } = url;
   for (const [name, value] of Object.entries(fields)) {
     if (name === "url") continue;
@@ -136,7 +135,8 @@ export function httpPlace(text: string, shown: string, fields: object): Place {
     if (value === undefined) continue;
     if (name === "username") username = "";
     if (name === "password") password = "";
-    said.push(...check(value));
+    said.push(...check(value, `location.${name}`));
+    names.push(name);
   }
   if (username !== "") said.push([Key.USER, new Secret(decode(username))]);
   if (password !== "") said.push([Key.PASSWORD, new Secret(decode(password))]);
@@ -152,6 +152,7 @@ export function httpPlace(text: string, shown: string, fields: object): Place {
     secret: new Secret(url.href),
     shown,
     fields: said,
+    said: names,
   };
 }
 
@@ -184,11 +185,11 @@ function isReadable(path: string): boolean {
   }
 }
 
-function givenCertificates(value: unknown): readonly PlaceField[] {
+function givenCertificates(value: unknown, name: string): readonly PlaceField[] {
   if (typeof value !== "string" || value === "")
-    throw argumentError("location.ca", `must be a path or PEM text, not ${showValue(value)}`);
+    throw argumentError(name, `must be a path or PEM text, not ${showValue(value)}`);
   if (value.includes("-----BEGIN")) return [[Key.CA_BLOB, value]];
-  if (!isReadable(value)) throw argumentError("location.ca", `${showValue(value)} cannot be read`);
+  if (!isReadable(value)) throw argumentError(name, `${showValue(value)} cannot be read`);
   return [[Key.CA_FILE, value]];
 }
 
@@ -223,25 +224,80 @@ function bunCertificates(): readonly string[] {
   return given.length > 0 ? given : rootCertificates;
 }
 
-/** The place with the certificates it needs, unless it says them itself. */
-export function withTrust(place: Place): Place {
-  const { inner, tree } = place;
-  if (inner || tree)
-    return {
-      ...withOwnTrust(place),
-      ...(inner && { inner: withTrust(inner) }),
-      ...(tree && { tree: withTrust(tree) }),
-    };
-  return withOwnTrust(place);
+// ── What a runtime says of every web server ──
+
+/** Fields by their names, checked. */
+export type HttpDefaults = ReadonlyMap<string, readonly PlaceField[]>;
+
+// They belong to one server, so none may be sent to all.
+const credentials = ["username", "password", "token"];
+
+/** `defaults.http` of a runtime. */
+export function httpDefaults(value: unknown, at: string): HttpDefaults {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw argumentError(at, `must be an object, not ${showValue(value)}`);
+  const found = new Map<string, readonly PlaceField[]>();
+  for (const [name, one] of Object.entries(value)) {
+    if (one === undefined) continue;
+    const check = checks.get(name);
+    if (!check) throw argumentError(at, `has no field ${showValue(name)}`);
+    if (credentials.includes(name))
+      throw argumentError(`${at}.${name}`, "belongs to one server: say it in its location");
+    found.set(name, check(one, `${at}.${name}`));
+  }
+  return found;
 }
 
-function withOwnTrust(place: Place): Place {
-  if (!needsTrust(place)) return place;
-  return { ...place, fields: [...(place.fields ?? []), trust().field] };
+const nothing: HttpDefaults = new Map();
+
+/**
+ * The place as its web servers are asked: what it leaves open is as the defaults say, and it has the
+ * certificates it needs.
+ */
+export function forWeb(place: Place, defaults: HttpDefaults = nothing): Place {
+  const open = defaults.size > 0 ? withDefaults(place, defaults) : place;
+  return needsTrust(open) ? withTrust(open, defaults.get("ca")?.[0]) : open;
 }
 
-function needsTrust({ scheme, fields = [], entries = [] }: Place): boolean {
-  if (scheme === "files") return entries.some(([, place]) => needsTrust(place));
-  const says = (key: number): boolean => fields.some(([other]) => other === key);
-  return scheme === "http" && !says(Key.CA_FILE) && !says(Key.CA_BLOB) && !says(Key.INSECURE);
+/** The same for it and all places in it, `change` being told only of those on the web. */
+function onTheWeb(place: Place, change: (place: Place) => Place): Place {
+  const { inner, tree, entries } = place;
+  const own = place.scheme === "http" ? change(place) : place;
+  return {
+    ...own,
+    ...(inner && { inner: onTheWeb(inner, change) }),
+    ...(tree && { tree: onTheWeb(tree, change) }),
+    ...(entries && {
+      entries: entries.map(([path, entry]) => [path, onTheWeb(entry, change)] as const),
+    }),
+  };
+}
+
+function withDefaults(place: Place, defaults: HttpDefaults): Place {
+  return onTheWeb(place, (open) => {
+    const { fields = [], said = [] } = open;
+    const more = [...defaults].filter(([name]) => name !== "ca" && !said.includes(name));
+    return { ...open, fields: [...fields, ...more.flatMap(([, field]) => field)] };
+  });
+}
+
+/** A table says them once for all its places: as text they are long. */
+function withTrust(place: Place, given: PlaceField | undefined): Place {
+  const field = given ?? trust().field;
+  if (place.entries) return { ...place, fields: [...(place.fields ?? []), field] };
+  return onTheWeb(place, (open) =>
+    needsTrust(open) ? { ...open, fields: [...(open.fields ?? []), field] } : open,
+  );
+}
+
+/** Whether a server is asked that has to prove itself, here or in a place inside. */
+function needsTrust({ scheme, fields = [], inner, tree, entries = [] }: Place): boolean {
+  const own =
+    scheme === "http" &&
+    !fields.some(
+      ([key, value]) =>
+        key === Key.CA_FILE || key === Key.CA_BLOB || (key === Key.INSECURE && value === 1),
+    );
+  const others = [inner, tree].some((other) => other !== undefined && needsTrust(other));
+  return own || others || entries.some(([, entry]) => needsTrust(entry));
 }

@@ -26,6 +26,8 @@ export interface Place {
   /** The path with its secrets, where `path` is without. */
   readonly secret?: Secret;
   readonly fields?: readonly PlaceField[];
+  /** The names of what the location itself says of its web server. */
+  readonly said?: readonly string[];
   /** The places that a table holds, by their paths in it. */
   readonly entries?: readonly (readonly [path: string, place: Place])[];
 }

@@ -4,8 +4,8 @@
 import { mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { argumentError, showValue } from "./errors.ts";
-import { withTrust } from "./http.ts";
+import { argumentError, CopseError, showValue } from "./errors.ts";
+import { forWeb, httpDefaults, type HttpDefaults } from "./http.ts";
 import { asNewPack, asPack, isFile, type Place, type PlaceField } from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
 import {
@@ -22,6 +22,7 @@ import { Record } from "./native/record.ts";
 import type {
   CompareOptions,
   CopyOptions,
+  Defaults,
   Limits,
   ListOptions,
   ManifestOptions,
@@ -289,15 +290,109 @@ const syncTable: Table<Omit<SyncOptions, keyof CopyOptions>> = {
   force: bool("force", Key.FORCE),
 };
 
-function putOptions(
-  record: Record,
-  options: object,
-  tables: readonly { readonly [name: string]: Put }[],
-): void {
+type Tables = readonly { readonly [name: string]: Put }[];
+
+function putOf(tables: Tables, name: string): Put | undefined {
+  return tables.find((table) => Object.hasOwn(table, name))?.[name];
+}
+
+/** What the call says, and where it says nothing what its runtime does. Gives the latter. */
+function putOptions(record: Record, options: Options, tables: Tables): CheckedDefaults {
+  const defaults = defaultsOf(options.runtime);
   for (const [name, value] of Object.entries(options)) {
-    const put = tables.find((table) => Object.hasOwn(table, name))?.[name];
+    const put = putOf(tables, name);
     if (!put) throw argumentError("options", `has no field ${showValue(name)}`);
-    if (value !== undefined) put(record, value);
+    if (value === undefined) continue;
+    // Each limit is a setting of its own.
+    const isPart = name === "limits" && defaults.verb.limits && isObject(value);
+    put(record, isPart ? { ...defaults.verb.limits, ...withoutGaps(value) } : value);
+  }
+  for (const [name, value] of Object.entries(defaults.verb)) {
+    const said: unknown = options[name as keyof Options]; // absent where the verb has none of it
+    if (said === undefined) putOf(tables, name)?.(record, value);
+  }
+  return defaults;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+/** undefined is not a value, for a field either. */
+function withoutGaps(value: object): object {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined));
+}
+
+// ── What a runtime says of its tasks ──
+
+// Registered, as the runtime's own key: with --hot an older evaluation may have made the runtime.
+export const defaultsKey = Symbol.for("copse.defaults");
+
+/** Checked when the runtime was made. */
+export interface CheckedDefaults {
+  readonly verb: Omit<Defaults, "http">;
+  readonly http: HttpDefaults | undefined;
+}
+
+/** A runtime, as far as requests know it. */
+export interface HasDefaults {
+  readonly [defaultsKey]?: CheckedDefaults;
+}
+
+const none: CheckedDefaults = { verb: {}, http: undefined };
+
+/** What is no runtime is refused where the task starts. */
+function defaultsOf(runtime: unknown): CheckedDefaults {
+  if (typeof runtime !== "object" || runtime === null) return none;
+  return (runtime as HasDefaults)[defaultsKey] ?? none;
+}
+
+type DefaultName = Exclude<keyof Defaults, "http">;
+
+// Options that are about one call (what is told, what is changed) have no default.
+const defaultNames: { readonly [name in DefaultName]-?: true } = {
+  by: true,
+  bandwidth: true,
+  chunkSize: true,
+  concurrency: true,
+  exclude: true,
+  include: true,
+  limits: true,
+  links: true,
+  priority: true,
+  sample: true,
+  sizeCheck: true,
+  timeout: true,
+};
+
+/** The same checks as for a call; messages say `defaults.chunkSize`. */
+export function checkDefaults(defaults: unknown): CheckedDefaults {
+  if (typeof defaults !== "object" || defaults === null || Array.isArray(defaults))
+    throw argumentError("defaults", `must be an object, not ${showValue(defaults)}`);
+  const verb: { [name: string]: unknown } = {};
+  let http: HttpDefaults | undefined;
+  for (const [name, value] of Object.entries(defaults)) {
+    if (value === undefined) continue;
+    if (name === "http") {
+      http = httpDefaults(value, "defaults.http");
+      continue;
+    }
+    const put = Object.hasOwn(defaultNames, name) && putOf([common, compareTable], name);
+    if (!put) throw argumentError("defaults", `have no field ${showValue(name)}`);
+    inside("defaults", () => put(new Record(), value));
+    // A copy: what the caller does to an array or object later changes nothing.
+    verb[name] = structuredClone(value);
+  }
+  return { verb, http };
+}
+
+/** Runs a check of one field; what it complains of is a field of `whole`. */
+function inside(whole: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof CopseError) || error.code !== "ARGUMENT") throw error;
+    throw new CopseError("ARGUMENT", `${whole}.${error.message}`, { cause: error });
   }
 }
 
@@ -315,10 +410,10 @@ export function compareRequest(
   waited: boolean,
 ): Uint8Array {
   const record = begin(Verb.COMPARE, waited);
-  putOptions(record, options, [common, compareTable]);
+  const defaults = putOptions(record, options, [common, compareTable]);
   return record
-    .record(Key.LEFT, (r) => putPlace(r, withTrust(left)))
-    .record(Key.RIGHT, (r) => putPlace(r, withTrust(right)))
+    .record(Key.LEFT, (r) => putPlace(r, forWeb(left, defaults.http)))
+    .record(Key.RIGHT, (r) => putPlace(r, forWeb(right, defaults.http)))
     .end();
 }
 
@@ -336,12 +431,12 @@ export function syncRequest(
   const record = begin(Verb.SYNC, waited);
   const tables = deletes ? [common, copyTable, syncTable] : [common, copyTable];
   if (deletes && options.delete !== false) record.number(Key.DELETE, 1);
-  putOptions(record, options, tables);
+  const defaults = putOptions(record, options, tables);
   // Whatever goes into a pack makes a new one.
   const target = to.scheme === "pack" && !to.fields ? asNewPack(to) : to;
   return record
-    .record(Key.LEFT, (r) => putPlace(r, withTrust(from)))
-    .record(Key.RIGHT, (r) => putPlace(r, withTrust(target)))
+    .record(Key.LEFT, (r) => putPlace(r, forWeb(from, defaults.http)))
+    .record(Key.RIGHT, (r) => putPlace(r, forWeb(target, defaults.http)))
     .end();
 }
 
@@ -382,17 +477,17 @@ function inPlace(
   verb: number,
   place: Place,
   what: InPlace,
-  options: object,
-  tables: readonly { readonly [name: string]: Put }[],
+  options: Options,
+  tables: Tables,
   waited: boolean,
 ): Uint8Array {
   const record = begin(verb, waited);
-  putOptions(record, options, tables);
+  const defaults = putOptions(record, options, tables);
   if (what.path) record.text(Key.PATH, what.path);
   if (what.self) record.number(Key.SELF, 1);
   if (what.from) record.number(Key.FROM, what.from);
   if (what.to !== undefined) record.number(Key.TO, what.to);
-  return record.record(Key.LEFT, (r) => putPlace(r, withTrust(place))).end();
+  return record.record(Key.LEFT, (r) => putPlace(r, forWeb(place, defaults.http))).end();
 }
 
 export function listRequest(
@@ -425,11 +520,11 @@ export function scanRequest(
   path: string,
 ): Uint8Array {
   const record = begin(Verb.SCAN, waited);
-  putOptions(record, options, [common, walkTable, scanTable]);
+  const defaults = putOptions(record, options, [common, walkTable, scanTable]);
   if (scope !== Scope.EVERYWHERE) record.number(Key.SCOPE, scope);
   if (path !== "") record.text(Key.PATH, path);
   putPlan(record, plan);
-  return record.record(Key.LEFT, (r) => putPlace(r, withTrust(place))).end();
+  return record.record(Key.LEFT, (r) => putPlace(r, forWeb(place, defaults.http))).end();
 }
 
 const verifyTable: Table<Omit<VerifyOptions, keyof Options>> = {

@@ -5,6 +5,7 @@ import { argumentError, showValue } from "./errors.ts";
 import { Io, Option } from "./native/abi.ts";
 import { libraryPath } from "./native/ffi.ts";
 import { Record } from "./native/record.ts";
+import { checkDefaults, defaultsKey, type CheckedDefaults } from "./request.ts";
 import type { RuntimeInfo, RuntimeOptions, RuntimeStats } from "./types.ts";
 
 const GRACE_DEFAULT_MS = 10_000;
@@ -24,6 +25,16 @@ const backends = {
   uring: Io.URING,
 } as const;
 
+const optionNames: readonly string[] = [
+  "workers",
+  "ioWorkers",
+  "connections",
+  "memory",
+  "bandwidth",
+  "io",
+  "defaults",
+];
+
 function numberBetween(name: string, value: unknown, least: number, most: number): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most)
     throw argumentError(
@@ -38,7 +49,7 @@ function encode(options: RuntimeOptions): Uint8Array {
     throw argumentError("runtime options", `must be an object, not ${showValue(options)}`);
   const record = new Record();
   for (const name of Object.keys(options))
-    if (!["workers", "ioWorkers", "connections", "memory", "bandwidth", "io"].includes(name))
+    if (!optionNames.includes(name))
       throw argumentError("runtime options", `have no field ${showValue(name)}`);
   const { workers, ioWorkers, connections, memory, bandwidth } = options;
   if (workers !== undefined)
@@ -88,9 +99,13 @@ interface Shared {
  */
 export class Runtime implements Disposable, AsyncDisposable {
   readonly [engineKey]: Engine;
+  readonly [defaultsKey]: CheckedDefaults | undefined;
 
   constructor(options: RuntimeOptions = {}) {
-    this[engineKey] = new Engine(encode(options));
+    const bytes = encode(options);
+    const { defaults } = options;
+    this[defaultsKey] = defaults === undefined ? undefined : checkDefaults(defaults);
+    this[engineKey] = new Engine(bytes);
   }
 
   /** One for each JavaScript thread, made on first use and again after it was closed. */

@@ -51,7 +51,7 @@ export interface HttpLocation {
   readonly retries?: number;
   /** How many redirects are followed, 0 to 100. Default 10. */
   readonly redirects?: number;
-  /** The URL of an http or socks proxy. Variables of the environment name none. */
+  /** The URL of an http or socks proxy; `""`: none. Variables of the environment name none. */
   readonly proxy?: string;
   /** Believe any certificate. Default false. */
   readonly insecure?: boolean;
@@ -527,6 +527,35 @@ export interface RuntimeOptions {
   bandwidth?: number;
   /** `blocking`: one worker, steps in order. `COPSE_IO` overrides it. Default `auto`. */
   io?: "auto" | "blocking" | "threads" | "uring";
+  /** What its tasks do where a call says nothing. */
+  defaults?: Defaults;
+}
+
+/**
+ * What tasks of a runtime do where a call says nothing: what the call says wins, and `undefined` is
+ * not a value. A default counts for every verb that has the option. Of `limits` each field is a
+ * setting of its own; arrays and `headers` are replaced as a whole.
+ */
+export interface Defaults extends Pick<
+  CompareOptions,
+  | "bandwidth"
+  | "by"
+  | "chunkSize"
+  | "concurrency"
+  | "exclude"
+  | "include"
+  | "limits"
+  | "links"
+  | "priority"
+  | "sample"
+  | "sizeCheck"
+  | "timeout"
+> {
+  /**
+   * For every web server, where the location says nothing. `headers` go to all of them: what only
+   * one may see belongs to its location, as credentials do, which are refused here.
+   */
+  readonly http?: Omit<HttpLocation, "url" | "username" | "password" | "token">;
 }
 
 /** What a runtime is and runs on. */

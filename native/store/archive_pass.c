@@ -61,7 +61,8 @@ int32_t archive_open(struct store *store, const struct place *place, struct faul
   state->raw_equal = record_number(place->record, COPSE_PLACE_RAW_EQUAL, 0);
   int32_t code = path_safe(state->sub, fault);
   if (code == 0) code = check_nested(place->record, state->limits.nested, fault);
-  if (code == 0) code = store_open(&state->inner, place->inner, store->task, fault);
+  if (code == 0)
+    code = store_open_in(&state->inner, place->inner, place->above, store->task, fault);
   if (code == 0 && !index_begin(&state->index, &state->limits)) {
     store_close(&state->inner);
     code = no_memory(fault);

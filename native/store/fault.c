@@ -187,7 +187,8 @@ static int32_t fault_open(struct store *store, const struct place *place, struct
   if (!state) return no_memory(fault);
   state->code = COPSE_E_IO;
   int32_t code = read_spec(state, place->spec, fault);
-  if (code == 0) code = store_open(&state->inner, place->inner, store->task, fault);
+  if (code == 0)
+    code = store_open_in(&state->inner, place->inner, place->above, store->task, fault);
   if (code < 0) {
     free(state);
     return code;

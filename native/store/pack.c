@@ -303,7 +303,7 @@ static int32_t pack_open(struct store *store, const struct place *place, struct 
   span request = {store->task->request, store->task->request_len};
   state->sub = place->path;
   state->entries_max = record_number(request, COPSE_KEY_LIMIT_ENTRIES, UINT64_MAX);
-  code = store_open(&state->inner, place->inner, store->task, fault);
+  code = store_open_in(&state->inner, place->inner, place->above, store->task, fault);
   if (code < 0) {
     free(state);
     return code;

@@ -18,8 +18,13 @@ export interface Nginx extends Disposable {
   readonly https: string;
   /** TLS 1.2 only. */
   readonly https12: string;
-  /** No index, a password (`me` and `canary-basic`) below /basic/, no HEAD below /get/. */
+  /**
+   * No index, a password (`me` and `canary-basic`) below /basic/, no HEAD below /get/, 403 below
+   * /key/ without `X-Key: k`, a redirect to itself below /moved/ and to another host below /away/.
+   */
   readonly closed: string;
+  /** A proxy to whatever it is asked for, which says `X-Key: k`. */
+  readonly proxy: string;
   readonly ca: string;
   /** "GET /path HTTP/1.1 206 bytes=5-" and so on, since the last call. */
   requests(): string[];
@@ -45,7 +50,7 @@ export async function startNginx(): Promise<Nginx> {
   const root = join(folder, "www");
   mkdirSync(root);
   makeCertificates(folder);
-  const [http, plain, https, https12, closed] = [0, 0, 0, 0, 0].map(freePort);
+  const [http, plain, https, https12, closed, proxy] = [0, 0, 0, 0, 0, 0].map(freePort);
   const own = (name: string): string => join(folder, name);
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     .map((name) => `${name}_temp_path ${own(name)};`)
@@ -70,7 +75,12 @@ export async function startNginx(): Promise<Nginx> {
        server { listen 127.0.0.1:${closed}; root ${root};
          location /basic/ { auth_basic "x"; auth_basic_user_file ${own("users")}; alias ${root}/; }
          location /get/ { limit_except GET { deny all; } if ($request_method = HEAD) { return 405; }
-           alias ${root}/; } }
+           alias ${root}/; }
+         location /key/ { if ($http_x_key != "k") { return 403; } alias ${root}/; }
+         location /moved/ { rewrite ^/moved/(.*) /$1 redirect; }
+         location /away/ { rewrite ^/away/(.*) http://localhost:${http}/$1 redirect; } }
+       server { listen 127.0.0.1:${proxy};
+         location / { proxy_set_header X-Key k; proxy_pass http://$http_host$request_uri; } }
      }`,
   );
   let child = start(own("nginx.conf"), folder);
@@ -83,6 +93,7 @@ export async function startNginx(): Promise<Nginx> {
     https: `https://localhost:${https}`,
     https12: `https://localhost:${https12}`,
     closed: `http://127.0.0.1:${closed}`,
+    proxy: `http://127.0.0.1:${proxy}`,
     ca: own("ca.crt"),
     requests() {
       const lines = readFileSync(own("access.log"), "utf8").split("\n").slice(0, -1);

@@ -4,6 +4,7 @@ export { compareAll, compareAllSync } from "./compare-all.ts";
 export { formatManifest, manifest, manifestSync } from "./manifest.ts";
 export { list, listSync } from "./list.ts";
 export { scan, scanSync } from "./scan.ts";
+export { snapshot, snapshotSync } from "./snapshot.ts";
 export { assess, assessSync } from "./assess.ts";
 export { shuffle, shuffleSync } from "./shuffle.ts";
 export { watch } from "./watch.ts";

@@ -32,6 +32,13 @@ export interface Place {
   readonly entries?: readonly (readonly [path: string, place: Place])[];
 }
 
+/** What a location that is an object of ours answers with its place. */
+export const placeKey = Symbol.for("copse.place");
+
+function hasPlace(location: object): location is { [placeKey](): Place } {
+  return placeKey in location;
+}
+
 const notYet = new Map<string, string>([
   ["ssh", "sftp"],
   ["sftp", "sftp"],
@@ -244,6 +251,8 @@ function parseTable(files: unknown, whole: object): Place {
 export function parseLocation(location: Location): Place {
   if (typeof location === "string") return parseText(location);
   if (location instanceof URL) return parseText(location.href);
+  if (typeof location === "object" && location !== null && hasPlace(location))
+    return location[placeKey]();
   if (typeof location === "object" && location !== null && "files" in location)
     return parseTable(location.files, location);
   if (typeof location === "object" && location !== null && "archive" in location) {
@@ -258,6 +267,6 @@ export function parseLocation(location: Location): Place {
     return parseObject(location as Fields); // its fields are looked at one by one
   throw argumentError(
     "location",
-    `must be a path, a URL or an object with a url, files, archive or manifest, not ${showValue(location)}`,
+    `must be a path, a URL, a snapshot or an object with a url, files, archive or manifest, not ${showValue(location)}`,
   );
 }

@@ -537,6 +537,21 @@ export function verifyRequest(place: Place, options: VerifyOptions, waited: bool
   return inPlace(Verb.VERIFY, verified, {}, options, [common, verifyTable], waited);
 }
 
+/** `number` is what the snapshot is called in its runtime. */
+export function snapshotRequest(
+  place: Place,
+  number: number,
+  options: WalkOptions,
+  waited: boolean,
+): Uint8Array {
+  const record = begin(Verb.SNAPSHOT, waited);
+  putOptions(record, options, [common, walkTable]);
+  return record
+    .number(Key.SNAPSHOT, number)
+    .record(Key.LEFT, (r) => putPlace(r, withTrust(place)))
+    .end();
+}
+
 export function digestRequest(place: Place, options: ManifestOptions, waited: boolean): Uint8Array {
   return inPlace(Verb.DIGEST, place, {}, options, [common, walkTable, digestTable], waited);
 }

@@ -463,6 +463,32 @@ export function decodeScan(
   });
 }
 
+/** What a snapshot task counted. */
+export interface Counted {
+  readonly kind: "counted";
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** All rows of a page of a snapshot task. `buffer` is lent: nothing of it is kept. */
+export function decodeSnapshot(
+  buffer: ArrayBuffer,
+  rows: number,
+  heapAt: number,
+): (Failure | Counted)[] {
+  const page = new Page(buffer, heapAt);
+  const { view } = page;
+  return Array.from({ length: rows }, (_, i) => {
+    const row = i * Row.size;
+    if (view.getUint8(row + Row.kind) !== RowKind.SNAPSHOT) return rowOf(page, row) as Failure; // there are no others
+    return {
+      kind: "counted",
+      entries: known(view, row + Row.left_size) ?? 0,
+      bytes: known(view, row + Row.right_size) ?? 0,
+    };
+  });
+}
+
 /** All rows of a page of a verify task. `buffer` is lent: nothing of it is kept. */
 export function decodeChecks(buffer: ArrayBuffer, rows: number, heapAt: number): Check[] {
   const page = new Page(buffer, heapAt);

@@ -54,6 +54,8 @@ function inText(text: string, path: string): string {
 
 /** The location of what is at a path below a root. */
 export function locationBelow(root: Location, path: string): Location {
+  // What a snapshot shows is where it was taken.
+  if (typeof root === "object" && Symbol.dispose in root) return locationBelow(root.root, path);
   if (path === "") return root;
   if (typeof root === "string") return inText(root, path);
   if (root instanceof URL) return inUrl(root, path);

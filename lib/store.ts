@@ -52,6 +52,7 @@ const able: ReadonlyMap<string, StoreCan> = new Map([
   ["http", onlyRead],
   ["files", onlyRead],
   ["manifest", { ...onlyRead, range: false, links: true, hash: true }],
+  ["snapshot", { ...onlyRead, range: false, links: true }],
   ["archive", { ...onlyRead, range: false, links: true, hash: true }],
   ["pack", { ...onlyRead, mtime: true, mode: true, links: true, hash: true }],
 ]);

@@ -21,7 +21,28 @@ export type Location =
   | HttpLocation
   | FilesLocation
   | ManifestLocation
-  | ArchiveLocation;
+  | ArchiveLocation
+  | Snapshot;
+
+/**
+ * What a tree held when the snapshot was taken: a location that any verb can list, scan or compare
+ * by size and time without looking at the tree again. It never changes. Files have no content in
+ * it: reading one is `UNSUPPORTED`.
+ */
+export interface Snapshot extends Disposable, AsyncDisposable {
+  /** Where it was taken. Matches of a scan have their locations there. */
+  readonly root: Location;
+  /** Everything below the root. */
+  readonly entries: number;
+  /** What it holds of memory, outside JavaScript. */
+  readonly bytes: number;
+  /** What could not be looked at, by path. Whoever walks the snapshot is told of it again. */
+  readonly errors: readonly Failure[];
+  /** Whether nothing was left out. */
+  readonly complete: boolean;
+  /** Gives its memory back; tasks that use it go on. Later uses fail with `CLOSED`. Again: nothing. */
+  close(): void;
+}
 
 /** A location with room for what a URL cannot say. */
 /** A location that is more than a string; schemes to come add fields of their own. */

@@ -360,6 +360,8 @@ static const struct verb *verb_of(uint64_t number) {
       return &remove_verb;
     case COPSE_VERB_DIGEST:
       return &digest_verb;
+    case COPSE_VERB_SNAPSHOT:
+      return &snapshot_verb;
     default:
       return nullptr;
   }

@@ -13,6 +13,7 @@ export const Verb = {
   WRITE: 7,
   REMOVE: 8,
   DIGEST: 9,
+  SNAPSHOT: 10,
 } as const;
 
 export const Field = { NUMBER: 1, TEXT: 2, RECORD: 3 } as const;
@@ -52,6 +53,7 @@ export const Key = {
   MAX_DEPTH: 83,
   ONE_FILE_SYSTEM: 84,
   STOP_ON_ERROR: 85,
+  SNAPSHOT: 86,
   FROM: 96,
   TO: 97,
   NODE: 112,
@@ -103,6 +105,7 @@ export const Place = {
   PACK_LEVEL: 65,
   PACK_COMPRESS: 66,
   FILE: 80,
+  SNAPSHOT: 84,
   ALGORITHM: 81,
 } as const;
 export const Compress = { AUTO: 0, ALWAYS: 1, NEVER: 2 } as const;
@@ -144,6 +147,7 @@ export const RowKind = {
   INTACT: 20,
   CORRUPT: 21,
   NAMES: 30,
+  SNAPSHOT: 31,
   COPIED: 10,
   CREATED: 11,
   UPDATED: 12,

@@ -51,6 +51,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_MAX_DEPTH, NUMBER, false, 0, 1, ANY, "maxDepth"},
     {COPSE_KEY_ONE_FILE_SYSTEM, NUMBER, false, 0, 0, 1, "oneFileSystem"},
     {COPSE_KEY_STOP_ON_ERROR, NUMBER, false, 0, 0, 1, "onError"},
+    {COPSE_KEY_SNAPSHOT, NUMBER, false, COPSE_VERB_SNAPSHOT, 1, ANY, "snapshot"},
     {COPSE_KEY_NODE, RECORD, true, COPSE_VERB_SCAN, 0, 0, "patterns"},
     {COPSE_KEY_PATTERN, NUMBER, true, COPSE_VERB_SCAN, 0, ANY, "patterns"},
     {COPSE_KEY_EXPLAIN, NUMBER, false, COPSE_VERB_SCAN, 0, 1, "explain"},

@@ -69,15 +69,17 @@ enum copse_field : uint8_t {
 };
 
 enum copse_verb : uint32_t {
-  COPSE_VERB_LIST = 1,     // entries of a tree
-  COPSE_VERB_SCAN = 2,     // directories that match structure patterns
-  COPSE_VERB_COMPARE = 3,  // differences between two trees
-  COPSE_VERB_SYNC = 4,     // make the right tree like the left (copy, sync, pack, unpack)
-  COPSE_VERB_VERIFY = 5,   // re-read a tree against its own checksums
-  COPSE_VERB_READ = 6,     // bytes of one file
-  COPSE_VERB_WRITE = 7,    // bytes of one file, pushed by the caller
-  COPSE_VERB_REMOVE = 8,   // one file, link or empty directory
-  COPSE_VERB_DIGEST = 9,   // entries of a tree, files with the hash of their content
+  COPSE_VERB_LIST = 1,       // entries of a tree
+  COPSE_VERB_SCAN = 2,       // directories that match structure patterns
+  COPSE_VERB_COMPARE = 3,    // differences between two trees
+  COPSE_VERB_SYNC = 4,       // make the right tree like the left (copy, sync, pack, unpack)
+  COPSE_VERB_VERIFY = 5,     // re-read a tree against its own checksums
+  COPSE_VERB_READ = 6,       // bytes of one file
+  COPSE_VERB_WRITE = 7,      // bytes of one file, pushed by the caller
+  COPSE_VERB_REMOVE = 8,     // one file, link or empty directory
+  COPSE_VERB_DIGEST = 9,     // entries of a tree, files with the hash of their content
+  COPSE_VERB_SNAPSHOT = 10,  // keeps what a tree holds, to be looked at again without it; removing
+                             // the place "snapshot" of that number frees it
 };
 
 // Keys of a request record. Below 64: every verb understands them. From 64 up: one verb's own.
@@ -121,6 +123,7 @@ enum copse_key : uint16_t {
                                // what the root itself holds
   COPSE_KEY_ONE_FILE_SYSTEM = 84,  // list, scan, bool: other file systems are not entered
   COPSE_KEY_STOP_ON_ERROR = 85,    // list, scan, bool: what would be an ERROR row fails the task
+  COPSE_KEY_SNAPSHOT = 86,         // snapshot, number, not zero: what the caller calls it
   COPSE_KEY_FROM = 96,             // read, number: first byte
   COPSE_KEY_TO = 97,               // read, number: one past the last byte
   COPSE_KEY_VERIFY_INTACT = 176,   // verify, bool: a row for every intact file too
@@ -191,6 +194,7 @@ enum copse_place : uint16_t {
   COPSE_PLACE_PACK_COMPRESS = 66,  // number: enum copse_compress
 
   COPSE_PLACE_FILE = 80,       // record, repeated: PATH, and INNER: the place that is this file
+  COPSE_PLACE_SNAPSHOT = 84,   // snapshot, number: COPSE_KEY_SNAPSHOT of the task that took it
   COPSE_PLACE_ALGORITHM = 81,  // manifest, number: enum copse_algorithm of lines that do not say
 };
 
@@ -264,9 +268,11 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_CORRUPT = 21,   // verify: details CHUNK and SENTENCE
   COPSE_ROW_NAMES = 30,  // list without STAT: entries of the directory `path`, `extra` of them; the
                          // text has for each a digit, its enum copse_type, its name and a '\0'
-  COPSE_ROW_COPIED = 10,   // sync: a file or link
-  COPSE_ROW_CREATED = 11,  // a directory
-  COPSE_ROW_UPDATED = 12,  // only metadata
+  COPSE_ROW_SNAPSHOT = 31,  // snapshot, once, the last: `left_size` entries in `right_size` bytes
+                            // of memory
+  COPSE_ROW_COPIED = 10,    // sync: a file or link
+  COPSE_ROW_CREATED = 11,   // a directory
+  COPSE_ROW_UPDATED = 12,   // only metadata
   COPSE_ROW_RENAMED = 13,
   COPSE_ROW_SKIPPED = 14,  // `reason` is an enum copse_skipped
   COPSE_ROW_DELETED = 15,

@@ -472,6 +472,7 @@ static void visit_failed(struct walk *walk, struct node *node, struct worker *wo
   struct spot spot = run_spot(run, node, worker, &arena);
   spot.side = side;
   spot_error(&spot, fault, (span){});
+  if (run->verb->failed) run->verb->failed(&spot, fault);
   run_spot_end(&spot);
 }
 
@@ -494,6 +495,24 @@ static void walk_leave(struct walk *walk, struct node *node) {
 }
 
 // ── The roots ──
+
+int32_t run_where(struct run *run, span *out, struct fault *fault) {
+  const struct store_ops *ops = run->store[LEFT].ops;
+  *out = run->path;
+  if (run->path.size) return 0;
+  if (ops->where) return ops->where(&run->store[LEFT], &run->arena, out, fault);
+  // The innermost path that says anything.
+  span record = record_record((span){run->task->request, run->task->request_len}, COPSE_KEY_LEFT);
+  while (record.size) {
+    struct place place;
+    int32_t code = place_read(record, &place, fault);
+    if (code < 0) return code;
+    *out = place.path;
+    while (out->size && out->at[out->size - 1] == '/') out->size--;
+    record = out->size ? (span){} : place.inner;
+  }
+  return 0;
+}
 
 // One pair that is no directory, or is looked at only itself: a node whose single row has the path
 // "".

@@ -55,6 +55,9 @@ static inline void run_add(struct run *run, enum job_place place, struct job *jo
   group_run(&run->task->group, place, job);
 }
 
+// The path of the left root as it is known, for the name that it has.
+int32_t run_where(struct run *run, span *out, struct fault *fault);
+
 // Both are known to be one and the same file or directory.
 bool run_is_same(const struct run *run, const struct entry *left, const struct entry *right);
 

@@ -24,27 +24,9 @@ static int32_t begin(struct run *run, struct fault *fault) {
   scan->explain = record_number(request, COPSE_KEY_EXPLAIN, 0);
   int32_t code = patterns_compile(request, &run->arena, &scan->patterns, fault);
   if (code < 0) return code;
-  if (run->path.size) {
-    scan->root_name = path_name(run->path);
-    return 0;
-  }
-  const struct store_ops *ops = run->store[LEFT].ops;
-  if (ops->where) {
-    code = ops->where(&run->store[LEFT], &run->arena, &scan->root_name, fault);
-    if (code == 0) scan->root_name = path_name(scan->root_name);
-    return code;
-  }
-  // The last part of the innermost path that says anything.
-  for (span record = record_record(request, COPSE_KEY_LEFT); record.size;) {
-    struct place place;
-    code = place_read(record, &place, fault);
-    if (code < 0) return code;
-    span path = place.path;
-    while (path.size && path.at[path.size - 1] == '/') path.size--;
-    scan->root_name = path_name(path);
-    record = path.size ? (span){} : place.inner;
-  }
-  return 0;
+  code = run_where(run, &scan->root_name, fault);
+  scan->root_name = path_name(scan->root_name);
+  return code;
 }
 
 static void finish(struct run *run) { patterns_free(scan_of(run)->patterns); }

@@ -67,6 +67,8 @@ struct verb {
   void (*ahead)(struct spot *, const struct step *);
   // Negative: an error row for the entry, of the side in spot->side.
   int32_t (*work)(struct spot *, const struct step *, struct fault *);
+  // Optional: the directory could not be entered or listed; its row is said already.
+  void (*failed)(struct spot *, const struct fault *);
   // Optional, when no job is left. Returns true after adding jobs: it will be called again.
   bool (*end)(struct run *, struct worker *);
   void (*close)(struct run *);  // optional: frees what begin and work made in state
@@ -78,4 +80,4 @@ struct verb {
 extern const struct verb list_verb, verify_verb, scan_verb, compare_verb, read_verb, write_verb,
     remove_verb;
 extern const struct verb list_verb, scan_verb, compare_verb, read_verb, write_verb, remove_verb,
-    sync_verb, digest_verb;
+    sync_verb, digest_verb, snapshot_verb;

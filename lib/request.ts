@@ -545,10 +545,10 @@ export function snapshotRequest(
   waited: boolean,
 ): Uint8Array {
   const record = begin(Verb.SNAPSHOT, waited);
-  putOptions(record, options, [common, walkTable]);
+  const defaults = putOptions(record, options, [common, walkTable]);
   return record
     .number(Key.SNAPSHOT, number)
-    .record(Key.LEFT, (r) => putPlace(r, withTrust(place)))
+    .record(Key.LEFT, (r) => putPlace(r, forWeb(place, defaults.http)))
     .end();
 }
 

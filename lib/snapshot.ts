@@ -1,12 +1,11 @@
 // snapshot: what a tree holds, kept in native memory as a location.
 
-import type { Engine } from "./engine.ts";
 import { CopseError } from "./errors.ts";
 import { parseLocation, placeKey, type Place } from "./location.ts";
 import { Done, Place as PlaceKey, Verb as VerbNumber } from "./native/abi.ts";
 import { decodeSnapshot, sortByPath, type Counted } from "./rows.ts";
 import { checkOptions, placeRequest, snapshotRequest } from "./request.ts";
-import { engineOf } from "./runtime.ts";
+import { engineOf, Runtime } from "./runtime.ts";
 import { locationBelow } from "./scan.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
 import type { Failure, Location, Snapshot, Task, WalkOptions } from "./types.ts";
@@ -15,16 +14,16 @@ const ignore = (): void => {};
 
 /** What native code keeps under a number. */
 interface Kept {
-  readonly engine: Engine;
+  readonly runtime: Runtime;
   readonly place: Place;
 }
 
-function forget({ engine, place }: Kept): Promise<void> {
-  if (engine.state !== "open") return Promise.resolve(); // it went with its runtime
-  const request = placeRequest(VerbNumber.REMOVE, place, {}, {}, false);
+function forget({ runtime, place }: Kept): Promise<void> {
+  if (runtime.state !== "open") return Promise.resolve(); // it went with its runtime
+  const request = placeRequest(VerbNumber.REMOVE, place, {}, { runtime }, false);
   const verb: Verb<void, never> = { request, decode: () => [], whole: ignore };
   // A task that failed or was left took none.
-  return new NativeTask(engine, verb, {}).then(ignore, ignore);
+  return new NativeTask(engineOf(runtime), verb, {}).then(ignore, ignore);
 }
 
 // Also of a task that is left or fails: the snapshot is made before it starts, and if nobody gets
@@ -104,7 +103,10 @@ function verbFor(root: Location, options: WalkOptions, waited: boolean): Verb<Sn
     shown: real.scheme === "snapshot" ? real.shown : `snapshot of ${real.shown}`,
     fields: [[PlaceKey.SNAPSHOT, number]],
   };
-  const held = new Held(locationBelow(root, ""), { engine: engineOf(options.runtime), place });
+  const held = new Held(locationBelow(root, ""), {
+    runtime: options.runtime ?? Runtime.default,
+    place,
+  });
   return {
     request,
     decode: (buffer, rows, heapAt) => failuresOf(decodeSnapshot(buffer, rows, heapAt), held),

@@ -1,5 +1,4 @@
 import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { CopseError, showValue } from "./errors.ts";
 import { globSet } from "./globs.ts";
 import { parseLocation } from "./location.ts";
@@ -36,7 +35,7 @@ function pathOf(file: Location): { readonly before: string; readonly parts: stri
     );
   const split = (rest: string): string[] => rest.split("/").filter((part) => part !== "");
   if (scheme === "file") {
-    const whole = resolve(/^file:/i.test(text) ? fileURLToPath(text) : path);
+    const whole = resolve(/^file:/i.test(text) ? Bun.fileURLToPath(text) : path);
     return { before: "/", parts: split(whole) };
   }
   // Of memory:NAME/path the name is the root, of scheme://host/path the host is.

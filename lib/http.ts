@@ -1,7 +1,6 @@
 // http: and https: locations: their fields, checked, and the certificates to trust.
 
 import { accessSync, constants } from "node:fs";
-import { getCACertificates, rootCertificates } from "node:tls";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import type { Place, PlaceField } from "./location.ts";
 import { Addresses, Place as Key } from "./native/abi.ts";
@@ -220,6 +219,8 @@ export function trust(): Trust {
 }
 
 function bunCertificates(): readonly string[] {
+  // Here and not on top: loading node:tls takes as long as all of this library, and few need it.
+  const { getCACertificates, rootCertificates } = process.getBuiltinModule("node:tls");
   const given = typeof getCACertificates === "function" ? getCACertificates("default") : [];
   return given.length > 0 ? given : rootCertificates;
 }

@@ -1,7 +1,6 @@
 // Location → place. What a user writes becomes a scheme, a path and, for messages, the same with
 // its secrets masked.
 
-import { fileURLToPath } from "node:url";
 import { archiveFields, looksLikeArchive, splitSub } from "./archive.ts";
 import { argumentError, CopseError, escapeForMessage, showValue } from "./errors.ts";
 import { httpPlace } from "./http.ts";
@@ -59,7 +58,7 @@ function filePath(url: URL): string {
   if (/%00/.test(plain.pathname)) throw argumentError("location", "must not hold a NUL byte");
   if (/%2f/i.test(plain.pathname))
     throw argumentError("location", "must not hold an encoded slash (%2F)");
-  return fileURLToPath(plain);
+  return Bun.fileURLToPath(plain);
 }
 
 function checkPath(path: string): string {

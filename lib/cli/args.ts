@@ -9,7 +9,6 @@ import type { Paint } from "./terminal.ts";
 export type Asked =
   | { kind: "run"; name: CommandShape["name"]; places: readonly string[]; flags: Flags }
   | { kind: "help"; text: string }
-  | { kind: "version" }
   | { kind: "wrong"; message: string; command: string | undefined };
 
 /** The given flags by their option names; one that was not given is not there. */
@@ -20,8 +19,6 @@ const helpColumns = 80;
 export function parseArguments(args: readonly string[], paint: Paint): Asked {
   let asked: Asked | undefined;
   let text = "";
-  // Found here rather than by commander, which would have to print the versions at once.
-  if (args[0] === "--version" || args[0] === "-V") return { kind: "version" };
   const program = new Command("copse")
     .description("Compare and list file trees: right, fast, and it says why.")
     .usage("<command> [flags]")
@@ -46,7 +43,11 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
       styleArgumentTerm: paint.cyan,
     })
     .addHelpText("after", () => overview(paint));
-  for (const shape of commands) {
+  // Four hundred flags take longer to describe than a small tree to compare: where the command stands
+  // first, only its own.
+  const isAsked = ({ name, alias }: CommandShape): boolean => name === args[0] || alias === args[0];
+  const named = commands.find(isAsked);
+  for (const shape of named ? [named] : commands) {
     const { name } = shape;
     const command = addCommand(program, shape, paint);
     command.action(() => {
@@ -58,8 +59,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: "help", text };
-    const command = commands.find(({ name, alias }) => name === args[0] || alias === args[0])?.name;
-    return { kind: "wrong", message: reword(error), command };
+    return { kind: "wrong", message: reword(error), command: named?.name };
   }
   return asked ?? { kind: "wrong", message: "say what to do", command: undefined };
 }

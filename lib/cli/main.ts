@@ -1,14 +1,18 @@
 #!/usr/bin/env bun
 // The command: finds out what is asked, loads only what that needs, and sets the exit status.
 
-import { parseArguments, type Asked } from "./args.ts";
+import type { Asked } from "./args.ts";
 import { fail } from "./failure.ts";
-import { listenForSignals, type Interruption } from "../index.ts";
+import { listenForSignals, type Interruption } from "../signals.ts";
 import { complain, print, printUntil } from "./print.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor } from "./terminal.ts";
 
 async function main(args: readonly string[], interruption: Interruption): Promise<number> {
+  // Found here rather than by commander, which would have to print the versions at once.
+  if (args[0] === "--version" || args[0] === "-V")
+    return (await import("./doctor.ts")).runVersion();
+  const { parseArguments } = await import("./args.ts");
   const wantsHelp = args.length === 0 || args.includes("--help") || args.includes("-h");
   const paint = await paintFor(wantsHelp && (await isTerminal(1)));
   const asked = parseArguments(args.length === 0 ? ["--help"] : args, paint);
@@ -17,8 +21,6 @@ async function main(args: readonly string[], interruption: Interruption): Promis
       await print([asked.text]);
       // Nothing was asked, so nothing was done.
       return args.length === 0 ? status.trouble : 0;
-    case "version":
-      return (await import("./doctor.ts")).runVersion();
     case "wrong":
       complain(asked.message);
       complain(`try: copse ${asked.command ? `${asked.command} ` : ""}--help`);

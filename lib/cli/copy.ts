@@ -3,7 +3,6 @@
 import {
   copy,
   pack,
-  Runtime,
   sync,
   unpack,
   type PackOptions,
@@ -11,71 +10,53 @@ import {
   type SyncOptions,
   type Transfer,
 } from "../index.ts";
+import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
-import { fail } from "./failure.ts";
-import type { Interruption } from "../index.ts";
+import { inFrame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
-import { pairs, startLog } from "./log.ts";
-import { optionsFrom } from "./options.ts";
-import { placesFrom } from "./place.ts";
 import { print } from "./print.ts";
-import { startProgress } from "./progress.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor, type Paint } from "./terminal.ts";
 import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
 
 const verbs = { copy, sync, pack, unpack };
 
-export async function runCopy(
+export function runCopy(
   verb: keyof typeof verbs,
   from: string,
   to: string,
   flags: Flags,
   interruption: Interruption,
 ): Promise<number> {
-  const log = startLog(flags["verbose"]);
-  const quiet = flags["quiet"] === true;
-  const isSilent = quiet || (flags["jsonl"] === true && (await isTerminal(1)));
-  const progress = isSilent ? undefined : await startProgress();
-  interruption.onHurry = progress?.end;
-  let seen: number = status.equal;
-  try {
+  return inFrame(flags, interruption, async (frame) => {
     const { archive, ...rest } = flags;
-    const options: SyncOptions & PackOptions = optionsFrom(rest, interruption, log);
+    const options: SyncOptions & PackOptions = frame.options(rest);
     if (archive === true) options.preserve = ["mode", "mtime", "owner", "xattr"];
-    if (progress) options.onProgress = progress.update;
     const shown = [from, to].map(escapeLocation);
-    log.say(1, `${verb} ${shown.join(" to ")}`);
-    const [source = from, target = to] = await placesFrom([from, to], flags);
-    const task = verbs[verb](source, target, options);
+    frame.log.say(1, `${verb} ${shown.join(" to ")}`);
+    const task = verbs[verb](...(await frame.places(from, to)), options);
 
     if (flags["jsonl"]) {
       for await (const rows of task.batches()) {
-        if (rows.some(({ kind }) => kind === "error")) seen = status.trouble;
+        if (rows.some(({ kind }) => kind === "error")) frame.seen = status.trouble;
         await print(rows.map((row) => `${rowToJson(row)}\n`));
       }
     }
     const transfer = await task;
-    progress?.end();
-    if (transfer.errors > 0 || !transfer.complete) seen = status.trouble;
+    if (transfer.errors > 0 || !transfer.complete) frame.seen = status.trouble;
     const totals = totalsOf(transfer);
-    log.say(1, pairs(totals));
-    if (log.level >= 2) log.say(2, pairs((options.runtime ?? Runtime.default).info));
-    if (log.level >= 3) log.say(3, pairs((options.runtime ?? Runtime.default).stats));
-    if (quiet) return seen;
+    frame.done(totals);
+    if (flags["quiet"] === true) return frame.seen;
     if (flags["jsonl"]) await print([`${toJson({ kind: "summary", ...totals })}\n`]);
     else if (flags["json"]) await print(documentJson(totals, "actions", transfer.actions));
     else {
       const paint = await paintFor(await isTerminal(1));
-      const isAll = options.dryRun === true || log.level > 0;
+      const isAll = options.dryRun === true || frame.log.level > 0;
       await print(report(transfer, { isAll, isPlan: options.dryRun === true, paint }));
     }
-    return seen;
-  } catch (error) {
-    progress?.end();
-    return fail(error, flags, interruption, seen);
-  }
+    return frame.seen;
+  });
 }
 
 /** All but the rows, in the order of the documentation. */

@@ -3,7 +3,7 @@
 
 import { escapeText } from "./escape.ts";
 import type { Flags } from "./args.ts";
-import type { Interruption } from "../index.ts";
+import type { Interruption } from "../signals.ts";
 import { errorFields, toJson } from "./json.ts";
 import {
   complain,

@@ -1,35 +1,25 @@
 // copse list: what a tree holds, as columns, as JSON, or as bare paths for another command.
 
-import { list, Runtime, type Entry, type Failure, type Found, type Task } from "../index.ts";
+import { list, type Entry, type Failure, type Found, type Task } from "../index.ts";
+import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
-import { fail } from "./failure.ts";
-import type { Interruption } from "../index.ts";
+import { inFrame } from "./frame.ts";
 import { documentJson, errorFields, rowToJson, toJson } from "./json.ts";
-import { pairs, startLog } from "./log.ts";
-import { optionsFrom } from "./options.ts";
-import { placesFrom } from "./place.ts";
 import { complain, print, printBytes } from "./print.ts";
-import { startProgress } from "./progress.ts";
 import { status } from "./status.ts";
 import { columnsOf, isTerminal, paintFor, shorten, type Paint } from "./terminal.ts";
 import { showBytes, showCounted, showTime } from "./units.ts";
 
-export async function runList(
+export function runList(
   location: string,
   flags: Flags,
   interruption: Interruption,
 ): Promise<number> {
-  const log = startLog(flags["verbose"]);
-  const isSilent = flags["jsonl"] === true && (await isTerminal(1));
-  const progress = isSilent ? undefined : await startProgress();
-  interruption.onHurry = progress?.end;
-  let seen: number = status.equal;
-  try {
-    const options = optionsFrom(flags, interruption, log);
-    if (progress) options.onProgress = progress.update;
-    log.say(1, `listing ${escapeLocation(location)}`);
-    const [place = location] = await placesFrom([location], flags);
+  return inFrame(flags, interruption, async (frame) => {
+    const options = frame.options();
+    frame.log.say(1, `listing ${escapeLocation(location)}`);
+    const [place] = await frame.places(location);
     // Bare paths in an order of names need no look at the entries.
     const stat = !flags["null"] || flags["sort"] === "size" || flags["sort"] === "time";
     const task = list(place, { ...options, stat }) as Task<Found<Entry>, Entry | Failure>;
@@ -42,18 +32,15 @@ export async function runList(
           if (isFailure(row)) errors += 1;
           else entries += 1;
         }
-        if (errors > 0) seen = status.trouble;
+        if (errors > 0) frame.seen = status.trouble;
         await print(rows.map(lineOf));
       }
     }
     const found = await task;
-    progress?.end();
     entries += found.length;
     errors = Math.max(errors, found.errors.length);
-    if (errors > 0 || !found.complete) seen = status.trouble;
-    log.say(1, pairs({ entries, errors, complete: found.complete }));
-    if (log.level >= 2) log.say(2, pairs((options.runtime ?? Runtime.default).info));
-    if (log.level >= 3) log.say(3, pairs((options.runtime ?? Runtime.default).stats));
+    frame.done({ entries, errors, complete: found.complete });
+    if (errors > 0 || !found.complete) frame.seen = status.trouble;
 
     if (flags["jsonl"]) {
       await print([`${toJson({ kind: "summary", complete: found.complete, entries, errors })}\n`]);
@@ -68,11 +55,8 @@ export async function runList(
       else await printColumns(location, found, flags);
       for (const { error } of found.errors) complain(escapeText(error.message));
     }
-    return seen;
-  } catch (error) {
-    progress?.end();
-    return fail(error, flags, interruption, seen);
-  }
+    return frame.seen;
+  });
 }
 
 /** An entry has no kind of its own in the API; among lines of several kinds it needs one. */

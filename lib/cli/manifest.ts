@@ -8,7 +8,7 @@ import {
   type ManifestFormat,
   type ManifestOptions,
 } from "../index.ts";
-import type { Interruption } from "../index.ts";
+import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation } from "./escape.ts";
 import { fail } from "./failure.ts";

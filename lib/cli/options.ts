@@ -2,7 +2,7 @@
 
 import { Runtime, type Options, type RuntimeOptions } from "../index.ts";
 import type { Flags } from "./args.ts";
-import type { Interruption } from "../index.ts";
+import type { Interruption } from "../signals.ts";
 import type { Log } from "./log.ts";
 import { placeFlags } from "./place.ts";
 

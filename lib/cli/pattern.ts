@@ -4,7 +4,7 @@ import { inferPattern } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { escapeJson } from "./escape.ts";
 import { fail } from "./failure.ts";
-import type { Interruption } from "../index.ts";
+import type { Interruption } from "../signals.ts";
 import { startLog } from "./log.ts";
 import { optionsFrom } from "./options.ts";
 import { print } from "./print.ts";

@@ -16,14 +16,10 @@ import {
 } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
-import { fail } from "./failure.ts";
-import type { Interruption } from "../index.ts";
+import { inFrame } from "./frame.ts";
+import type { Interruption } from "../signals.ts";
 import { errorFields, toJson } from "./json.ts";
-import { pairs, startLog } from "./log.ts";
-import { optionsFrom } from "./options.ts";
-import { placesFrom } from "./place.ts";
 import { complain, print, printBytes } from "./print.ts";
-import { startProgress } from "./progress.ts";
 import { status } from "./status.ts";
 import { showCounted } from "./units.ts";
 
@@ -74,30 +70,24 @@ async function run(
     options: ScanOptions,
   ) => ReturnType<typeof scan> | ReturnType<typeof assess>,
 ): Promise<number> {
-  const log = startLog(flags["verbose"]);
-  let seen: number = status.different; // none found
-  let progress: Awaited<ReturnType<typeof startProgress>> | undefined;
-  try {
+  return inFrame(flags, interruption, async (frame) => {
+    frame.seen = status.different; // none found
     const names = await patternsFrom(flags);
-    const options: ScanOptions = optionsFrom(withoutPattern(flags), interruption, log);
-    progress = flags["jsonl"] ? undefined : await startProgress();
-    interruption.onHurry = progress?.end;
-    if (progress) options.onProgress = progress.update;
-    const [place = root] = await placesFrom([root], flags);
+    const options: ScanOptions = frame.options(withoutPattern(flags));
+    const [place] = await frame.places(root);
     const task = start(place, [...names.keys()], options);
     const shape = (row: Match | NearMiss | Failure) => jsonOf(row, root, names);
     let counted = 0;
     if (flags["jsonl"]) {
       for await (const rows of task.batches()) {
         for (const { kind } of rows) {
-          if (kind === "error") seen = status.trouble;
+          if (kind === "error") frame.seen = status.trouble;
           counted += Number(kind === "match");
         }
         await print(rows.map((row) => `${toJson(shape(row))}\n`));
       }
     }
     const found = await task;
-    progress?.end();
     const nearMisses = "nearMisses" in found ? found.nearMisses : [];
     const answer: Answer = {
       matches: found,
@@ -106,9 +96,9 @@ async function run(
       complete: found.complete,
     };
     counted += found.length;
-    if (seen !== status.trouble && counted > 0) seen = status.equal;
-    if (found.errors.length > 0 || !found.complete) seen = status.trouble;
-    log.say(1, pairs({ matches: counted, complete: found.complete }));
+    if (frame.seen !== status.trouble && counted > 0) frame.seen = status.equal;
+    if (found.errors.length > 0 || !found.complete) frame.seen = status.trouble;
+    frame.done({ matches: counted, complete: found.complete });
     if (flags["jsonl"])
       await print([`${toJson({ kind: "summary", complete: found.complete, matches: counted })}\n`]);
     else if (flags["json"]) await print(document(answer, flags["explain"] === true, shape));
@@ -116,11 +106,8 @@ async function run(
     else await print(lines(root, answer, names));
     if (!flags["json"] && !flags["jsonl"])
       for (const { error } of found.errors) complain(escapeText(error.message));
-    return seen;
-  } catch (error) {
-    progress?.end();
-    return fail(error, flags, interruption, seen);
-  }
+    return frame.seen;
+  });
 }
 
 export function withoutPattern({ pattern: _, ...flags }: Flags): Flags {

@@ -4,7 +4,7 @@ import { scan, shuffle, type Action, type ShuffleOptions } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { fail } from "./failure.ts";
-import type { Interruption } from "../index.ts";
+import type { Interruption } from "../signals.ts";
 import { errorFields, toJson } from "./json.ts";
 import { startLog } from "./log.ts";
 import { optionsFrom } from "./options.ts";

@@ -1,15 +1,12 @@
 // copse verify: whether everything in a pack or archive is as it was written.
 
-import { Runtime, verify, type Check, type Interruption, type Verification } from "../index.ts";
+import { CopseError, verify, type Check, type Verification } from "../index.ts";
+import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
-import { fail } from "./failure.ts";
+import { inFrame, type Frame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
-import { pairs, startLog } from "./log.ts";
-import { optionsFrom } from "./options.ts";
-import { placesFrom } from "./place.ts";
 import { print } from "./print.ts";
-import { startProgress } from "./progress.ts";
 import { status } from "./status.ts";
 import { showBytes, showCounted, showDuration } from "./units.ts";
 
@@ -18,49 +15,50 @@ export async function runVerify(
   flags: Flags,
   interruption: Interruption,
 ): Promise<number> {
-  const log = startLog(flags["verbose"]);
-  const quiet = flags["quiet"] === true;
-  const progress = quiet || flags["jsonl"] === true ? undefined : await startProgress();
-  interruption.onHurry = progress?.end;
-  let seen: number = status.equal;
-  try {
-    const options = optionsFrom(flags, interruption, log);
-    if (progress) options.onProgress = progress.update;
-    log.say(1, `verifying ${escapeLocation(location)}`);
-    const [place = location] = await placesFrom([location], flags);
-    const task = verify(place, options);
-    let corrupt = 0;
-    if (flags["jsonl"]) {
-      for await (const rows of task.batches()) {
-        for (const row of rows) {
-          corrupt += Number(row.kind === "corrupt");
-          seen = Math.max(seen, statusOf(row));
-        }
-        await print(rows.map((row) => `${rowToJson(row)}\n`));
-      }
+  let isDamaged = false;
+  const code = await inFrame(flags, interruption, async (frame) => {
+    try {
+      return await check(location, frame);
+    } catch (error) {
+      isDamaged = error instanceof CopseError && error.code === "CORRUPT";
+      throw error;
     }
-    const found = await task;
-    progress?.end();
-    for (const row of found.checks) {
+  });
+  // A file that is no whole pack any more is damage as well.
+  return isDamaged && code === status.trouble ? status.different : code;
+}
+
+async function check(location: string, frame: Frame): Promise<number> {
+  const { flags } = frame;
+  const options = frame.options();
+  frame.log.say(1, `verifying ${escapeLocation(location)}`);
+  const [place] = await frame.places(location);
+  const task = verify(place, options);
+  let corrupt = 0;
+  const look = (rows: readonly Check[]): void => {
+    for (const row of rows) {
       corrupt += Number(row.kind === "corrupt");
-      seen = Math.max(seen, statusOf(row));
+      frame.seen = Math.max(frame.seen, statusOf(row));
     }
-    if (!found.ok) seen = Math.max(seen, status.different);
-    // Damage is the answer that was asked for, whatever else could not be read.
-    if (corrupt > 0) seen = status.different;
-    if (log.level >= 2) log.say(2, pairs((options.runtime ?? Runtime.default).info));
-    if (quiet) return seen;
-    const { checks, ...totals } = found;
-    if (flags["jsonl"]) await print([`${toJson({ kind: "summary", ...totals, corrupt })}\n`]);
-    else if (flags["json"]) await print(documentJson({ ...totals, corrupt }, "checks", checks));
-    else await print(lines(found, corrupt));
-    return seen;
-  } catch (error) {
-    progress?.end();
-    const code = await fail(error, flags, interruption, seen);
-    const isDamage = error instanceof Error && "code" in error && error.code === "CORRUPT";
-    return isDamage && code === status.trouble ? status.different : code;
+  };
+  if (flags["jsonl"]) {
+    for await (const rows of task.batches()) {
+      look(rows);
+      await print(rows.map((row) => `${rowToJson(row)}\n`));
+    }
   }
+  const found = await task;
+  const { checks, ...totals } = found;
+  frame.done(totals);
+  look(checks);
+  if (!found.ok) frame.seen = Math.max(frame.seen, status.different);
+  // Damage is the answer that was asked for, whatever else could not be read.
+  if (corrupt > 0) frame.seen = status.different;
+  if (flags["quiet"] === true) return frame.seen;
+  if (flags["jsonl"]) await print([`${toJson({ kind: "summary", ...totals, corrupt })}\n`]);
+  else if (flags["json"]) await print(documentJson({ ...totals, corrupt }, "checks", checks));
+  else await print(lines(found, corrupt));
+  return frame.seen;
 }
 
 function statusOf({ kind }: Check): number {

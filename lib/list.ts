@@ -1,9 +1,9 @@
 import { parseLocation, type Place } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { byPath, decodeList, sortByPath, type ListRow } from "./rows.ts";
+import { byName, byNumber, byPath, decodeList, sortByPath, type ListRow } from "./rows.ts";
 import { checkOptions, listRequest, type InPlace } from "./request.ts";
 import { engineOf } from "./runtime.ts";
-import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
+import { NativeTask, runSync, type Ending, type PartOrder, type Verb } from "./task.ts";
 import type {
   Entry,
   Failure,
@@ -21,44 +21,41 @@ function isFailure(row: ListRow): row is Failure {
   return "kind" in row;
 }
 
-function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
-}
+const sizeOf = (row: ListRow): number => ("size" in row ? row.size : 0);
+const timeOf = (row: ListRow): number => ("mtime" in row ? Number(row.mtime) : 0);
 
-/** They come by path: what is equal otherwise keeps that order. */
-function sorted<Row extends Named>(rows: Row[], sort: Sort): Row[] {
-  if (sort === "none") return rows;
-  // With `stat`, which these want, every row is an Entry.
-  const entries = rows as unknown as Entry[];
-  if (sort === "size") entries.sort((left, right) => right.size - left.size);
-  if (sort === "time")
-    entries.sort((left, right) => Number(right.mtime ?? 0) - Number(left.mtime ?? 0));
-  if (sort !== "name") return rows;
-  const named = sortByPath(rows.map((row) => ({ path: nameOf(row.path), row })));
-  return named.map(({ row }) => row);
-}
+/** Of the whole. What is equal otherwise is in the order of paths. */
+const orders: { readonly [sort in NonNullable<Sort>]: PartOrder<ListRow> | undefined } = {
+  path: byPath,
+  name: byName,
+  size: byNumber((left, right) => sizeOf(right) - sizeOf(left)),
+  time: byNumber((left, right) => timeOf(right) - timeOf(left)),
+  none: undefined,
+};
 
 function found<Row extends Named>(rows: (Row | Failure)[], ending: Ending, sort: Sort): Found<Row> {
   const failures = ending.errors > 0 ? rows.filter(isFailure) : [];
   const entries = ending.errors > 0 ? rows.filter((row): row is Row => !isFailure(row)) : rows;
   const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
   // Without errors there is no Failure among the rows.
-  return Object.defineProperties(sorted(entries as Row[], sort) as Found<Row>, {
+  return Object.defineProperties(entries as Found<Row>, {
     // Not enumerable: an array is printed and compared by its entries.
-    errors: { value: sort === "none" ? sortByPath(failures) : failures },
+    errors: { value: sort === "path" ? failures : sortByPath(failures) },
     complete: { value: complete },
   });
 }
 
 function verbOf<Row extends Named>(
   request: Uint8Array,
-  sort: Sort,
+  sort: Sort = "path",
 ): Verb<Found<Row>, Row | Failure> {
+  // With `stat`, which sizes and times want, every row has them; paths all have.
+  const order = orders[sort] as PartOrder<Row | Failure> | undefined;
   return {
     request,
     // Rows are what the request asked for.
     decode: (buffer, rows, heapAt) => decodeList(buffer, rows, heapAt) as (Row | Failure)[],
-    ...(sort === "none" ? {} : { order: byPath }),
+    ...(order && { order }),
     whole: (rows, ending) => found(rows, ending, sort),
   };
 }

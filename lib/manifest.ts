@@ -3,7 +3,7 @@
 import { argumentError, showValue } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { decodeRows, sortByPath } from "./rows.ts";
+import { byPath, decodeRows } from "./rows.ts";
 import { checkOptions, digestRequest } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
@@ -29,16 +29,17 @@ export function digestVerb(request: Uint8Array, options: ManifestOptions): Verb<
     request,
     // A digest task has ENTRY and ERROR rows.
     decode: (buffer, rows, heapAt) => decodeRows(buffer, rows, heapAt) as Row[],
+    order: byPath,
     whole: (rows, ending) => whole(rows, ending, options),
   };
 }
 
 function whole(rows: Row[], ending: Ending, options: ManifestOptions): Manifest {
-  const entries = sortByPath(rows.filter((row): row is Entry => !isFailure(row)));
+  const entries = rows.filter((row): row is Entry => !isFailure(row));
   const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
   return Object.defineProperties(entries as Manifest, {
     // Not enumerable: an array is printed and compared by its entries.
-    errors: { value: sortByPath(rows.filter(isFailure)) },
+    errors: { value: rows.filter(isFailure) },
     complete: { value: complete },
     algorithm: { value: options.algorithm ?? "blake3" },
     files: { value: ending.files },

@@ -23,6 +23,7 @@ const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 const slash = encoder.encode("/");
+const SLASH = 0x2f;
 
 const typeNames: readonly EntryType[] = (() => {
   const names: EntryType[] = [];
@@ -583,13 +584,8 @@ async function sortInSlices<T extends Sortable>(rows: readonly T[]): Promise<T[]
     if (pause.isDue) await pause.wait();
   }
   if (plain) return await mergeSort(rows, orderOfText, pause);
-  const all: Keyed<T>[] = [];
-  for (let at = 0; at < rows.length; at += SLICE_ROWS) {
-    for (const row of rows.slice(at, at + SLICE_ROWS)) all.push(keyed(row));
-    if (pause.isDue) await pause.wait();
-  }
-  const sorted = await mergeSort(all, orderOfBytes, pause);
-  return sorted.map(({ row }) => row);
+  const sorted = await mergeSort(await mapInSlices(rows, keyed), orderOfBytes, pause);
+  return mapInSlices(sorted, ({ row }) => row);
 }
 
 /** A turn for the event loop, once enough time has gone. */
@@ -612,6 +608,50 @@ export const byPath = {
   inSlices: <T extends Sortable>(rows: T[]): T[] | Promise<T[]> =>
     rows.length <= SLICE_ROWS ? sortByPath(rows) : sortInSlices(rows),
 };
+
+/** By something else of the rows, and where that is equal by their paths. */
+export function byNumber<T extends Sortable>(by: Order<T>) {
+  const now = (rows: T[]): T[] => sortByPath(rows).sort(by);
+  return {
+    now,
+    inSlices: (rows: T[]): T[] | Promise<T[]> =>
+      rows.length <= SLICE_ROWS
+        ? now(rows)
+        : sortInSlices(rows).then((sorted) => mergeSort(sorted, by, new Pause())),
+  };
+}
+
+/** The last part of a path as a path of its own. */
+function named<T extends Sortable>(row: T): Sortable & { readonly row: T } {
+  const { path, pathBytes } = row;
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const bytes = pathBytes?.subarray(pathBytes.lastIndexOf(SLASH) + 1);
+  return bytes ? { path: name, pathBytes: bytes, row } : { path: name, row };
+}
+
+/** By the last part of the paths, then by the paths. */
+export const byName = {
+  now: <T extends Sortable>(rows: T[]): T[] =>
+    sortByPath(sortByPath(rows).map(named)).map(({ row }) => row),
+  inSlices<T extends Sortable>(rows: T[]): T[] | Promise<T[]> {
+    return rows.length <= SLICE_ROWS ? this.now(rows) : nameInSlices(rows);
+  },
+};
+
+async function nameInSlices<T extends Sortable>(rows: readonly T[]): Promise<T[]> {
+  const sorted = await sortInSlices(await mapInSlices(await sortInSlices(rows), named));
+  return mapInSlices(sorted, ({ row }) => row);
+}
+
+async function mapInSlices<T, To>(rows: readonly T[], make: (row: T) => To): Promise<To[]> {
+  const pause = new Pause();
+  const all: To[] = [];
+  for (let at = 0; at < rows.length; at += SLICE_ROWS) {
+    for (const row of rows.slice(at, at + SLICE_ROWS)) all.push(make(row));
+    if (pause.isDue) await pause.wait();
+  }
+  return all;
+}
 
 type Order<T> = (left: T, right: T) => number;
 

@@ -1,7 +1,7 @@
 import { parseLocation, type Place } from "./location.ts";
 import { Detail, Done } from "./native/abi.ts";
 import { checkOptions, syncRequest } from "./request.ts";
-import { decodeRows, sortByPath, type SyncCounts } from "./rows.ts";
+import { byPath, decodeRows, type SyncCounts } from "./rows.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
 import type { Action, CopyOptions, Location, SyncOptions, Task, Transfer } from "./types.ts";
@@ -24,7 +24,7 @@ function transfer(actions: Action[], ending: Ending, counts: SyncCounts | undefi
     transferred: count(Detail.MOVED),
     saved: count(Detail.SAVED),
     retries: count(Detail.RETRIES),
-    actions: sortByPath(actions),
+    actions,
   };
 }
 
@@ -59,6 +59,7 @@ export function transferVerb(
       counts = last;
       return all.slice(0, -1) as Action[]; // and there is one
     },
+    order: byPath,
     whole: (parts, ending) => transfer(parts, ending, counts),
   };
 }

@@ -1,12 +1,12 @@
 import { parseLocation } from "./location.ts";
 import { Done } from "./native/abi.ts";
 import { checkOptions, verifyRequest } from "./request.ts";
-import { decodeChecks, sortByPath } from "./rows.ts";
+import { byPath, decodeChecks } from "./rows.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
 import type { Check, Location, Task, Verification, VerifyOptions } from "./types.ts";
 
-function verification(rows: Check[], ending: Ending, corrupt: number): Verification {
+function verification(checks: Check[], ending: Ending, corrupt: number): Verification {
   const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
   return {
     ok: complete && corrupt === 0,
@@ -15,7 +15,7 @@ function verification(rows: Check[], ending: Ending, corrupt: number): Verificat
     bytes: ending.bytes,
     errors: ending.errors,
     milliseconds: ending.milliseconds,
-    checks: sortByPath(rows),
+    checks,
   };
 }
 
@@ -30,6 +30,7 @@ function verbOf(location: Location, options: VerifyOptions, waited: boolean) {
       for (const { kind } of checks) corrupt += Number(kind === "corrupt");
       return checks;
     },
+    order: byPath,
     whole: (rows, ending) => verification(rows, ending, corrupt),
   };
   return verb;

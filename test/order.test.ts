@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compare, compareSync, Store, Runtime } from "../lib/index.ts";
-import { byPath } from "../lib/rows.ts";
+import { byName, byNumber, byPath } from "../lib/rows.ts";
 
 interface Row {
   path: string;
@@ -57,6 +57,50 @@ test.each([
       throw new Error(`${sorted[i - 1]!.path} stands before ${sorted[i]!.path}`);
   const atOnce = byPath.now([...rows]);
   expect(atOnce.every((row, i) => row === sorted[i])).toBe(true);
+});
+
+const nameOf = (row: Row): Buffer => {
+  const bytes = Buffer.from(bytesOf(row));
+  return bytes.subarray(bytes.lastIndexOf("/") + 1);
+};
+
+test.each([
+  ["name", byName, (left: Row, right: Row) => Buffer.compare(nameOf(left), nameOf(right))],
+  [
+    "number",
+    byNumber((left: Row, right: Row) => right.path.length - left.path.length),
+    (left: Row, right: Row) => right.path.length - left.path.length,
+  ],
+])("60,000 rows by %s, then by path, in slices as at once", async (_, order, by) => {
+  const rows = shuffled(
+    Array.from({ length: 60_000 }, (_, i): Row => {
+      const path = `directory-${i % 97}/${i % 2 ? "\u{1f600}" : "\uffee"}${i % 1009}`;
+      if (i % 500) return { path };
+      return { path: `d/\ufffd${i}`, pathBytes: Buffer.from([0x64, 0x2f, 0xff, i % 251]) };
+    }),
+  );
+  let turns = 0;
+  let isSorted = false;
+  const count = (): void => {
+    turns++;
+    if (!isSorted) setImmediate(count);
+  };
+  const sorting = order.inSlices([...rows]);
+  expect(sorting).toBeInstanceOf(Promise);
+  setImmediate(count);
+  const sorted = await sorting;
+  isSorted = true;
+  expect(turns).toBeGreaterThan(4);
+  expect(new Set(sorted)).toEqual(new Set(rows));
+  for (let i = 1; i < sorted.length; i++) {
+    const [before, after] = [sorted[i - 1]!, sorted[i]!];
+    const order = by(before, after) || Buffer.compare(bytesOf(before), bytesOf(after));
+    if (order > 0) throw new Error(`${before.path} stands before ${after.path}`);
+  }
+  const atOnce = order.now([...rows]);
+  expect(atOnce.every((row, i) => bytesOf(row).toString() === bytesOf(sorted[i]!).toString())).toBe(
+    true,
+  );
 });
 
 test("few are sorted at once", () => {

@@ -32,6 +32,8 @@ main(async () => {
   setup();
   if (kind === "valgrind") installPrograms(["valgrind"]);
   const all = kind === "plain" ? programsOfZig() : await buildPrograms(kind);
+  const unknown = names.filter((name) => !all.some((path) => basename(path) === name));
+  if (unknown.length > 0) throw new Error(`there is no native test ${unknown.join(", ")}`);
   const programs = all.filter((path) => names.length === 0 || names.includes(basename(path)));
   let passed = 0;
   let failed = 0;

@@ -64,14 +64,14 @@ async function changing(): Promise<unknown> {
   return await task;
 }
 
-/** A file system with no room, which takes a user who may mount one. */
-function full(): Promise<unknown> {
-  const place = scratch.plant("full", {});
+/** In a file system of its own with these mount options, which takes a user who may mount one: the
+ *  error that `attempt` ends with, and what lies there afterwards. */
+function mounted(options: string, attempt: string, found: readonly string[]): Promise<unknown> {
+  const place = scratch.plant(`mounted-${options}`, {});
   const script = `
     import { Store } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};
     const store = new Store(${JSON.stringify(place)});
-    await store.write("kept", "old");
-    const error = await store.write("kept", new Uint8Array(1 << 20)).catch((error) => error);
+    const error = await (async () => { ${attempt} })().catch((error) => error);
     const found = [...await store.list()].map(({ path, size }) => path + size);
     console.log(JSON.stringify({ code: error.code, message: error.message, errno: error.errno, found }));`;
   const { stdout, stderr } = spawnSync(
@@ -80,8 +80,9 @@ function full(): Promise<unknown> {
       "-m",
       "sh",
       "-c",
-      'mount -t tmpfs -o size=64k none "$1" && exec "$2" -e "$3"',
+      'mount -t tmpfs -o "$1" none "$2" && exec "$3" -e "$4"',
       "sh",
+      options,
       place,
       process.execPath,
       script,
@@ -96,16 +97,22 @@ function full(): Promise<unknown> {
     errno: string;
     found: string[];
   };
-  expect(said.found).toEqual(["kept3"]); // the old content, and no part of the new one
-  return Promise.reject(
-    Object.assign(new CopseError(said.code, said.message, { errno: said.errno }), { retold: true }),
-  );
+  expect(said.found).toEqual([...found]);
+  return Promise.reject(new CopseError(said.code, said.message, { errno: said.errno }));
 }
+
+const full = (): Promise<unknown> =>
+  mounted(
+    "size=64k",
+    `await store.write("kept", "old"); await store.write("kept", new Uint8Array(1 << 20));`,
+    ["kept3"], // the old content, and no part of the new one
+  );
+const readOnly = (): Promise<unknown> => mounted("ro", `await store.write("new", "x");`, []);
 
 const canMount =
   isRoot && spawnSync("unshare", ["-m", "sh", "-c", `mount -t tmpfs none ${tree}`]).status === 0;
 if (!canMount)
-  console.log("skipped: NO_SPACE on a real file system, because nothing can be mounted");
+  console.log("skipped: full and read-only file systems, because nothing can be mounted");
 
 const fromStore = (code: ErrorCode): Provoked => ({
   name: "a store says so",
@@ -174,6 +181,9 @@ const provoked: Readonly<Record<ErrorCode, readonly Provoked[]>> = {
   ],
   DENIED: [
     { name: "a directory that may not be read", ask: denied, names: "secret", errno: "EACCES" },
+    ...(canMount
+      ? [{ name: "a read-only file system", ask: readOnly, names: "read-only", errno: "EROFS" }]
+      : []),
   ],
   AUTH: [fromStore("AUTH")],
   IO: [

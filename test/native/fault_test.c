@@ -49,6 +49,8 @@ static void errno_becomes_a_code(void) {
       {ETXTBSY, COPSE_E_BUSY},
       {ENOSYS, COPSE_E_UNSUPPORTED},
       {EOPNOTSUPP, COPSE_E_UNSUPPORTED},
+      {EROFS, COPSE_E_DENIED},
+      {ENAMETOOLONG, COPSE_E_LIMIT},
       {EIO, COPSE_E_IO},
       {EINVAL, COPSE_E_IO},
       {ESTALE, COPSE_E_IO},

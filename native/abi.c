@@ -198,25 +198,37 @@ static bool ring_available(void) {
 #define MODE "debug"
 #endif
 
-int32_t copse_about(uint8_t *into, size_t capacity) {
-  char schemes[256] = "", text[1024];
+// `"name":"version",` for each library, or `"scheme",` for each place; the last comma is left out.
+static void about_stores(char *into, size_t capacity, bool libraries) {
   size_t at = 0;
-  for (size_t i = 0; store_all[i] && at < sizeof schemes - 32; i++)
-    at += (size_t)snprintf(schemes + at, sizeof schemes - at, "%s\"%.24s\"", i ? "," : "",
-                           store_all[i]->scheme);
+  for (size_t i = 0; store_all[i] && at < capacity - 64; i++) {
+    const struct store_ops *ops = store_all[i];
+    const char *comma = at ? "," : "";
+    if (!libraries)
+      at += (size_t)snprintf(into + at, capacity - at, "%s\"%.24s\"", comma, ops->scheme);
+    else if (ops->library)
+      at += (size_t)snprintf(into + at, capacity - at, "%s\"%.24s\":\"%.24s\"", comma, ops->library,
+                             ops->version());
+  }
+}
+
+int32_t copse_about(uint8_t *into, size_t capacity) {
+  char schemes[256] = "", libraries[256] = "", text[1024];
+  about_stores(schemes, sizeof schemes, false);
+  about_stores(libraries, sizeof libraries, true);
   struct utsname system;
   if (uname(&system) < 0) system = (struct utsname){};
   int size = snprintf(text, sizeof text,
                       "{\"version\":\"0.1.0\",\"abi\":%u,\"mode\":\"" MODE
                       "\",\"wake\":\"%s\","
                       "\"backends\":[\"threads\",\"blocking\"],\"schemes\":[%s],"
-                      "\"libraries\":{\"blake3\":\"%s\",\"curl\":\"%s\"},\"features\":[" FEATURES
+                      "\"libraries\":{\"blake3\":\"%s\",\"curl\":\"%s\",%s},\"features\":[" FEATURES
                       "],"
                       "\"system\":\"%.64s\",\"kernel\":\"%.64s\",\"arch\":\"%.64s\","
                       "\"cores\":%u,\"pageSize\":%ld,\"uring\":%s,\"reflink\":false}",
-                      COPSE_ABI, wake_name, schemes, hash_version(), http_version(), system.sysname,
-                      system.release, system.machine, system_cores(), sysconf(_SC_PAGESIZE),
-                      ring_available() ? "true" : "false");
+                      COPSE_ABI, wake_name, schemes, hash_version(), http_version(), libraries,
+                      system.sysname, system.release, system.machine, system_cores(),
+                      sysconf(_SC_PAGESIZE), ring_available() ? "true" : "false");
   if (size < 0 || (size_t)size >= sizeof text) return COPSE_E_INTERNAL;
   if (into && capacity) memcpy(into, text, (size_t)size < capacity ? (size_t)size : capacity);
   return size;

@@ -529,6 +529,8 @@ static int32_t archive_next(struct store *store, struct arena *arena, span *path
 const struct store_ops archive_store = {
     .scheme = "archive",
     .can = CAN_LIST | CAN_MTIME | CAN_MODE | CAN_LINKS | CAN_DIGEST | CAN_OWNER | ONLY_FORWARD,
+    .library = "archive",
+    .version = source_version,
     .open = archive_open,
     .close = archive_close,
     .root = archive_root,

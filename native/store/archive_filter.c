@@ -88,3 +88,8 @@ struct archive_source *filter_layer(struct archive_source *below, int code, stru
       .source = {.read = filter_read, .close = filter_close, .below = below}, .raw = raw};
   return &filter->source;
 }
+
+const char *source_version(void) {
+  const char *text = archive_version_string(), *space = strchr(text, ' ');  // "libarchive 3.6.2"
+  return space ? space + 1 : text;
+}

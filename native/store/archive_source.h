@@ -61,3 +61,4 @@ struct archive_file *source_bottom(struct archive_source *top);
 struct archive_source *gzip_layer(struct archive_source *below, struct fault *fault);
 // bzip2, xz, zstd and lz4, which carry checksums of their own.
 struct archive_source *filter_layer(struct archive_source *below, int filter, struct fault *fault);
+const char *source_version(void);  // of libarchive: "3.6.2"

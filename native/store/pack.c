@@ -584,6 +584,8 @@ static int32_t pack_measure(struct reader *base, struct entry *out, bool *holes,
 const struct store_ops pack_store = {
     .scheme = "pack",
     .can = CAN_LIST | CAN_RANGE | CAN_LINKS | CAN_MODE | CAN_MTIME | CAN_DIGEST,
+    .library = "zstd",
+    .version = frame_version,
     .open = pack_open,
     .close = pack_close,
     .root = pack_root,

@@ -148,6 +148,9 @@ struct wanted {
 struct store_ops {
   const char *scheme;  // the same pointer in every copy of one store's operations
   uint32_t can;
+  // Optional, both: the library that it stands on, for `copse doctor`, and its version.
+  const char *library;
+  const char *(*version)(void);
   // Opening does no I/O that can be left to the first use; close frees everything.
   int32_t (*open)(struct store *, const struct place *, struct fault *);
   void (*close)(struct store *);

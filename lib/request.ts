@@ -276,7 +276,25 @@ const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
   retries: (record, value) => {
     record.number(Key.RETRIES, whole("retries", value, 0, 100));
   },
+  streams: (record, value) => {
+    if (value !== "auto") record.number(Key.STREAMS, whole("streams", value, 1, 32));
+  },
+  chunkSize: (record, value) => {
+    if (value === "auto") return;
+    const isRange = typeof value === "object" && value !== null;
+    const { min, max } = isRange ? (value as ChunkRange) : { min: value, max: value };
+    const name = isRange ? "chunkSize.min" : "chunkSize";
+    const least = whole(name, min, 64 * 1024, 2 ** 30);
+    record.number(Key.PART_MIN, least);
+    record.number(Key.PART_MAX, whole("chunkSize.max", max, least, 2 ** 30));
+  },
 };
+
+/** What may be in it is checked. */
+interface ChunkRange {
+  readonly min?: unknown;
+  readonly max?: unknown;
+}
 
 const syncTable: Table<Omit<SyncOptions, keyof CopyOptions>> = {
   // Said by syncRequest.

@@ -478,6 +478,16 @@ export interface CopyOptions extends Options {
   fsync?: boolean;
   /** How often a step that may work a moment later is tried again, 0 to 100. Default 3. */
   retries?: number;
+  /**
+   * Connections for one file of a web server, 1 to 32. `auto` (default): by how far the server is
+   * and how much comes, 4 to 32; one for files below 1 MiB and for servers without ranges.
+   */
+  streams?: number | "auto";
+  /**
+   * Bytes of a file of a web server that are asked for at once, 64 KiB to 1 GiB, or the least and the
+   * most of them. `auto` (default): 4 MiB up to 100 MiB, then 8 to 64 MiB, more the farther the server.
+   */
+  chunkSize?: number | { readonly min: number; readonly max: number } | "auto";
 }
 
 /** What `pack` takes besides the options of `copy`. */

@@ -74,6 +74,9 @@ export const Key = {
   RETRIES: 138,
   ALGORITHM: 240,
   CACHE: 241,
+  STREAMS: 242,
+  PART_MIN: 243,
+  PART_MAX: 244,
 } as const;
 
 export const Node = { NAME: 1, FILE: 2, FORBIDDEN: 3, DIRECTORY: 4, MIN: 5, MAX: 6 } as const;

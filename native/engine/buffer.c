@@ -40,6 +40,17 @@ uint8_t *buffer_take(struct buffers *buffers, size_t size, bool bounded) {
   return buffer;
 }
 
+bool buffer_reserve(struct buffers *buffers, size_t size) {
+  uint64_t before = atomic_fetch_add_explicit(&buffers->taken, size, memory_order_relaxed);
+  if (size <= buffers->limit && before <= buffers->limit - size) return true;
+  buffer_release(buffers, size);
+  return false;
+}
+
+void buffer_release(struct buffers *buffers, size_t size) {
+  atomic_fetch_sub_explicit(&buffers->taken, size, memory_order_relaxed);
+}
+
 void buffer_give(struct buffers *buffers, uint8_t *buffer, size_t size) {
   if (!buffer) return;
   if (size != BUFFER_KEPT_BYTES || !keep(buffers, buffer)) free(buffer);

@@ -26,5 +26,8 @@ void buffers_end(struct buffers *buffers);  // everything was given back
 // Page-aligned. nullptr when the system has no memory; with `bounded`, also when the budget is
 // spent.
 [[nodiscard]] uint8_t *buffer_take(struct buffers *buffers, size_t size, bool bounded);
+// Only the account, for memory that somebody else takes and bounds.
+[[nodiscard]] bool buffer_reserve(struct buffers *buffers, size_t size);
+void buffer_release(struct buffers *buffers, size_t size);
 void buffer_give(struct buffers *buffers, uint8_t *buffer,
                  size_t size);  // with the size it was taken with

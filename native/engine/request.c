@@ -72,6 +72,9 @@ static const struct rule rules[] = {
     {COPSE_KEY_RETRIES, NUMBER, false, COPSE_VERB_SYNC, 0, 100, "retries"},
     {COPSE_KEY_ALGORITHM, NUMBER, false, COPSE_VERB_DIGEST, 0, COPSE_ALGORITHM_SHA256, "algorithm"},
     {COPSE_KEY_CACHE, TEXT, false, 0, 0, 0, "cache"},
+    {COPSE_KEY_STREAMS, NUMBER, false, 0, 1, 32, "streams"},
+    {COPSE_KEY_PART_MIN, NUMBER, false, 0, 64 * 1024, 1 << 30, "chunkSize"},
+    {COPSE_KEY_PART_MAX, NUMBER, false, 0, 64 * 1024, 1 << 30, "chunkSize"},
 };
 constexpr size_t RULES = sizeof rules / sizeof *rules;
 

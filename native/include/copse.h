@@ -147,6 +147,10 @@ enum copse_key : uint16_t {
 
   COPSE_KEY_ALGORITHM = 240,  // digest, number: enum copse_algorithm
   COPSE_KEY_CACHE = 241,      // compare, digest, text: path of the file that keeps hashes
+  COPSE_KEY_STREAMS = 242,    // sync, read, number: connections for one content; absent: by the
+                              // server's distance
+  COPSE_KEY_PART_MIN = 243,   // sync, read, number: bytes asked for at once; absent: by the size
+  COPSE_KEY_PART_MAX = 244,
 };
 
 // A directory of a pattern. Bounds belong to the piece before them; without any, files and

@@ -311,6 +311,19 @@ static int64_t files_read(struct reader *base, uint64_t at, uint8_t *into, size_
   return got;
 }
 
+static int32_t files_scatter(struct reader *base, const struct range *done, size_t done_count,
+                             struct fault *fault) {
+  struct files_reader *reader = base->slot[0];
+  const struct store_ops *ops = reader->inner.store->ops;
+  return ops->scatter ? ops->scatter(&reader->inner, done, done_count, fault) : 0;
+}
+
+static int64_t files_read_any(struct reader *base, uint64_t *at, uint8_t *into, size_t size,
+                              struct fault *fault) {
+  struct files_reader *reader = base->slot[0];
+  return reader->inner.store->ops->read_any(&reader->inner, at, into, size, fault);
+}
+
 static void files_read_end(struct reader *base) {
   struct files_reader *reader = base->slot[0];
   const struct store_ops *ops = reader->inner.store->ops;
@@ -354,6 +367,8 @@ const struct store_ops files_store = {
     .reader = files_reader,
     .ahead = files_ahead,
     .read = files_read,
+    .scatter = files_scatter,
+    .read_any = files_read_any,
     .read_end = files_read_end,
     .measure = files_measure,
     .next_data = files_next_data,

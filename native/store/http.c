@@ -12,6 +12,7 @@
 #include "engine/runtime.h"
 #include "engine/thread.h"
 #include "store/http_index.h"
+#include "store/http_split.h"
 #include "store/open.h"
 #include "wire/http.h"
 
@@ -48,7 +49,9 @@ struct http_directory {
 
 struct http_reader {
   struct exchange *exchange;
-  uint64_t at;  // the next byte that it gives
+  struct http_split *split;  // instead of the exchange
+  uint64_t at;               // the next byte that it gives
+  bool is_begun;             // something was read, or is read elsewhere
   struct http_answer first;
   char url[];
 };
@@ -548,12 +551,15 @@ static int32_t http_reader(struct directory *base, const struct entry *entry, st
 // Goes on elsewhere: another answer about the same content.
 static int32_t seek(struct store *store, struct http_reader *reader, uint64_t at,
                     struct fault *fault) {
+  http_split_end(reader->split);
+  reader->split = nullptr;
   struct http_request request = state_of(store)->request;
   request.from = at;
   request.size = reader->first.size;
   request.large = true;
   if (reader->first.is_strong) request.etag = span_of(reader->first.etag);
   http_drop(reader->exchange);
+  reader->is_begun = true;
   reader->exchange = send(store, reader->url, request, fault);
   if (!reader->exchange) return fault->code;
   struct http_answer answer;
@@ -565,6 +571,38 @@ static int32_t seek(struct store *store, struct http_reader *reader, uint64_t at
   return 0;
 }
 
+static int32_t split(struct reader *base, const struct range *done, size_t done_count,
+                     bool in_order, struct fault *fault) {
+  struct http_reader *reader = base->slot[0];
+  reader->split = http_split_begin(&(struct http_split_from){
+      .store = base->store,
+      .request = &state_of(base->store)->request,
+      .url = reader->url,
+      .first = &reader->first,
+      .exchange = reader->exchange,
+      .done = done,
+      .done_count = done_count,
+      .in_order = in_order,
+  });
+  reader->exchange = nullptr;
+  return reader->split ? 0 : no_memory(fault);
+}
+
+static int32_t http_scatter(struct reader *base, const struct range *done, size_t done_count,
+                            struct fault *fault) {
+  const struct http_reader *reader = base->slot[0];
+  if (reader->is_begun || !http_split_fits(base->store, &reader->first, false, done_count > 0))
+    return 0;
+  int32_t code = split(base, done, done_count, false, fault);
+  return code < 0 ? code : 1;
+}
+
+static int64_t http_read_any(struct reader *base, uint64_t *at, uint8_t *into, size_t size,
+                             struct fault *fault) {
+  const struct http_reader *reader = base->slot[0];
+  return http_split_read(reader->split, at, into, size, fault);
+}
+
 static int64_t http_store_read(struct reader *base, uint64_t at, uint8_t *into, size_t size,
                                struct fault *fault) {
   struct http_reader *reader = base->slot[0];
@@ -574,8 +612,12 @@ static int64_t http_store_read(struct reader *base, uint64_t at, uint8_t *into, 
     return 0;
   }
   int32_t code = at == reader->at ? 0 : seek(base->store, reader, at, fault);
+  if (code == 0 && !reader->is_begun && http_split_fits(base->store, &reader->first, true, false))
+    code = split(base, nullptr, 0, true, fault);
   if (code < 0) return code;
-  int64_t got = http_read(reader->exchange, base->store->task, into, size, fault);
+  reader->is_begun = true;
+  int64_t got = reader->split ? http_split_read(reader->split, &at, into, size, fault)
+                              : http_read(reader->exchange, base->store->task, into, size, fault);
   if (got < 0) return got;
   reader->at += (uint64_t)got;
   base->at_end = got == 0 || reader->at == whole;
@@ -587,6 +629,7 @@ static int64_t http_store_read(struct reader *base, uint64_t at, uint8_t *into, 
 static void http_read_end(struct reader *base) {
   struct http_reader *reader = base->slot[0];
   http_drop(reader->exchange);
+  http_split_end(reader->split);
   free(reader);
   base->slot[0] = nullptr;
 }
@@ -616,6 +659,8 @@ const struct store_ops http_store = {
     .reader = http_reader,
     .ahead = http_ahead,
     .read = http_store_read,
+    .scatter = http_scatter,
+    .read_any = http_read_any,
     .read_end = http_read_end,
     .measure = http_measure,
 };

@@ -57,6 +57,17 @@ static int64_t limited_read(struct reader *reader, uint64_t at, uint8_t *into, s
   return got;
 }
 
+static int64_t limited_read_any(struct reader *reader, uint64_t *at, uint8_t *into, size_t size,
+                                struct fault *fault) {
+  struct store *store = reader->store;
+  int32_t code = wait_turn(store, fault);
+  if (code < 0) return code;
+  size_t piece = piece_of(store);
+  int64_t got = own_of(store)->read_any(reader, at, into, size < piece ? size : piece, fault);
+  if (got > 0) take(store, (uint64_t)got);
+  return got;
+}
+
 static int32_t limited_write(struct writer *writer, uint64_t at, const uint8_t *bytes, size_t size,
                              struct fault *fault) {
   struct store *store = writer->store;
@@ -83,6 +94,7 @@ int32_t limited_begin(struct store *store, struct fault *fault) {
   if (!limited) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   *limited = (struct limited){.ops = *store->ops, .own = store->ops};
   limited->ops.read = limited_read;
+  if (limited->own->read_any) limited->ops.read_any = limited_read_any;
   if (limited->own->write) limited->ops.write = limited_write;
   if (limited->own->pull) limited->ops.pull = limited_pull;
   store->ops = &limited->ops;

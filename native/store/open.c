@@ -29,6 +29,15 @@ int32_t place_read(span record, struct place *out, struct fault *fault) {
   return 0;
 }
 
+// Comparing reads one answer from its beginning to its end.
+static void split_begin(struct store *store, span request) {
+  uint64_t verb = record_number(request, COPSE_KEY_VERB, 0);
+  store->splits = verb == COPSE_VERB_SYNC || verb == COPSE_VERB_READ;
+  store->streams = (uint32_t)record_number(request, COPSE_KEY_STREAMS, 0);
+  store->parts = (struct split_rule){record_number(request, COPSE_KEY_PART_MIN, 0),
+                                     record_number(request, COPSE_KEY_PART_MAX, 0)};
+}
+
 int32_t store_open(struct store *store, span place_record, struct task *task, struct fault *fault) {
   return store_open_in(store, place_record, (span){}, task, fault);
 }
@@ -50,6 +59,7 @@ int32_t store_open_in(struct store *store, span place_record, span above, struct
         .io = task->runtime->io,
         .hasty = !record_number((span){task->request, task->request_len}, COPSE_KEY_FSYNC, 1),
         .shown = place.shown.size ? place.shown : place.path};
+    split_begin(store, (span){task->request, task->request_len});
     code = ops->open(store, &place, fault);
     if (code < 0) {
       store->ops = nullptr;

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/fault.h"
 #include "base/span.h"
+#include "wire/split.h"
 
 struct runtime;
 struct task;
@@ -56,10 +57,13 @@ struct store {
   struct runtime *runtime;
   struct task *task;
   const struct io_ops *io;
-  span shown;          // the location as messages show it
-  bool hasty;          // commit, settle and finish do not wait for the disk
-  uint32_t algorithm;  // enum copse_algorithm of its digests, right once its root was opened
-  void *state;         // the store's own
+  span shown;               // the location as messages show it
+  bool hasty;               // commit, settle and finish do not wait for the disk
+  bool splits;              // what is read may come in parts over several connections
+  uint32_t streams;         // so many; zero: as many as it is worth
+  struct split_rule parts;  // of this size
+  uint32_t algorithm;       // enum copse_algorithm of its digests, right once its root was opened
+  void *state;              // the store's own
 };
 
 enum entry_type : uint8_t {
@@ -126,6 +130,10 @@ struct reader {  // on the caller's stack or in its struct; filled by ops->reade
   bool at_end;    // the last read reached the end of the content: no further read is needed
   int fd;         // file store
   void *slot[3];  // any store's own
+};
+
+struct range {
+  uint64_t from, to;  // [from, to)
 };
 
 struct writer {  // each store puts its own fields after this
@@ -199,6 +207,13 @@ struct store_ops {
   // price that reader->access says; else only onward. Sets at_end when this read is known to have
   // reached the end.
   int64_t (*read)(struct reader *, uint64_t at, uint8_t *into, size_t size, struct fault *);
+  // Optional, and only before the first read. 1: from now on read_any gives the content, which
+  // comes sooner that way, and read is not called. 0: it does not. Of `done`, ranges in order that
+  // do not meet, nothing is wanted.
+  int32_t (*scatter)(struct reader *, const struct range *done, size_t done_count, struct fault *);
+  // After scatter. Bytes that came, from *at on; 0: all that was wanted came. All of it may come
+  // again, from the beginning.
+  int64_t (*read_any)(struct reader *, uint64_t *at, uint8_t *into, size_t size, struct fault *);
   void (*read_end)(struct reader *);
   // What is open now: the HAS_STAT fields. *holes: it has fewer blocks than its size needs. CHANGED
   // when it is not a regular file.

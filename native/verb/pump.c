@@ -60,6 +60,25 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
   return 0;
 }
 
+// What comes sooner when its parts may come in any order, into where they may be put so.
+static int32_t flow_any(struct flow *flow, uint64_t *size, struct fault *fault) {
+  struct spot *spot = flow->spot;
+  const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
+  for (;;) {
+    if (run_over(spot->run)) return cancelled(fault);
+    uint8_t *slab = spot->worker->slab[0];
+    uint64_t at = 0;
+    spot->side = LEFT;
+    int64_t got = from->read_any(flow->reader, &at, slab, WORKER_SLAB, fault);
+    if (got < 0) return (int32_t)got;
+    if (got == 0) return 0;
+    spot->side = RIGHT;
+    int32_t code = to->write(flow->writer, at, slab, (size_t)got, fault);
+    if (code < 0) return code;
+    if (at + (uint64_t)got > *size) *size = at + (uint64_t)got;
+  }
+}
+
 static int32_t flow_all(struct flow *flow, const struct entry *source, bool holes, uint64_t *size,
                         struct fault *fault) {
   const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
@@ -72,6 +91,12 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
     if (shared > 0) return 0;
   }
   *size = 0;
+  if (from->scatter && knows_size && (flow->writer->store->can & CAN_PARALLEL)) {
+    flow->spot->side = LEFT;
+    int32_t code = from->scatter(flow->reader, nullptr, 0, fault);
+    if (code < 0) return code;
+    if (code == 1) return flow_any(flow, size, fault);
+  }
   if (!holes || !from->next_data)
     return flow_range(flow, size, knows_size ? source->size : UINT64_MAX, fault);
   for (uint64_t at = 0; at < source->size;) {

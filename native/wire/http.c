@@ -11,9 +11,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-constexpr uint32_t HOST_MAX = 10;      // transfers with one host at once
-constexpr uint64_t SLOWEST = 1024;     // bytes a second
-constexpr uint64_t LOOK_NS = 20 * MS;  // how often a waiting worker looks at the cancel flag
+#include "wire/split.h"
+
+constexpr uint32_t HOST_MAX = 10;           // transfers with one host at once
+constexpr size_t TAKEN_LEAST = 256 * 1024;  // a good part, for who does not wait for one exchange
+constexpr uint64_t SLOWEST = 1024;          // bytes a second
+constexpr uint64_t LOOK_NS = 20 * MS;       // how often a waiting worker looks at the cancel flag
 
 static const char http_key;
 
@@ -33,6 +36,16 @@ void exchange_free(struct exchange *x) {
   free(x);
 }
 
+void exchange_tell(struct exchange *x) {
+  condition_all(&x->changed);
+  struct http_gate *gate = x->request.gate;
+  if (!gate) return;
+  mutex_lock(&gate->lock);
+  gate->told++;
+  condition_all(&gate->changed);
+  mutex_unlock(&gate->lock);
+}
+
 void exchange_over(struct exchange *x, const struct fault *fault) {
   exchange_move(x, PHASE_OVER);
   mutex_lock(&x->lock);
@@ -40,7 +53,7 @@ void exchange_over(struct exchange *x, const struct fault *fault) {
     x->is_over = true;
     if (fault) x->fault = *fault;
   }
-  condition_all(&x->changed);
+  exchange_tell(x);
   mutex_unlock(&x->lock);
 }
 
@@ -77,7 +90,7 @@ void exchange_stand(struct exchange *x, bool stands) {
   if (x->stands == stands) return;
   x->stands = stands;
   uint32_t change = stands ? 1 : UINT32_MAX;
-  x->host->standing += change;
+  if (!x->request.to) x->host->standing += change;
   x->http->standing += change;
 }
 
@@ -85,10 +98,10 @@ void exchange_move(struct exchange *x, enum phase phase) {
   struct http *http = x->http;
   if (x->phase == PHASE_RUNNING && phase != PHASE_RUNNING) {
     exchange_stand(x, false);
-    x->host->running--;
+    (*(x->request.to ? &x->host->parts : &x->host->running))--;
     http->running--;
   } else if (x->phase != PHASE_RUNNING && phase == PHASE_RUNNING) {
-    x->host->running++;
+    (*(x->request.to ? &x->host->parts : &x->host->running))++;
     http->running++;
   }
   line_remove(&http->lines[x->phase], x);
@@ -114,6 +127,7 @@ static bool may_begin(const struct http *http, const struct exchange *x, bool is
     all -= http->standing;
     host -= x->host->standing;
   }
+  if (x->request.to) return all < most && x->host->parts < STREAMS_MAX;
   uint32_t host_most = x->host->is_multiplexed || HOST_MAX > most ? most : HOST_MAX;
   return all < most && host < host_most;
 }
@@ -446,6 +460,9 @@ struct exchange *http_send(struct runtime *runtime, const struct http_request *r
   mutex_begin(&x->lock);
   condition_begin(&x->changed);
   atomic_init(&x->references, 1);
+  // Nobody waits for one part, and all of them are waited for.
+  if (request->gate) x->needed = TAKEN_LEAST;
+  atomic_init(&x->is_claimed, request->gate != nullptr);
   span url = arena_copy(&x->arena, request->url);
   int32_t code = url.at && copy_request(x, request) ? 0 : http_no_memory(fault);
   if (code == 0) code = exchange_go(x, (const char *)url.at, fault);
@@ -472,6 +489,43 @@ struct exchange *http_send(struct runtime *runtime, const struct http_request *r
 }
 
 // ── For workers ──
+
+void http_gate_begin(struct http_gate *gate) {
+  *gate = (struct http_gate){};
+  mutex_begin(&gate->lock);
+  condition_begin(&gate->changed);
+}
+
+void http_gate_end(struct http_gate *gate) {
+  condition_end(&gate->changed);
+  mutex_end(&gate->lock);
+}
+
+uint64_t http_gate_told(struct http_gate *gate) {
+  mutex_lock(&gate->lock);
+  uint64_t told = gate->told;
+  mutex_unlock(&gate->lock);
+  return told;
+}
+
+bool http_gate_wait(struct http_gate *gate, uint64_t seen, const struct task *task) {
+  bool began = false, is_aside = false, goes_on = true;
+  mutex_lock(&gate->lock);
+  while (gate->told == seen && goes_on) {
+    goes_on = !task_cancelled(task);
+    if (began && !is_aside) {
+      mutex_unlock(&gate->lock);
+      is_aside = pool_step_aside();
+      mutex_lock(&gate->lock);
+      if (gate->told != seen) break;
+    }
+    began = true;
+    if (goes_on) condition_wait_until(&gate->changed, &gate->lock, clock_now() + LOOK_NS);
+  }
+  mutex_unlock(&gate->lock);
+  if (is_aside) pool_step_back();
+  return goes_on;
+}
 
 // A worker that waits, and whether others may work in its place meanwhile.
 struct wait {
@@ -518,6 +572,22 @@ int32_t http_answer(struct exchange *x, const struct task *task, struct http_ans
   return code;
 }
 
+void http_watch(struct exchange *x, struct http_gate *gate) {
+  mutex_lock(&x->lock);
+  x->request.gate = gate;
+  x->needed = TAKEN_LEAST;
+  mutex_unlock(&x->lock);
+}
+
+// `size` bytes are there. The lock is held.
+static void copy_out(struct exchange *x, uint8_t *into, size_t size) {
+  size_t first = x->capacity - x->begin < size ? x->capacity - x->begin : size;
+  if (first) memcpy(into, x->buffer + x->begin, first);
+  if (size > first) memcpy(into + first, x->buffer, size - first);
+  x->filled -= size;
+  x->begin = x->capacity ? (x->begin + size) % x->capacity : 0;
+}
+
 int64_t http_read(struct exchange *x, const struct task *task, uint8_t *into, size_t size,
                   struct fault *fault) {
   // Who has to wait does so for half a buffer, the other half of which fills meanwhile: waking up
@@ -543,16 +613,46 @@ int64_t http_read(struct exchange *x, const struct task *task, uint8_t *into, si
     return fault->code;
   }
   size_t got = size < x->filled ? size : x->filled;
-  size_t first = x->capacity - x->begin < got ? x->capacity - x->begin : got;
-  if (first) memcpy(into, x->buffer + x->begin, first);
-  if (got > first) memcpy(into + first, x->buffer, got - first);
-  x->filled -= got;
-  x->begin = x->capacity ? (x->begin + got) % x->capacity : 0;
+  copy_out(x, into, got);
   bool has_room = x->is_paused && x->filled <= x->capacity / 2;
   mutex_unlock(&x->lock);
   wait_end(&wait);
   if (has_room) tell(x);
   return (int64_t)got;
+}
+
+int64_t http_take(struct exchange *x, uint8_t *into, size_t size, struct http_taken *taken,
+                  struct fault *fault) {
+  mutex_lock(&x->lock);
+  size_t least = size < TAKEN_LEAST ? size : TAKEN_LEAST;
+  size_t got =
+      x->filled >= least || x->is_over || x->is_paused ? (size < x->filled ? size : x->filled) : 0;
+  copy_out(x, into, got);
+  *taken = (struct http_taken){
+      .is_over = x->is_over && x->filled == 0, .losses = x->losses, .refusals = x->refusals};
+  int32_t code = 0;
+  if (taken->is_over && got == 0 && x->fault.code < 0) {
+    *fault = x->fault;
+    code = fault->code;
+  }
+  bool has_room = x->is_paused && x->filled <= x->capacity / 2;
+  mutex_unlock(&x->lock);
+  if (has_room) tell(x);
+  return code < 0 ? code : (int64_t)got;
+}
+
+int32_t http_answered(struct exchange *x, struct http_answer *out, struct fault *fault) {
+  mutex_lock(&x->lock);
+  int32_t code = x->is_answered;
+  if (code) {
+    *out = x->answer;
+  } else if (x->is_over) {
+    *fault = x->fault;
+    code = fault->code < 0 ? fault->code
+                           : fault_set(fault, COPSE_E_PROTOCOL, "the server gives no answer");
+  }
+  mutex_unlock(&x->lock);
+  return code;
 }
 
 bool http_is_at_end(struct exchange *x) {
@@ -564,6 +664,9 @@ bool http_is_at_end(struct exchange *x) {
 
 void http_drop(struct exchange *x) {
   if (!x) return;
+  mutex_lock(&x->lock);
+  x->request.gate = nullptr;  // it may end now
+  mutex_unlock(&x->lock);
   atomic_store_explicit(&x->is_dropped, true, memory_order_release);
   tell(x);
   exchange_free(x);

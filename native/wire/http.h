@@ -4,6 +4,7 @@
 //   http_send    asks, without waiting: the answer begins to arrive while nobody looks
 //   http_answer  waits for status, size and validators, after redirects and retries
 //   http_read    waits for the next bytes; a slow reader slows the server down
+//   http_take    the same without waiting; http_gate_wait waits for several exchanges at once
 //   http_drop    lets go; what is left of the transfer is ended
 //
 // What is decided here, for every request: only http and https; redirects hop by hop, with the
@@ -13,11 +14,13 @@
 // and TLS sessions used again, but only by requests with the same credentials.
 //
 // Bounds: `connections` transfers of a runtime at once, HOST_MAX of one host (as many as
-// `connections` when it speaks HTTP/2). Those that stand still because their reader does, do not
-// count: a worker that waits is never kept waiting by one that waits for it.
+// `connections` when it speaks HTTP/2), and beside them STREAMS_MAX parts of contents that are
+// split. Those that stand still because their reader does, do not count: a worker that waits is
+// never kept waiting by one that waits for it.
 #pragma once
 #include "base/fault.h"
 #include "base/span.h"
+#include "engine/thread.h"
 #include "wire/http_head.h"
 
 struct runtime;
@@ -30,6 +33,18 @@ enum http_filter : uint8_t {  // = enum copse_addresses
   HTTP_FILTER_PUBLIC = 2,
 };
 
+// For who waits for several exchanges: outlives the calls to http_drop of all of them.
+struct http_gate {
+  mutex lock;  // guards the rest
+  condition changed;
+  uint64_t told;  // times that there was something new
+};
+void http_gate_begin(struct http_gate *gate);
+void http_gate_end(struct http_gate *gate);
+uint64_t http_gate_told(struct http_gate *gate);
+// Waits until it was told more than `seen` times. False: the task was cancelled.
+bool http_gate_wait(struct http_gate *gate, uint64_t seen, const struct task *task);
+
 struct http_request {
   span url;
   span headers;                 // the user's, each "Name: value" with '\n' after it
@@ -38,9 +53,14 @@ struct http_request {
   span accept;
   // Of an earlier answer about the same content. What comes must still be that, else CHANGED.
   span etag;
-  uint64_t size;        // likewise; COPSE_UNKNOWN: none
-  uint64_t from;        // first byte wanted
-  uint32_t timeout_ms;  // until the answer; then without 1 KiB/s
+  uint64_t size;  // likewise; COPSE_UNKNOWN: none
+  uint64_t from;  // first byte wanted
+  // One past the last byte wanted; zero: to the end. A server that gives no such part is
+  // UNSUPPORTED.
+  uint64_t to;
+  struct http_gate *gate;  // told when the answer, a good part of bytes or the end is there
+  size_t lead_max;         // bytes that come before they are read; zero: 1 MiB
+  uint32_t timeout_ms;     // until the answer; then without 1 KiB/s
   uint32_t retries, redirects;
   enum http_filter filter;
   bool insecure, tls13;
@@ -53,10 +73,11 @@ constexpr size_t HTTP_WHOLE_MAX = 64 << 20;
 
 struct http_answer {
   uint32_t status;
-  uint64_t size;     // of the whole content; COPSE_UNKNOWN
-  int64_t mtime_ns;  // COPSE_UNKNOWN_TIME
-  bool ranges;       // the server says it can begin anywhere
-  bool is_strong;    // the validator means the same bytes
+  uint64_t size;           // of the whole content; COPSE_UNKNOWN
+  int64_t mtime_ns;        // COPSE_UNKNOWN_TIME
+  uint64_t round_trip_ns;  // from the request to its first byte; zero: not known
+  bool ranges;             // the server says it can begin anywhere
+  bool is_strong;          // the validator means the same bytes
   bool is_encoded;
   char etag[HTTP_ETAG_MAX + 1];
   char type[HTTP_TYPE_MAX + 1];
@@ -68,9 +89,20 @@ struct exchange *http_send(struct runtime *runtime, const struct http_request *r
                            struct fault *fault);
 int32_t http_answer(struct exchange *exchange, const struct task *task, struct http_answer *out,
                     struct fault *fault);
+// An exchange that was sent without a gate gets one.
+void http_watch(struct exchange *exchange, struct http_gate *gate);
 // Bytes from request.from on, in order; 0 at the end. Waits until there is a good part of `size`.
 int64_t http_read(struct exchange *exchange, const struct task *task, uint8_t *into, size_t size,
                   struct fault *fault);
+// What is there, when that is a good part or the rest; zero otherwise and at the end.
+struct http_taken {
+  bool is_over;               // no more will come
+  uint32_t losses, refusals;  // so far: connections that broke; requests put off by the server
+};
+int64_t http_take(struct exchange *exchange, uint8_t *into, size_t size, struct http_taken *taken,
+                  struct fault *fault);
+// Whether the answer is there, without waiting. 1: *out is filled. 0: not yet.
+int32_t http_answered(struct exchange *exchange, struct http_answer *out, struct fault *fault);
 // Everything that was to come is there; the next reads do not wait.
 bool http_is_at_end(struct exchange *exchange);
 void http_drop(struct exchange *exchange);  // nullptr is fine

@@ -38,6 +38,7 @@ struct multi {
 struct host {  // as long as the thread
   struct host *next;
   uint32_t running, standing;  // transfers; those of them whose reader is not there
+  uint32_t parts;              // transfers of parts, which are not among those
   bool is_multiplexed;         // it was seen to speak HTTP/2
   char origin[];
 };
@@ -85,6 +86,7 @@ struct exchange {
   struct fault fault;
   uint8_t *buffer;
   size_t capacity, begin, filled, needed;
+  uint32_t losses, refusals;
 };
 
 struct http {
@@ -113,6 +115,8 @@ struct http {
 int32_t http_no_memory(struct fault *fault);
 // Drops one reference.
 void exchange_free(struct exchange *x);
+// There is something new for the caller. The exchange's lock is held.
+void exchange_tell(struct exchange *x);
 // The caller has its outcome: all of the content, or a fault.
 void exchange_over(struct exchange *x, const struct fault *fault);
 // Moves the exchange to a URL: the first one, or where a redirect leads to.

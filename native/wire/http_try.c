@@ -35,12 +35,13 @@ static int32_t accept_answer(struct exchange *x) {
                   "the server sends the content encoded though it was not asked to");
   x->skip = 0;
   if (head->status == 206) {
-    if (from == 0 || !head->has_range)
+    if ((from == 0 && !request->to) || !head->has_range)
       return refuse(x, COPSE_E_PROTOCOL, "the server sends a part that was not asked for");
     if (head->range_from != from || head->range_to <= head->range_from)
       return refuse(x, COPSE_E_PROTOCOL, "the server sends another part than was asked for");
     total = head->range_total;
-    if (total != COPSE_UNKNOWN && head->range_to != total)
+    uint64_t to = request->to && request->to < total ? request->to : total;
+    if (to != COPSE_UNKNOWN && head->range_to != to)
       return refuse(x, COPSE_E_PROTOCOL, "the server sends less than was asked for");
     if (!head->is_chunked && head->size != COPSE_UNKNOWN &&
         head->size != head->range_to - head->range_from)
@@ -48,7 +49,7 @@ static int32_t accept_answer(struct exchange *x) {
     if (strncmp(head->type, "multipart/", 10) == 0)
       return refuse(x, COPSE_E_PROTOCOL,
                     "the server sends several parts for one that was asked for");
-  } else {
+  } else if (!request->to) {
     x->skip = from;  // no ranges here: the whole content, from its first byte
   }
   mutex_lock(&x->lock);
@@ -69,6 +70,10 @@ static int32_t accept_answer(struct exchange *x) {
     mutex_unlock(&x->lock);
     return refuse(x, COPSE_E_CHANGED, "the content changed since it was looked at; run again");
   }
+  if (request->to && head->status == 200) {
+    mutex_unlock(&x->lock);
+    return refuse(x, COPSE_E_UNSUPPORTED, "the server gives no part of the content");
+  }
   if (!again) {
     x->answer = (struct http_answer){.status = head->status,
                                      .size = total,
@@ -79,9 +84,13 @@ static int32_t accept_answer(struct exchange *x) {
     memcpy(x->answer.etag, head->etag, sizeof head->etag);
     memcpy(x->answer.type, head->type, sizeof head->type);
     x->answer.url = x->url;
+    curl_off_t sent_us = 0, first_us = 0;
+    curl_easy_getinfo(x->easy, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+    curl_easy_getinfo(x->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_us);
+    if (first_us > sent_us) x->answer.round_trip_ns = (uint64_t)(first_us - sent_us) * 1000;
     x->is_answered = true;
     // A small body is there in a moment: its reader is woken once, for both.
-    if (total > SHARED_MAX || request->head) condition_all(&x->changed);
+    if (total > SHARED_MAX || request->head) exchange_tell(x);
   }
   mutex_unlock(&x->lock);
   x->window_ns = clock_now();
@@ -126,7 +135,9 @@ static size_t on_head(char *line, size_t one, size_t size, void *user) {
 // Room for `size` more bytes. The lock is held. False: there is none now.
 static bool make_room(struct exchange *x, size_t size) {
   if (x->capacity - x->filled >= size) return true;
-  size_t most = x->request.whole ? HTTP_WHOLE_MAX : BUFFER_MAX;
+  size_t most = x->request.whole      ? HTTP_WHOLE_MAX
+                : x->request.lead_max ? x->request.lead_max
+                                      : BUFFER_MAX;
   size_t capacity = x->capacity ? x->capacity : BUFFER_LEAST;
   while (capacity < most && capacity - x->filled < size) capacity *= 4;
   if (capacity > most) capacity = most;
@@ -151,6 +162,10 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user) {
     return x->arrived <= REFUSAL_MAX ? size : 0;
   }
   size_t drop = x->skip < size ? (size_t)x->skip : size, wanted = size - drop;
+  if (x->request.to && wanted > x->request.to - x->request.from - x->delivered) {
+    refuse(x, COPSE_E_PROTOCOL, "the server sends more than was asked for");
+    return 0;
+  }
   mutex_lock(&x->lock);
   if (wanted && !make_room(x, wanted)) {
     bool is_too_much = x->request.whole || (x->filled == 0);
@@ -170,7 +185,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user) {
   if (first) memcpy(x->buffer + end, bytes + drop, first);
   if (wanted > first) memcpy(x->buffer, bytes + drop + first, wanted - first);
   x->filled += wanted;
-  if (x->needed && x->filled >= x->needed) condition_all(&x->changed);
+  if (x->needed && x->filled >= x->needed) exchange_tell(x);
   mutex_unlock(&x->lock);
   x->skip -= drop;
   x->arrived += size;
@@ -215,9 +230,10 @@ static bool add_lines(struct exchange *x) {
   bool good = add_line(x, "Accept-Encoding: identity") &&
               (request->accept.size == 0 || add_text(x, "Accept: ", request->accept));
   uint64_t from = request->from + x->delivered;
-  if (good && from > 0) {
-    char line[64];
-    snprintf(line, sizeof line, "Range: bytes=%llu-", (unsigned long long)from);
+  if (good && (from > 0 || request->to)) {
+    char line[64], to[24] = "";
+    if (request->to) snprintf(to, sizeof to, "%llu", (unsigned long long)request->to - 1);
+    snprintf(line, sizeof line, "Range: bytes=%llu-%s", (unsigned long long)from, to);
     span etag =
         x->is_answered ? (x->answer.is_strong ? span_of(x->answer.etag) : (span){}) : request->etag;
     good = add_line(x, line) && (etag.size == 0 || add_text(x, "If-Range: ", etag));
@@ -431,6 +447,9 @@ static void retry_or_end(struct exchange *x, const struct fault *fault) {
   if (x->is_settled && x->head.retry_after_ms != COPSE_UNKNOWN) delay_ms = x->head.retry_after_ms;
   mutex_lock(&x->lock);
   bool is_answered = x->is_answered;
+  bool is_refused = fault->code == COPSE_E_THROTTLED || fault->code == COPSE_E_BUSY;
+  (*(is_refused ? &x->refusals : &x->losses))++;
+  if (x->request.gate) exchange_tell(x);
   mutex_unlock(&x->lock);
   if (is_answered) x->deadline_ns = now + x->request.timeout_ms * MS;
   bool in_time = now + delay_ms * MS < x->deadline_ns;
@@ -489,11 +508,11 @@ void exchange_finished(struct exchange *x, CURLcode result) {
       fault_set(&fault, COPSE_E_PROTOCOL, "the server gives no answer: check the server");
     retry_or_end(x, &fault);
   } else if (is_good) {
-    uint64_t end = x->request.from + x->delivered;
+    uint64_t end = x->request.from + x->delivered, expected = x->answer.size;
+    if (x->request.to && x->request.to < expected) expected = x->request.to;
     if (result == CURLE_OK && x->skip > 0)
       fault_set(&fault, COPSE_E_CHANGED, "the content became shorter; run again");
-    else if (result == CURLE_OK && !x->request.head && x->answer.size != COPSE_UNKNOWN &&
-             x->answer.size != end)
+    else if (result == CURLE_OK && !x->request.head && expected != COPSE_UNKNOWN && expected != end)
       fault_set(&fault, COPSE_E_PROTOCOL, "the server sends another length than it says");
     if (fault.code < 0)
       retry_or_end(x, &fault);

@@ -41,8 +41,10 @@ struct http_split {
   uint32_t lane_count, turn;
   bool is_single;  // the server gives no parts
   // Since the last sample:
-  uint64_t sampled_ns, bytes, round_trips_ns;
-  uint32_t round_trips;
+  uint64_t sampled_ns, bytes;
+  // The least so far: one that waited behind our own bytes says nothing of the distance, and would
+  // ask for more streams to wait behind.
+  uint64_t round_trip_ns;
 };
 
 bool http_split_fits(const struct store *store, const struct http_answer *first, bool in_order,
@@ -105,17 +107,22 @@ static bool take_part(struct http_split *split, uint64_t end, struct range *part
   uint64_t size = split_next(split->rule, split->size, (uint64_t)split->streams.round_trip_ns,
                              split->left_bytes, split->streams.target);
   if (split->from.in_order && size > LEAD_IN_ORDER) size = LEAD_IN_ORDER;
-  if (size == 0) size = 1;
+  uint64_t least = split_part(split->rule, split->size, 0);
+  bool is_elastic = least < split_part(split->rule, split->size, 3600 * ROUND_TRIP_FAR_NS);
   struct range *range = &split->left[at];
-  uint64_t parts = (range->to - range->from + size - 1) / size;
+  uint64_t bytes = range->to - range->from;
   bool is_of_another =
       !split->from.in_order && range->from != end && is_next_of_a_lane(split, range->from);
-  if (is_of_another && parts > 1) {
-    uint64_t half = range->from + (parts + 1) / 2 * size;
+  if (is_of_another && bytes >= (is_elastic ? 2 * least : least + 1)) {
+    uint64_t half = range->from + (bytes / 2 + least - 1) / least * least;
     if (left_insert(split, at + 1, (struct range){half, split->left[at].to}))
       split->left[at++].to = half;
     range = &split->left[at];
+    bytes = range->to - range->from;
   }
+  // No crumbs: two of equal size, or one.
+  if (is_elastic && bytes > size && bytes - size < least)
+    size = bytes / 2 < least ? bytes : bytes / 2;
   *part =
       (struct range){range->from, range->to - range->from < size ? range->to : range->from + size};
   range->from = part->to;
@@ -232,7 +239,7 @@ static void sample(struct http_split *split, bool is_loss, bool is_congested) {
   double rate = since ? (double)split->bytes * 1e9 / (double)since : 0;
   struct streams_sample what = {
       .now_ns = now,
-      .round_trip_ns = split->round_trips ? split->round_trips_ns / split->round_trips : 0,
+      .round_trip_ns = split->round_trip_ns,
       .bytes_a_second = is_early ? 0 : (uint64_t)rate,
       .part = split_next(split->rule, split->size, (uint64_t)split->streams.round_trip_ns,
                          split->left_bytes, split->streams.target),
@@ -240,16 +247,14 @@ static void sample(struct http_split *split, bool is_loss, bool is_congested) {
       .is_congested = is_congested,
   };
   streams_adjust(&split->streams, &what);
-  split->round_trips_ns = split->round_trips = 0;
   if (is_early) return;
   split->sampled_ns = now;
   split->bytes = 0;
 }
 
 static void count_round_trip(struct http_split *split, const struct http_answer *answer) {
-  if (!answer->round_trip_ns) return;
-  split->round_trips_ns += answer->round_trip_ns;
-  split->round_trips++;
+  uint64_t seen = answer->round_trip_ns;
+  if (seen && (!split->round_trip_ns || seen < split->round_trip_ns)) split->round_trip_ns = seen;
 }
 
 // ── Reading ──

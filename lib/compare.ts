@@ -6,11 +6,17 @@ import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
 import type { CompareOptions, Comparison, Difference, Location, Task } from "./types.ts";
 
-function comparison(differences: Difference[], ending: Ending, seen: number): Comparison {
+interface Seen {
+  rows: number;
+  sameByRule: number;
+}
+
+function comparison(differences: Difference[], ending: Ending, seen: Seen): Comparison {
   const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
   return {
-    equal: complete && seen === 0,
+    equal: complete && seen.rows === seen.sameByRule,
     complete,
+    sameByRule: seen.sameByRule,
     files: ending.files,
     bytes: ending.bytes,
     errors: ending.errors,
@@ -20,13 +26,16 @@ function comparison(differences: Difference[], ending: Ending, seen: number): Co
 }
 
 function verbOf(request: Uint8Array): Verb<Comparison, Difference> {
-  let seen = 0; // an iterated task's rows went to the reader, and still count
+  // An iterated task's rows went to the reader, and still count.
+  const seen: Seen = { rows: 0, sameByRule: 0 };
   return {
     request,
     decode(buffer, rows, heapAt) {
-      seen += rows;
       // A compare task has no ENTRY rows.
-      return decodeRows(buffer, rows, heapAt) as Difference[];
+      const differences = decodeRows(buffer, rows, heapAt) as Difference[];
+      seen.rows += rows;
+      for (const { kind } of differences) seen.sameByRule += Number(kind === "same-by-rule");
+      return differences;
     },
     order: byPath,
     whole: (parts, ending) => comparison(parts, ending, seen),

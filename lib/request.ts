@@ -16,6 +16,8 @@ import {
   Links,
   Metadata,
   Place as PlaceKey,
+  Text,
+  TextRule as TextKey,
   Verb,
 } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
@@ -170,11 +172,30 @@ const bool =
     record.number(key, flag(name, value) ? 1 : 0);
   };
 
+const textBits = { eol: Text.EOL, space: Text.SPACE, blankLines: Text.BLANK_LINES };
+
+const putText: Put = (record, value) => {
+  for (const rule of Array.isArray(value) ? value : [value]) {
+    checkFields("text", rule, ["match", ...Object.keys(textBits)]);
+    let ignore = 0;
+    for (const [name, bit] of Object.entries(textBits))
+      if (rule[name] !== undefined && flag(`text.${name}`, rule[name])) ignore |= bit;
+    if (ignore === 0)
+      throw argumentError("text", `must name eol, space or blankLines, not ${showValue(rule)}`);
+    const globs = rule.match === undefined ? ["*"] : checkGlobs("text.match", rule.match);
+    record.record(Key.TEXT, (inner) => {
+      inner.number(TextKey.IGNORE, ignore);
+      for (const glob of globs) inner.text(TextKey.MATCH, glob);
+    });
+  }
+};
+
 const compareTable: Table<Omit<CompareOptions, keyof Options>> = {
   by: (record, value) => {
     const chosen = oneOf("by", value, ["content", "hash", "stat"]);
     record.number(Key.BY, { content: By.CONTENT, hash: By.HASH, stat: By.STAT }[chosen]);
   },
+  text: putText,
   stopAtFirst: bool("stopAtFirst", Key.STOP_AT_FIRST),
   moves: bool("moves", Key.MOVES),
   sample: bool("sample", Key.SAMPLE),
@@ -427,6 +448,8 @@ export function compareRequest(
   options: CompareOptions,
   waited: boolean,
 ): Uint8Array {
+  if (options.text !== undefined && options.by !== undefined && options.by !== "content")
+    throw argumentError("text", `needs by: "content", not ${showValue(options.by)}`);
   const record = begin(Verb.COMPARE, waited);
   const defaults = putOptions(record, options, [common, compareTable]);
   return record

@@ -2,7 +2,17 @@
 // when it is ASCII, which is three times as fast as a decode for each path.
 
 import { CopseError, codeName } from "./errors.ts";
-import { Detail, Field, MODE_KNOWN, Reason, Row, RowKind, Skipped, Type } from "./native/abi.ts";
+import {
+  Detail,
+  Field,
+  MODE_KNOWN,
+  Reason,
+  Row,
+  RowKind,
+  Skipped,
+  Text as Ignored,
+  Type,
+} from "./native/abi.ts";
 import type { Plan, PlanNode } from "./pattern.ts";
 import type {
   Check,
@@ -260,6 +270,15 @@ function actionOf(page: Page, row: number, path: Text, details: Details | undefi
   }
 }
 
+function ruleOf(bits: number): string {
+  const names = [
+    ["eol", Ignored.EOL],
+    ["space", Ignored.SPACE],
+    ["blankLines", Ignored.BLANK_LINES],
+  ] as const;
+  return names.flatMap(([name, bit]) => (bits & bit ? [name] : [])).join("+");
+}
+
 function rowOf(page: Page, row: number): AnyRow {
   const { view } = page;
   const path = page.text(
@@ -290,6 +309,7 @@ function rowOf(page: Page, row: number): AnyRow {
         path,
       );
     case RowKind.DIFFERS:
+    case RowKind.SAME_BY_RULE:
     case RowKind.MOVED: {
       const from = details?.name(Detail.FROM);
       const left = entryOf(
@@ -306,10 +326,18 @@ function rowOf(page: Page, row: number): AnyRow {
           { kind: "moved", path: path.text, from: from?.text ?? "", left, right },
           path,
         );
-      const reason = reasonNames.get(view.getUint16(row + Row.reason, true)) ?? "content";
+      const why = view.getUint16(row + Row.reason, true);
+      if (kind === RowKind.SAME_BY_RULE)
+        return withBytes(
+          { kind: "same-by-rule", path: path.text, rule: ruleOf(why), left, right },
+          path,
+        );
+      const reason = reasonNames.get(why) ?? "content";
       const offset = known(view, row + Row.extra);
       const differs: Difference = { kind: "differs", path: path.text, reason, left, right };
       if (offset !== undefined) differs.offset = offset;
+      const line = details?.number(Detail.LINE);
+      if (line !== undefined) differs.line = line;
       return withBytes(differs, path);
     }
     case RowKind.COPIED:

@@ -273,6 +273,21 @@ export type Difference =
        * "hash"`.
        */
       offset?: number;
+      /**
+       * With `text`, of a text: the first line of the left one, from 1, that differs in more than
+       * may be ignored; one more than it has, when only the right one goes on.
+       */
+      line?: number;
+    }
+  | {
+      /** With `text`: the files differ only in what may be ignored. They count as equal. */
+      kind: "same-by-rule";
+      path: string;
+      pathBytes?: Uint8Array;
+      /** The least that has to be ignored: fields of `TextRule`, with a `+` between them. */
+      rule: string;
+      left: Entry;
+      right: Entry;
     }
   | {
       /** With `moves`: the same content under another path, once on each side. */
@@ -318,12 +333,26 @@ export interface Verification extends Totals {
 
 /** The answer of `compare`. */
 export interface Comparison extends Totals {
-  /** Everything was seen and nothing differs. */
+  /** Everything was seen and nothing differs; `same-by-rule` rows are no differences. */
   equal: boolean;
   /** False when anything was not seen: an error row, or `stopAtFirst` stopped. */
   complete: boolean;
+  /** `same-by-rule` rows. */
+  sameByRule: number;
   /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
   differences: Difference[];
+}
+
+/** What makes no difference between two texts. At least one is true. */
+export interface TextRule {
+  /** Globs as those of `include`: the files that are texts. Default: all. */
+  match?: readonly string[];
+  /** Lines may end with `\r\n` or `\n`. */
+  eol?: boolean;
+  /** White space before the end of a line, `\r` too, and whether the last line ends with `\n`. */
+  space?: boolean;
+  /** Lines that hold nothing; with `space`, nothing but white space. */
+  blankLines?: boolean;
 }
 
 /** What `compare` takes besides the options of every verb. */
@@ -334,6 +363,11 @@ export interface CompareOptions extends Options {
    * `stat` trusts size and modification time and reads nothing.
    */
   by?: "content" | "hash" | "stat";
+  /**
+   * White space that is no difference in some files; of several rules for one file the first
+   * counts. A file with a zero byte is compared byte by byte. Needs `by: "content"`.
+   */
+  text?: TextRule | readonly TextRule[];
   /** Only whether they differ: stop at the first difference. */
   stopAtFirst?: boolean;
   /** Join an only-left and an only-right file of the same size and content into one `moved` row. */

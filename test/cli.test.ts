@@ -222,6 +222,7 @@ describe("for programs", () => {
     expect(Object.keys(document)).toEqual([
       "equal",
       "complete",
+      "sameByRule",
       "files",
       "bytes",
       "errors",

@@ -45,6 +45,8 @@ describe("compare.md 1.2, refused before any work:", () => {
     ["sample", { sample: null }],
     ["sizeCheck", { sizeCheck: 0 }],
     ["emptyDirectories", { emptyDirectories: "no" }],
+    ["text", { text: {} }],
+    ["text", { text: { eol: true }, by: "hash" }],
     ["signal", { signal: {} }],
     ["runtime", { runtime: {} }],
     ["onProgress", { onProgress: true }],

@@ -76,6 +76,8 @@ function factOf(row: Exclude<Difference, Failure>): string {
       return `only-right ${row.right.type} ${row.right.size} ${row.right.target ?? ""} ${row.path}`;
     case "moved":
       return `moved ${row.from} to ${row.path}`;
+    case "same-by-rule":
+      return `same-by-rule ${row.rule} ${row.path}`;
     case "differs":
       return `differs ${row.reason} ${row.offset ?? ""} ${row.left.hash ?? ""} ${row.path}`;
   }

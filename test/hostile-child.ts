@@ -28,6 +28,8 @@ function fact(row: Difference): string {
       return `only-left ${row.left.type} ${row.path}`;
     case "only-right":
       return `only-right ${row.right.type} ${row.path}`;
+    case "same-by-rule":
+      return `same-by-rule ${row.rule} ${row.path}`;
   }
 }
 

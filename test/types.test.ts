@@ -101,6 +101,8 @@ describe("a Difference", () => {
           return difference.reason;
         case "moved":
           return difference.from;
+        case "same-by-rule":
+          return difference.rule;
         case "error":
           return difference.error.code;
       }

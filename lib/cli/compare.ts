@@ -51,18 +51,22 @@ async function printReport(left: string, right: string, comparison: Comparison):
 
 /** All but the rows, in the order of the documentation. */
 function totals(comparison: Comparison): Omit<Comparison, "differences"> {
-  const { equal, complete, files, bytes, errors } = comparison;
+  const { equal, complete, sameByRule, files, bytes, errors } = comparison;
   const milliseconds = Math.round(comparison.milliseconds * 1000) / 1000;
-  return { equal, complete, files, bytes, errors, milliseconds };
+  return { equal, complete, sameByRule, files, bytes, errors, milliseconds };
 }
 
 function statusOf(row: Difference): number {
+  if (row.kind === "same-by-rule") return status.equal;
   return row.kind === "error" ? status.trouble : status.different;
 }
 
 /** Trouble wins over different. Neither rows nor "equal" means that something stayed unseen. */
-function answer({ equal, errors, differences }: Comparison, seen: number): number {
+function answer(comparison: Comparison, seen: number): number {
+  const { equal, errors, differences, sameByRule } = comparison;
   if (errors > 0) return status.trouble;
   if (equal) return status.equal;
-  return differences.length > 0 || seen === status.different ? status.different : status.trouble;
+  return differences.length > sameByRule || seen === status.different
+    ? status.different
+    : status.trouble;
 }

@@ -28,7 +28,8 @@ export function remark(entry: Entry): string {
   }
 }
 
-function reason({ reason, left, right, offset }: Extract<Difference, { kind: "differs" }>): string {
+function reason(row: Extract<Difference, { kind: "differs" }>): string {
+  const { reason, left, right, offset, line } = row;
   switch (reason) {
     case "type":
       // A pipe and a socket are both "other": the API does not tell more.
@@ -37,6 +38,7 @@ function reason({ reason, left, right, offset }: Extract<Difference, { kind: "di
     case "size":
       return `size, ${twoSizes(left.size, right.size)}`;
     case "content":
+      if (line !== undefined) return `content, line ${line}`;
       return offset === undefined ? "content" : `content, offset ${offset}`;
     case "target":
       return `link, ${escapeName(left.target ?? "?")} → ${escapeName(right.target ?? "?")}`;

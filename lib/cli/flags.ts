@@ -236,6 +236,12 @@ export const commands: readonly CommandShape[] = [
           parse: metadata,
         },
         {
+          flags: "--text <rule>",
+          about:
+            "in texts leave out eol, space, blank-lines (with commas); of some files only: '*.md=eol,space' (repeatable)",
+          parse: text,
+        },
+        {
           flags: "--moves",
           about: "pair an only-left with an only-right file of the same content",
         },
@@ -635,6 +641,19 @@ function memory(text: string): number | string {
   if (parsed === undefined)
     throw new Error(`Give a number of bytes, such as 64M, or one of ${profiles.join(", ")}.`);
   return parsed;
+}
+
+const textNames = ["eol", "space", "blank-lines"];
+
+/** NAMES, or GLOB=NAMES. */
+function text(rule: string, before: unknown): unknown[] {
+  const at = rule.lastIndexOf("=");
+  const names = rule.slice(at + 1).split(",");
+  if (names.some((name) => !textNames.includes(name)) || at === 0)
+    throw new Error(`Give one or more of ${textNames.join(", ")}, after a glob and = or without.`);
+  const chosen = names.map((name) => [name === "blank-lines" ? "blankLines" : name, true]);
+  const match = at > 0 ? { match: [rule.slice(0, at)] } : {};
+  return [...(Array.isArray(before) ? before : []), { ...match, ...Object.fromEntries(chosen) }];
 }
 
 const metadataNames = ["mode", "mtime", "owner", "xattr"];

@@ -57,13 +57,20 @@ export function* report(
   }));
   yield* group(">", paint.cyan, `${showCount(moved.length)} moved`, moved, style);
 
+  const ruled = rows["same-by-rule"].map((row) => ({
+    name: nameOf(row.path, row.pathBytes),
+    detail: { text: row.rule },
+  }));
+  yield* group("=", paint.dim, `${showCount(ruled.length)} the same by rule`, ruled, style);
+
   yield* errors(rows.error, style);
   yield summary(comparison, style);
 }
 
 /** `2 changed, 1 only left · 1,234 files, 56 MB compared in 0.12 s`, in two lines where one is too long. */
 function summary(comparison: Comparison, { paint, columns }: ReportStyle): string {
-  const { files, bytes, milliseconds, differences, errors, equal, complete } = comparison;
+  const { files, bytes, milliseconds, differences, errors, equal, complete, sameByRule } =
+    comparison;
   const rows = groupByKind(differences);
   const counts = [
     [rows.differs.length, "changed"],
@@ -78,6 +85,7 @@ function summary(comparison: Comparison, { paint, columns }: ReportStyle): strin
   if (equal) parts.push(paint.bold(paint.green("equal")));
   else if (parts.length === 0) parts.push(paint.bold(paint.red("not everything was seen")));
   else if (!complete && errors === 0) parts.push("stopped at the first");
+  if (sameByRule > 0) parts.push(`${showCount(sameByRule)} the same by rule`);
   const work = `${showCounted(files, "file")}, ${showBytes(bytes)} compared in ${showDuration(milliseconds)}`;
   const found = parts.join(", ");
   const isLong = Bun.stringWidth(`${found} · ${work}`) > columns;
@@ -92,6 +100,7 @@ function groupByKind(differences: readonly Difference[]): {
     "only-left": [],
     "only-right": [],
     moved: [],
+    "same-by-rule": [],
     error: [],
   };
   for (const row of differences) rows[row.kind]?.push(row);

@@ -47,6 +47,7 @@ export const Key = {
   SAMPLE: 69,
   SIZE_CHECK: 70,
   EMPTY_DIRECTORIES: 71,
+  TEXT: 72,
   SELF: 80,
   STAT: 81,
   IGNORE_FILE: 82,
@@ -80,6 +81,8 @@ export const Key = {
 } as const;
 
 export const Node = { NAME: 1, FILE: 2, FORBIDDEN: 3, DIRECTORY: 4, MIN: 5, MAX: 6 } as const;
+export const TextRule = { MATCH: 1, IGNORE: 2 } as const;
+export const Text = { EOL: 1, SPACE: 2, BLANK_LINES: 4 } as const;
 export const Place = {
   SCHEME: 1,
   PATH: 2,
@@ -145,6 +148,7 @@ export const RowKind = {
   DIFFERS: 4,
   MOVED: 5,
   ERROR: 6,
+  SAME_BY_RULE: 7,
   MATCH: 8,
   NEAR_MISS: 9,
   INTACT: 20,
@@ -190,6 +194,7 @@ export const Detail = {
   LOCATION: 21,
   PATH: 22,
   SENTENCE: 23,
+  LINE: 72,
   MISSING: 32,
   FOUND: 33,
   NEAREST: 34,

@@ -45,6 +45,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_SAMPLE, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "sample"},
     {COPSE_KEY_SIZE_CHECK, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "sizeCheck"},
     {COPSE_KEY_EMPTY_DIRECTORIES, NUMBER, false, COPSE_VERB_COMPARE, 0, 1, "emptyDirectories"},
+    {COPSE_KEY_TEXT, RECORD, true, COPSE_VERB_COMPARE, 0, 0, "text"},
     {COPSE_KEY_SELF, NUMBER, false, COPSE_VERB_LIST, 0, 1, "self"},
     {COPSE_KEY_STAT, NUMBER, false, COPSE_VERB_LIST, 0, 1, "stat"},
     {COPSE_KEY_IGNORE_FILE, TEXT, true, 0, 0, 0, "ignoreFiles"},

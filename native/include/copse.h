@@ -114,6 +114,8 @@ enum copse_key : uint16_t {
   COPSE_KEY_SIZE_CHECK = 70,         // compare, bool, default true: unequal sizes need no reading
   COPSE_KEY_EMPTY_DIRECTORIES = 71,  // compare, bool, default true: false leaves out one-sided
                                      // directories that hold nothing
+  COPSE_KEY_TEXT = 72,               // compare by content, record, repeated: enum copse_text_rule;
+                                     // of those whose globs match a file the first one counts
   COPSE_KEY_SELF = 80,               // list, bool: only the entry itself, not what is below it
   COPSE_KEY_STAT = 81,         // list, bool: sizes, times, modes and targets too, not only names
                                // and types
@@ -162,6 +164,17 @@ enum copse_node : uint16_t {
   COPSE_NODE_DIRECTORY = 4,  // number, repeated: a node before this one
   COPSE_NODE_MIN = 5,        // number
   COPSE_NODE_MAX = 6,        // number
+};
+
+// White space that is no difference in some files.
+enum copse_text_rule : uint16_t {
+  COPSE_TEXT_RULE_MATCH = 1,   // text, repeated: a glob, as those of INCLUDE
+  COPSE_TEXT_RULE_IGNORE = 2,  // number: bits of enum copse_text
+};
+enum copse_text : uint32_t {
+  COPSE_TEXT_EOL = 1,          // "\r\n" is "\n"
+  COPSE_TEXT_SPACE = 2,        // white space before a line's end, and a missing "\n" at the end
+  COPSE_TEXT_BLANK_LINES = 4,  // lines that hold nothing
 };
 
 // A place: where a tree or file is.
@@ -266,10 +279,11 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_DIFFERS = 4,
   COPSE_ROW_MOVED = 5,
   COPSE_ROW_ERROR = 6,
-  COPSE_ROW_MATCH = 8,      // scan: a directory fits pattern number `extra`
-  COPSE_ROW_NEAR_MISS = 9,  // scan: it does not, by `left_size` pieces; the text says which
-  COPSE_ROW_INTACT = 20,    // verify
-  COPSE_ROW_CORRUPT = 21,   // verify: details CHUNK and SENTENCE
+  COPSE_ROW_SAME_BY_RULE = 7,  // `reason` is the bits of enum copse_text that it took
+  COPSE_ROW_MATCH = 8,         // scan: a directory fits pattern number `extra`
+  COPSE_ROW_NEAR_MISS = 9,     // scan: it does not, by `left_size` pieces; the text says which
+  COPSE_ROW_INTACT = 20,       // verify
+  COPSE_ROW_CORRUPT = 21,      // verify: details CHUNK and SENTENCE
   COPSE_ROW_NAMES = 30,  // list without STAT: entries of the directory `path`, `extra` of them; the
                          // text has for each a digit, its enum copse_type, its name and a '\0'
   COPSE_ROW_SNAPSHOT = 31,  // snapshot, once, the last: `left_size` entries in `right_size` bytes
@@ -327,6 +341,7 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_LOCATION = 21,    // text: the location as given, credentials removed
   COPSE_DETAIL_PATH = 22,        // text: path below it
   COPSE_DETAIL_SENTENCE = 23,    // text: what happened and what to do, for people
+  COPSE_DETAIL_LINE = 72,        // number: of the left text, from 1: the first that differs
   // A near miss is a sequence: each piece that is missing, what was found of it, and for a
   // directory the nearest that has its name, with the pieces which that lacks up to the end.
   COPSE_DETAIL_MISSING = 32,  // number: 1 file, 2 directory, 3 forbidden | place in the node << 8

@@ -24,7 +24,13 @@ static int32_t begin(struct run *run, struct fault *fault) {
     return fault_set(fault, COPSE_E_ARGUMENT, "an unknown value of by");
   if (compare->by == COPSE_BY_STAT && only_digest(run))
     return fault_set(fault, COPSE_E_UNSUPPORTED, "a manifest knows no times to compare by");
-  if (compare->by == COPSE_BY_HASH || run->cache || only_digest(run))
+  int32_t code = texting_begin(request, &compare->texting, fault);
+  if (code < 0) return code;
+  if (compare->texting && compare->by != COPSE_BY_CONTENT)
+    return fault_set(fault, COPSE_E_ARGUMENT, "text needs by: content");
+  if (compare->texting && only_digest(run))
+    return fault_set(fault, COPSE_E_UNSUPPORTED, "a manifest has no text to compare");
+  if (compare->by == COPSE_BY_HASH || run->cache || only_digest(run) || compare->texting)
     run->batch_place = JOB_COMPUTE;
   static const struct {
     uint32_t bit, can;
@@ -47,7 +53,10 @@ static int32_t begin(struct run *run, struct fault *fault) {
   return 0;
 }
 
-static void close(struct run *run) { moves_free(compare_of(run)->moves); }
+static void close(struct run *run) {
+  moves_free(compare_of(run)->moves);
+  texting_free(compare_of(run)->texting);
+}
 
 static struct step plan(const struct run *run, const struct pair *pair) {
   const struct compare *compare = compare_of(run);
@@ -147,10 +156,10 @@ int32_t compare_differs(struct spot *spot, const struct pair *pair, const struct
   int32_t code = complete(spot, pair->left, LEFT, fault);
   if (code == 0) code = complete(spot, pair->right, RIGHT, fault);
   if (code < 0) return code;
-  if (compare->stop_at_first && !run_stop(spot->run)) return 0;
-  copse_row row = {.kind = COPSE_ROW_DIFFERS,
+  if (!content->rule && compare->stop_at_first && !run_stop(spot->run)) return 0;
+  copse_row row = {.kind = content->rule ? COPSE_ROW_SAME_BY_RULE : COPSE_ROW_DIFFERS,
                    .type = (uint8_t)(types[LEFT] | types[RIGHT] << 4),
-                   .reason = content->reason,
+                   .reason = content->rule ? (uint16_t)content->rule : content->reason,
                    .left_size = pair->left->size,
                    .right_size = pair->right->size,
                    .left_mtime_ns = pair->left->mtime_ns,
@@ -165,14 +174,17 @@ int32_t compare_differs(struct spot *spot, const struct pair *pair, const struct
   for (uint8_t side = 0; content->hashed && side < 2; side++)
     record_put_text(&writer, (uint16_t)(COPSE_DETAIL_LEFT_HASH + side),
                     (span){content->hash[side], HASH_BYTES});
+  if (content->line) record_put_number(&writer, COPSE_DETAIL_LINE, content->line);
   spot_emit(spot, &row, pair->left->name, (span){writer.at, writer.size});
   return 0;
 }
 
+// 1 after the row.
 static int32_t differs(struct spot *spot, const struct pair *pair, uint16_t reason,
                        struct fault *fault) {
-  return compare_differs(spot, pair, &(struct content){.reason = reason, .offset = COPSE_UNKNOWN},
-                         fault);
+  struct content content = {.reason = reason, .offset = COPSE_UNKNOWN};
+  int32_t code = compare_differs(spot, pair, &content, fault);
+  return code < 0 ? code : 1;
 }
 
 static int32_t attributes(struct spot *spot, const struct entry *entry, uint8_t side, span *out,
@@ -209,8 +221,12 @@ int32_t compare_metadata(struct spot *spot, const struct pair *pair, struct faul
 
 int32_t compare_settle(struct spot *spot, const struct pair *pair, const struct content *content,
                        struct fault *fault) {
-  return content->equal ? compare_metadata(spot, pair, fault)
-                        : compare_differs(spot, pair, content, fault);
+  // One path has one row, and metadata that differs is the greater difference.
+  if (content->equal || content->rule) {
+    int32_t code = compare_metadata(spot, pair, fault);
+    if (code != 0 || content->equal) return code;
+  }
+  return compare_differs(spot, pair, content, fault);
 }
 
 // ── Steps ──
@@ -289,27 +305,36 @@ static int32_t hash_both(struct spot *spot, const struct pair *pair, bool sizes,
   return 0;
 }
 
+// Reads contents whose hashes or sizes differ.
+static int32_t read_after_hashes(struct spot *spot, const struct pair *pair,
+                                 struct content *content, struct fault *fault) {
+  struct content read = {.offset = COPSE_UNKNOWN};
+  int32_t code = compare_content(spot, pair, &read, fault);
+  if (code == 0 && !read.later && read.equal)
+    code = fault_set(fault, COPSE_E_CHANGED,
+                     "the file changed while it was read; run again when nobody writes to it");
+  *content = read;
+  return code;
+}
+
 static int32_t compare_hashes(struct spot *spot, const struct pair *pair, struct fault *fault) {
   const struct compare *compare = compare_of(spot->run);
   bool sizes = compare->by == COPSE_BY_CONTENT && compare->size_check;
   struct content content = {};
   spot->files++;
   int32_t code = hash_both(spot, pair, sizes, &content, fault);
-  return code < 0 ? code : compare_settle(spot, pair, &content, fault);
+  if (code == 0 && !content.equal && texting_of(spot, pair))
+    code = read_after_hashes(spot, pair, &content, fault);
+  return code < 0 || content.later ? code : compare_settle(spot, pair, &content, fault);
 }
 
 // By content with a cache: what has equal hashes is not read. The rest is, to say where it differs.
 static int32_t compare_cached(struct spot *spot, const struct pair *pair, struct content *content,
                               struct fault *fault) {
   int32_t code = hash_both(spot, pair, compare_of(spot->run)->size_check, content, fault);
-  if (code < 0 || content->equal || content->reason == COPSE_REASON_SIZE) return code;
-  struct content read = {.offset = COPSE_UNKNOWN};
-  code = compare_content(spot, pair, &read, fault);
-  if (code == 0 && !read.later && read.equal)
-    code = fault_set(fault, COPSE_E_CHANGED,
-                     "the file changed while it was read; run again when nobody writes to it");
-  *content = read;
-  return code;
+  if (code < 0 || content->equal) return code;
+  if (content->reason == COPSE_REASON_SIZE && !texting_of(spot, pair)) return 0;
+  return read_after_hashes(spot, pair, content, fault);
 }
 
 // What could not be looked at when it was listed is an error row for each side, whatever the other
@@ -333,8 +358,8 @@ static void ahead(struct spot *spot, const struct step *step) {
   if (step->kind != STEP_COMPARE || !entries[LEFT] || !entries[RIGHT] || step->reason) return;
   if (entries[LEFT]->type != ENTRY_FILE || compare->by == COPSE_BY_STAT) return;
   bool sized = entries[LEFT]->has & entries[RIGHT]->has & HAS_SIZE;
-  bool is_read = compare->by == COPSE_BY_HASH || !compare->size_check || !sized ||
-                 entries[LEFT]->size == entries[RIGHT]->size;
+  bool is_read = compare->by == COPSE_BY_HASH || compare->texting || !compare->size_check ||
+                 !sized || entries[LEFT]->size == entries[RIGHT]->size;
   for (uint8_t side = 0; is_read && side < 2; side++) {
     struct directory *directory = spot->node->directory[side];
     const struct store_ops *ops = directory->store->ops;

@@ -22,7 +22,7 @@ constexpr uint64_t SAMPLED_BYTES = 1 << 20;  // sampling pays from here
 constexpr int64_t TIME_GRAIN_NS = 2'000'000'000;
 constexpr size_t SAMPLE_BYTES = 16 * 1024;
 
-static size_t first_difference(const uint8_t *left, const uint8_t *right, size_t size) {
+size_t first_difference(const uint8_t *left, const uint8_t *right, size_t size) {
   size_t at = 0;
   for (; at + 8 <= size; at += 8) {
     uint64_t a, b;
@@ -38,17 +38,6 @@ static bool is_zero(const uint8_t *bytes, size_t size) {
   return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
-// Both sides of a file pair while they are open.
-struct both {
-  struct run *run;
-  struct reader reader[2];
-  bool open[2], holes;
-  struct entry before[2];  // as measured when the size began to matter
-  uint8_t side;            // whose fault
-  size_t chunk;            // bytes per read
-  int64_t opened_ns;       // wall clock, before anything was read
-};
-
 static void both_close(struct both *both) {
   for (uint8_t side = 0; side < 2; side++) {
     if (both->open[side]) both->reader[side].store->ops->read_end(&both->reader[side]);
@@ -56,7 +45,7 @@ static void both_close(struct both *both) {
   }
 }
 
-static int32_t both_measure(struct both *both, struct entry out[2], struct fault *fault) {
+static int32_t measure(struct both *both, struct entry out[2], struct fault *fault) {
   for (uint8_t side = 0; side < 2; side++) {
     bool holes = false;
     both->side = side;
@@ -68,11 +57,22 @@ static int32_t both_measure(struct both *both, struct entry out[2], struct fault
   return 0;
 }
 
-// Nobody touched the files between both_measure and now. The node is in use.
-static int32_t both_unchanged(struct both *both, const struct node *node, const struct pair *pair,
-                              struct fault *fault) {
+int32_t both_measure(struct both *both, const struct pair *pair, struct fault *fault) {
+  int32_t code = measure(both, both->before, fault);
+  if (code < 0) return code;
+  for (uint8_t side = 0; side < 2; side++) {
+    struct entry *entry = side == LEFT ? pair->left : pair->right, measured = both->before[side];
+    measured.name = entry->name;
+    measured.has |= entry->has & HAS_FOLLOWED;
+    *entry = measured;
+  }
+  return 0;
+}
+
+int32_t both_unchanged(struct both *both, const struct node *node, const struct pair *pair,
+                       struct fault *fault) {
   struct entry after[2] = {both->before[LEFT], both->before[RIGHT]};
-  int32_t code = both_measure(both, after, fault);
+  int32_t code = measure(both, after, fault);
   for (uint8_t side = 0; side < 2 && code == 0; side++) {
     both->side = side;
     if (after[side].size != both->before[side].size ||
@@ -309,14 +309,8 @@ static bool large_start(struct both *both, struct spot *spot, const struct pair 
 static int32_t compare_rest(struct both *both, struct spot *spot, const struct pair *pair,
                             uint64_t from, struct content *out, struct fault *fault) {
   struct compare *compare = compare_of(spot->run);
-  int32_t code = both_measure(both, both->before, fault);
+  int32_t code = both_measure(both, pair, fault);
   if (code < 0) return code;
-  for (uint8_t side = 0; side < 2; side++) {
-    struct entry *entry = side == LEFT ? pair->left : pair->right, measured = both->before[side];
-    measured.name = entry->name;
-    measured.has |= entry->has & HAS_FOLLOWED;
-    *entry = measured;
-  }
   const struct entry *left = &both->before[LEFT], *right = &both->before[RIGHT];
   bool sure = left->has & right->has & HAS_SIZE;
   if (compare->size_check && sure && left->size != right->size) {
@@ -381,6 +375,8 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
     out->equal = true;
     return 0;
   }
+  uint32_t ignore = texting_of(spot, pair);
+  if (ignore) return compare_text(both, spot, pair, ignore, got, out, fault);
   if (same && !ended[LEFT] && !ended[RIGHT]) {
     both->reader[LEFT].at_end = both->reader[RIGHT].at_end = false;
     return compare_rest(both, spot, pair, shorter, out, fault);
@@ -388,7 +384,7 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
   // Different, or both empty: then it is asked whether they are files at all, for a pipe that took
   // a file's place reads as empty too.
   struct entry now[2] = {*pair->left, *pair->right};
-  int32_t code = both_measure(both, now, fault);
+  int32_t code = measure(both, now, fault);
   if (code < 0) return code;
   *pair->left = now[LEFT];
   *pair->right = now[RIGHT];
@@ -413,7 +409,8 @@ int32_t compare_content(struct spot *spot, const struct pair *pair, struct conte
   struct compare *compare = compare_of(spot->run);
   const struct entry *entries[2] = {pair->left, pair->right};
   bool sized = entries[LEFT]->has & entries[RIGHT]->has & HAS_SIZE;
-  if (compare->size_check && sized && entries[LEFT]->size != entries[RIGHT]->size) {
+  if (compare->size_check && sized && entries[LEFT]->size != entries[RIGHT]->size &&
+      !texting_of(spot, pair)) {
     out->reason = COPSE_REASON_SIZE;
     return 0;
   }

@@ -524,7 +524,13 @@ describe("completion", () => {
       expect(err).toBe("");
       return out.trimEnd().split("\n").toSorted();
     };
-    expect(await complete("copse co")).toEqual(["compare", "compare-all", "completion", "copy"]);
+    expect(await complete("copse co")).toEqual([
+      "compare",
+      "compare-all",
+      "completion",
+      "config",
+      "copy",
+    ]);
     expect(await complete("copse compare --li")).toEqual(["--limits", "--links"]);
     expect(await complete("copse compare a b --by ''")).toEqual(["content", "hash", "stat"]);
     expect(await complete("copse compare lef")).toEqual(["left"]);

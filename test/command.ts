@@ -39,7 +39,10 @@ export function commandPlace(): CommandPlace {
   const folder = mkdtempSync(join(tmpdir(), "copse-cli-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   const { NO_COLOR: _, FORCE_COLOR: __, COLUMNS: ___, ...own } = process.env;
-  const environment = { ...own, TERM: "xterm-256color", TZ: "UTC" };
+  // Nobody's own settings.
+  const none = join(folder, "no-settings");
+  const settings = { XDG_CONFIG_HOME: none, XDG_CONFIG_DIRS: none };
+  const environment = { ...own, ...settings, TERM: "xterm-256color", TZ: "UTC" };
 
   function run(command: string[], more: Record<string, string> = {}): Promise<Ran> {
     return finished(

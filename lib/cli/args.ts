@@ -15,6 +15,8 @@ export type Asked =
 export type Flags = Readonly<Record<string, unknown>>;
 
 const helpColumns = 80;
+// To print; they exclude each other.
+const ways = ["quiet", "json", "jsonl", "null"];
 
 export function parseArguments(args: readonly string[], paint: Paint): Asked {
   let asked: Asked | undefined;
@@ -51,7 +53,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
     const { name } = shape;
     const command = addCommand(program, shape, paint);
     command.action(() => {
-      asked = { kind: "run", name, places: command.args, flags: command.opts() };
+      asked = { kind: "run", name, places: command.args, flags: given(command) };
     });
   }
   try {
@@ -64,6 +66,12 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
   return asked ?? { kind: "wrong", message: "say what to do", command: undefined };
 }
 
+/** commander adds what was not said: true for `--no-sample` and its like. */
+function given(command: Command): Flags {
+  const all = Object.entries(command.opts());
+  return Object.fromEntries(all.filter(([name]) => command.getOptionValueSource(name) === "cli"));
+}
+
 function addCommand(program: Command, shape: CommandShape, paint: Paint): Command {
   const command = program
     .command(shape.name)
@@ -71,13 +79,22 @@ function addCommand(program: Command, shape: CommandShape, paint: Paint): Comman
     .helpOption(help(shape), "this")
     .addHelpText("after", () => ending(shape.examples, shape.status, paint));
   if (shape.alias) command.alias(shape.alias);
-  for (const { name, about, values, many } of shape.places) {
-    const argument = new Argument(many ? `<${name}...>` : `<${name}>`, about);
+  for (const { name, about, values, many, optional } of shape.places) {
+    const argument = new Argument(
+      optional ? `[${name}]` : many ? `<${name}...>` : `<${name}>`,
+      about,
+    );
     if (values) argument.choices([...values]);
     command.addArgument(argument);
   }
   for (const [heading, flags] of Object.entries(shape.groups)) {
     for (const flag of flags) command.addOption(toOption(flag).helpGroup(heading));
+  }
+  // What a file sets can be taken back: each switch has its other side, without a line in the help.
+  for (const { flags } of Object.values(shape.groups).flat()) {
+    const [, no, name] = /--(no-)?([a-z0-9-]+)$/.exec(flags) ?? [];
+    if (name === undefined || ways.includes(name) || /verbose|config/.test(name)) continue;
+    command.addOption(new Option(no ? `--${name}` : `--no-${name}`).hideHelp());
   }
   return command;
 }
@@ -102,9 +119,7 @@ function toOption({ flags, about, values, parse }: Flag): Option {
       }
     });
   }
-  // Two ways to print exclude each other.
   const name = option.attributeName();
-  const ways = ["quiet", "json", "jsonl", "null"];
   if (ways.includes(name)) option.conflicts(ways.filter((way) => way !== name));
   return option;
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import own from "../../package.json";
 import { compare, Runtime, type RuntimeInfo, type RuntimeStats } from "../index.ts";
 import type { Flags } from "./args.ts";
+import { loadSettings } from "./config.ts";
 import { escapeText } from "./escape.ts";
 import { toJson } from "./json.ts";
 import { print } from "./print.ts";
@@ -36,7 +37,7 @@ export async function runVersion(): Promise<number> {
 }
 
 export async function runDoctor(flags: Flags): Promise<number> {
-  const findings = [...machine(), ...core(), await trial()];
+  const findings = [...machine(), ...core(), ...settled(flags), await trial()];
   const isWell = findings.every(({ wrong }) => wrong === undefined);
   if (flags["json"]) {
     await print([`${toJson({ ok: isWell, findings })}\n`]);
@@ -98,6 +99,22 @@ function core(): Finding[] {
     { name: "can", value: abilities(info) },
     { name: "places", value: info.schemes.join(", ") },
   ];
+}
+
+/** Which files and variables the command reads here. */
+function settled(flags: Flags): Finding[] {
+  const name = "settings";
+  try {
+    const { files, profile, settings, problems } = loadSettings(flags);
+    const variables = [...settings.values()].filter(({ origin }) => origin.startsWith("COPSE_"));
+    const from = [...files.map(({ path }) => path), ...variables.map(({ origin }) => origin)];
+    if (profile !== undefined) from.push(`profile ${profile}`);
+    const value = `${settings.size} from ${from.join(", ") || "nowhere"}`;
+    const wrong = problems[0];
+    return [{ name, value, ...(wrong === undefined ? {} : { wrong }) }];
+  } catch (error) {
+    return [{ name, value: "not read", wrong: messageOf(error) }];
+  }
 }
 
 function abilities({ uring, reflink }: RuntimeInfo): string {

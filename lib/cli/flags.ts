@@ -32,6 +32,7 @@ export interface CommandShape {
     | "scan"
     | "assess"
     | "pattern"
+    | "config"
     | "doctor"
     | "completion";
   readonly about: string;
@@ -41,6 +42,8 @@ export interface CommandShape {
   readonly places: readonly {
     /** One or more of it; only the last. */
     readonly many?: true;
+    /** May be left out; only the last. */
+    readonly optional?: true;
     readonly name: string;
     readonly about: string;
     readonly values?: readonly string[];
@@ -133,6 +136,7 @@ const web: readonly Flag[] = [
   { flags: "--proxy <url>", about: "go through an http or socks proxy" },
   { flags: "--ca <file>", about: "trust the certificates in this file (PEM)" },
   { flags: "--insecure", about: "believe any certificate (warns)" },
+  { flags: "--user-agent <text>", about: "what to call oneself (default: copse/VERSION)" },
   { flags: "--min-tls <version>", about: "the oldest TLS to speak", values: ["1.2", "1.3"] },
   {
     flags: "--server-timeout <time>",
@@ -166,6 +170,14 @@ const verbose: Flag = {
   about: "say on standard error what is decided and how long it takes; -vv, -vvv: more",
   parse: (_text, before) => (typeof before === "number" ? before : 0) + 1,
 };
+
+/** For every command that works: config.ts reads them. */
+const settings: readonly Flag[] = [
+  { flags: "--profile <name>", about: "lan, wan, small-files, low-memory, max-throughput, or own" },
+  { flags: "--config <file>", about: "read this one too, after the others" },
+  { flags: "--no-config", about: "read no configuration file" },
+  { flags: "--no-progress", about: "no line of progress on the terminal" },
+];
 
 const patternFlag: Flag = {
   flags: "-p, --pattern <file>",
@@ -215,7 +227,7 @@ const cache: Flag = {
   about: "keep hashes between runs, and read only what changed",
 };
 
-export const commands: readonly CommandShape[] = [
+const shapes: readonly CommandShape[] = [
   {
     name: "compare",
     about: "What differs between two trees or files",
@@ -591,6 +603,24 @@ export const commands: readonly CommandShape[] = [
     status: "0 done, 2 trouble (the rest is done), 130 interrupted",
   },
   {
+    name: "config",
+    about: "What is set by files and the environment, and from where",
+    places: [
+      {
+        name: "what",
+        about: "show: what is in force; validate: whether files are good",
+        values: ["show", "validate"],
+      },
+      { name: "file", about: "only this one", optional: true },
+    ],
+    groups: { "What is printed:": [{ flags: "--json", about: "one JSON document" }] },
+    examples: [
+      ["copse config show --profile wan", "every key, its value and its origin"],
+      ["copse config validate copse.toml", "before it is committed"],
+    ],
+    status: "0 all is well, 2 trouble",
+  },
+  {
     name: "doctor",
     about: "What was built, and what this machine can do",
     places: [],
@@ -610,6 +640,18 @@ export const commands: readonly CommandShape[] = [
     status: "0, or 2 for a shell it does not know",
   },
 ];
+
+export const commands: readonly CommandShape[] = shapes.map((shape) =>
+  shape.name === "completion"
+    ? shape
+    : { ...shape, groups: { ...shape.groups, "Settings:": settings } },
+);
+
+/** The name of a flag's option: `chunkSize` of `--chunk-size`, `fsync` of `--no-fsync`. */
+export function nameOf({ flags }: Flag): string {
+  const [, name = ""] = /--(?:no-)?([a-z0-9-]+)/.exec(flags) ?? [];
+  return name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
 
 function gather(text: string, before: unknown): string[] {
   return [...(Array.isArray(before) ? before : []), text];

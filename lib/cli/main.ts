@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 // The command: finds out what is asked, loads only what that needs, and sets the exit status.
 
-import type { Asked } from "./args.ts";
+import type { Asked, Flags } from "./args.ts";
+import { settledFlags } from "./config-files.ts";
 import { fail } from "./failure.ts";
 import { listenForSignals, type Interruption } from "../signals.ts";
 import { complain, print, printUntil } from "./print.ts";
@@ -31,10 +32,26 @@ async function main(args: readonly string[], interruption: Interruption): Promis
 }
 
 async function run(
-  { name, places, flags }: Extract<Asked, { kind: "run" }>,
+  { name, places, flags: given }: Extract<Asked, { kind: "run" }>,
   interruption: Interruption,
 ): Promise<number> {
   const [first = "", second = ""] = places;
+  switch (name) {
+    case "doctor":
+      return (await import("./doctor.ts")).runDoctor(given);
+    case "completion":
+      return (await import("./completion.ts")).runCompletion(first);
+    case "config":
+      return (await import("./show-config.ts")).runConfig(first, places[1], given, interruption);
+  }
+  let flags: Flags;
+  try {
+    const { progress, ...settled } = await settledFlags(name, places, given);
+    if (progress === false) (await import("./progress.ts")).hideProgress();
+    flags = settled;
+  } catch (error) {
+    return fail(error, given, interruption);
+  }
   switch (name) {
     case "compare":
       return (await import("./compare.ts")).runCompare(first, second, flags, interruption);
@@ -63,10 +80,6 @@ async function run(
     case "unpack":
     case "sync":
       return (await import("./copy.ts")).runCopy(name, first, second, flags, interruption);
-    case "doctor":
-      return (await import("./doctor.ts")).runDoctor(flags);
-    case "completion":
-      return (await import("./completion.ts")).runCompletion(first);
   }
 }
 

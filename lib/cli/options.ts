@@ -26,10 +26,6 @@ export function optionsFrom(flags: Flags, interruption: Interruption, log: Log):
     const isElse = outputFlags.includes(name) || placeFlags.includes(name);
     if (!isRuntime && !isElse) options[name] = value;
   }
-  // commander gives true for `--no-sample` and its like when nothing was said.
-  for (const name of ["sample", "sizeCheck", "emptyDirectories", "fsync", "delete"]) {
-    if (options[name] === true) delete options[name];
-  }
   log.say(2, `options ${JSON.stringify(options)}`);
   return { ...options, signal: interruption.signal, ...runtimeFrom(flags, log) };
 }

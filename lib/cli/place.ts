@@ -11,13 +11,28 @@ const fields = ["proxy", "ca", "minTls", "redirects", "retries", "addresses"] as
 
 const archiveFlags = ["archives", "strip", "formats", "passwordFile", "rawEqual"] as const;
 
-const webFlags = [...fields, "header", "credential", "insecure", "serverTimeout"] as const;
+const webFlags = [
+  ...fields,
+  "header",
+  "credential",
+  "insecure",
+  "serverTimeout",
+  "userAgent",
+] as const;
 
 /** The flags that concern places, not the verb. */
 export const placeFlags: readonly string[] = [...webFlags, ...archiveFlags];
 
 const inArchive = /^archive:/i;
 const onTheWeb = /^(?:[a-z]+:)?https?:\/\//i;
+
+/** Whether what a file sets is about these places at all: only a flag has to be. */
+export function concerns(name: string, texts: readonly string[], flags: Flags): boolean {
+  if (webFlags.some((flag) => flag === name)) return texts.some((text) => onTheWeb.test(text));
+  if (archiveFlags.some((flag) => flag === name))
+    return Boolean(flags["archives"]) || texts.some((text) => inArchive.test(text));
+  return true;
+}
 
 /** The locations as given, each with what the flags say of its kind. */
 export async function placesFrom(texts: readonly string[], flags: Flags): Promise<Location[]> {
@@ -65,7 +80,11 @@ async function webFrom(
   for (const name of fields) if (flags[name] !== undefined) said[name] = flags[name];
   if (flags["insecure"]) said["insecure"] = true;
   if (flags["serverTimeout"] !== undefined) said["timeout"] = flags["serverTimeout"];
-  if (Array.isArray(flags["header"])) said["headers"] = headersOf(flags["header"]);
+  const headers = Array.isArray(flags["header"]) ? headersOf(flags["header"]) : [];
+  const own = headers.some(([name]) => name.toLowerCase() === "user-agent");
+  if (typeof flags["userAgent"] === "string" && !own)
+    headers.push(["User-Agent", flags["userAgent"]]);
+  if (headers.length > 0) said["headers"] = headers;
   if (typeof flags["credential"] === "string")
     Object.assign(said, await credentialOf(flags["credential"]));
   // The library checks each field.

@@ -17,8 +17,16 @@ export interface ProgressLine {
   end(): void;
 }
 
-/** Undefined where nobody would see it. */
+let isWanted = true;
+
+/** No line for the rest of the process. */
+export function hideProgress(): void {
+  isWanted = false;
+}
+
+/** Undefined where nobody would see it, or wants to. */
 export async function startProgress(): Promise<ProgressLine | undefined> {
+  if (!isWanted) return undefined;
   if (process.env["TERM"] === "dumb" || !(await isTerminal(2))) return undefined;
   const began = performance.now();
   let latest: Progress = { files: 0, bytes: 0 };

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import own from "../../package.json";
 import { compare, Runtime, type RuntimeInfo, type RuntimeStats } from "../index.ts";
 import type { Flags } from "./args.ts";
-import { loadSettings } from "./config.ts";
 import { escapeText } from "./escape.ts";
 import { toJson } from "./json.ts";
 import { print } from "./print.ts";
@@ -37,7 +36,7 @@ export async function runVersion(): Promise<number> {
 }
 
 export async function runDoctor(flags: Flags): Promise<number> {
-  const findings = [...machine(), ...core(), ...settled(flags), await trial()];
+  const findings = [...machine(), ...core(), ...(await settled(flags)), await trial()];
   const isWell = findings.every(({ wrong }) => wrong === undefined);
   if (flags["json"]) {
     await print([`${toJson({ ok: isWell, findings })}\n`]);
@@ -102,9 +101,10 @@ function core(): Finding[] {
 }
 
 /** Which files and variables the command reads here. */
-function settled(flags: Flags): Finding[] {
+async function settled(flags: Flags): Promise<Finding[]> {
   const name = "settings";
   try {
+    const { loadSettings } = await import("./config.ts");
     const { files, profile, settings, problems } = loadSettings(flags);
     const variables = [...settings.values()].filter(({ origin }) => origin.startsWith("COPSE_"));
     const from = [...files.map(({ path }) => path), ...variables.map(({ origin }) => origin)];

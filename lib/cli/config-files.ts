@@ -1,11 +1,8 @@
-// Where configuration files are, and whether there is anything to read at all: most runs end here, and
-// config.ts is not loaded.
+// Where configuration files are.
 
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
-import type { Flags } from "./args.ts";
-import type { CommandShape } from "./flags.ts";
 
 export type Level = "system" | "user" | "project" | "named";
 
@@ -13,22 +10,6 @@ export type Level = "system" | "user" | "project" | "named";
 export interface ConfigFile {
   readonly path: string;
   readonly level: Level;
-}
-
-/** The flags of a command with what is set beside the command line. */
-export async function settledFlags(
-  name: CommandShape["name"],
-  places: readonly string[],
-  flags: Flags,
-): Promise<Flags> {
-  const { config, profile, ...given } = flags;
-  const isSet =
-    profile !== undefined ||
-    typeof config === "string" ||
-    Object.keys(process.env).some((name) => /^COPSE_(?!(LIB|IO)$)/.test(name)) ||
-    (config !== false && filesInForce(undefined).length > 0);
-  if (!isSet) return given;
-  return (await import("./config.ts")).withSettings(name, places, flags);
 }
 
 /** In the order in which they are read; the later one wins. Throws when the named one is not there. */

@@ -188,7 +188,9 @@ function textOf({ path, level }: ConfigFile): string {
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new Error(/^E[A-Z0-9]+$/.test(code ?? "") ? `cannot be read (${code})` : "is not UTF-8");
+    throw new Error(/^E[A-Z0-9]+$/.test(code ?? "") ? `cannot be read (${code})` : "is not UTF-8", {
+      cause: error,
+    });
   }
 }
 

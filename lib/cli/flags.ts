@@ -641,11 +641,13 @@ const shapes: readonly CommandShape[] = [
   },
 ];
 
-export const commands: readonly CommandShape[] = shapes.map((shape) =>
-  shape.name === "completion"
-    ? shape
-    : { ...shape, groups: { ...shape.groups, "Settings:": settings } },
-);
+export const commands: readonly CommandShape[] = shapes.map(withSettings);
+
+/** A completion script is the same whatever is set. */
+function withSettings(shape: CommandShape): CommandShape {
+  if (shape.name === "completion") return shape;
+  return { ...shape, groups: { ...shape.groups, "Settings:": settings } };
+}
 
 /** The name of a flag's option: `chunkSize` of `--chunk-size`, `fsync` of `--no-fsync`. */
 export function nameOf({ flags }: Flag): string {

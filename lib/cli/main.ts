@@ -2,10 +2,10 @@
 // The command: finds out what is asked, loads only what that needs, and sets the exit status.
 
 import type { Asked, Flags } from "./args.ts";
-import { settledFlags } from "./config-files.ts";
 import { fail } from "./failure.ts";
 import { listenForSignals, type Interruption } from "../signals.ts";
 import { complain, print, printUntil } from "./print.ts";
+import { settledFlags } from "./settings.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor } from "./terminal.ts";
 

@@ -30,6 +30,7 @@ const system = [_]struct { library: []const u8, needed_by: []const u8 }{
     .{ .library = "libarchive", .needed_by = "store/archive" },
     .{ .library = "libisal", .needed_by = "store/archive" },
     .{ .library = "libdeflate", .needed_by = "store/archive" },
+    .{ .library = "liblzma", .needed_by = "store/archive" },
     .{ .library = "libzstd", .needed_by = "store/pack" },
     .{ .library = "libxxhash", .needed_by = "store/pack" },
     .{ .library = "libcrypto", .needed_by = "base/hash" },

@@ -1,14 +1,28 @@
 // Runs the fuzz targets: `node .ci/fuzz.mjs [seconds each] [name ...]`. A target is a file
 // test/fuzz/<name>_fuzz.c with LLVMFuzzerTestOneInput; its seeds are the files of
-// test/fuzz/seeds/<name>/. What it finds out is kept in build/fuzz/corpus/<name>/ for the next run, an
-// input that breaks it in build/fuzz/broken/. Ends with a line of totals.
+// test/fuzz/seeds/<name>/, and for readers of archives what libarchive's own tests read. What it finds
+// out is kept in build/fuzz/corpus/<name>/ for the next run, an input that breaks it in
+// build/fuzz/broken/. Ends with a line of totals.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { buildFuzzers, sanitizerEnvironment } from "./clang.mjs";
+import { fetchCorpus } from "./corpus.mjs";
 import { setup } from "./setup.mjs";
 import { main, root } from "./tools.mjs";
+
+// Which of libarchive's test archives a target begins with, and how long its inputs may become.
+const archives = {
+  archive_any: {
+    names: /\.(tar|tgz|tbz|txz|pax|cpio|rpm|ar|iso|lz4|zst|gz|xz|bz2)$/,
+    longest: 65536,
+  },
+  archive_gzip: { names: /\.(tgz|gz)$/, longest: 16384 },
+  archive_rare: { names: /\.(7z|rar|lzh|cab)$/, longest: 32768 },
+  archive_tar: { names: /\.(tar|pax)$/, longest: 16384 },
+  archive_zip: { names: /\.(zip|zipx|jar|xps)$|_sfx$/, longest: 16384 },
+};
 
 main(async () => {
   const [seconds = "20", ...names] = process.argv.slice(2);
@@ -16,6 +30,7 @@ main(async () => {
   const programs = (await buildFuzzers()).filter(
     (path) => names.length === 0 || names.includes(basename(path, "_fuzz")),
   );
+  const theirs = fetchCorpus({ required: Boolean(process.env.CI) });
   const broken = join(root, "build", "fuzz", "broken", "/");
   mkdirSync(broken, { recursive: true });
   let passed = 0;
@@ -24,8 +39,16 @@ main(async () => {
     const corpus = join(root, "build", "fuzz", "corpus", name);
     const seeds = join(root, "test", "fuzz", "seeds", name);
     mkdirSync(corpus, { recursive: true });
-    const folders = existsSync(seeds) && readdirSync(seeds).length > 0 ? [corpus, seeds] : [corpus];
-    const limits = ["-max_len=4096", "-timeout=10", "-rss_limit_mb=1024"];
+    // The first one is written to.
+    const folders = [corpus, ...(existsSync(seeds) ? [seeds] : [])];
+    if (theirs && archives[name]) folders.push(pick(theirs, name));
+    const longest = archives[name]?.longest ?? 4096;
+    const limits = [
+      `-max_len=${longest}`,
+      "-timeout=10",
+      "-rss_limit_mb=1024",
+      "-malloc_limit_mb=16384",
+    ];
     const { status, stderr } = spawnSync(
       program,
       [`-max_total_time=${seconds}`, `-artifact_prefix=${broken}`, ...limits, ...folders],
@@ -40,7 +63,21 @@ main(async () => {
   return passed === programs.length ? 0 : 1;
 });
 
+/** The files of libarchive's that a target begins with, in a folder of their own. */
+function pick(from, name) {
+  const folder = join(root, "build", "fuzz", "theirs", name);
+  const { names, longest } = archives[name];
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const file of readdirSync(from).filter((file) => names.test(file)))
+    if (statSync(join(from, file)).size <= longest)
+      copyFileSync(join(from, file), join(folder, file));
+  return folder;
+}
+
 function environment() {
   const { LD_PRELOAD: _, ...rest } = process.env;
-  return { ...rest, ...sanitizerEnvironment() };
+  const { ASAN_OPTIONS, ...others } = sanitizerEnvironment();
+  // libarchive asks for what an archive says it needs; who has no memory says so by a null.
+  return { ...rest, ...others, ASAN_OPTIONS: `${ASAN_OPTIONS}:allocator_may_return_null=1` };
 }

@@ -71,6 +71,15 @@ const libraries = [
     brew: "libdeflate",
   },
   {
+    library: "liblzma",
+    neededBy: "store/archive",
+    debian: "liblzma-dev",
+    fedora: "xz-devel",
+    arch: "xz",
+    alpine: "xz-dev",
+    brew: "xz",
+  },
+  {
     library: "libcrypto",
     neededBy: "base/hash",
     debian: "libssl-dev",

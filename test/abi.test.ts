@@ -236,7 +236,7 @@ describe.skipIf(process.platform !== "linux")("the library", () => {
     () => {
       const { needed, runPath } = elf(library);
       const allowed =
-        /^(lib(c|m|pthread|dl|crypto|curl|archive|isal|deflate|zstd|xxhash)\.so|ld-linux)/;
+        /^(lib(c|m|pthread|dl|crypto|curl|archive|isal|deflate|lzma|zstd|xxhash)\.so|ld-linux)/;
       expect(needed.filter((name) => !allowed.test(name))).toEqual([]);
       expect(runPath).toBeUndefined();
     },

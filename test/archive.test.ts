@@ -580,6 +580,22 @@ describe("an archive on a web server", () => {
     expect(shortly(await compare(`archive:${url}`, `archive:${file}`))).toEqual([]);
   });
 
+  test("what is read once from front to back is asked for once", async () => {
+    const asked: string[] = [];
+    using server = Bun.serve({
+      port: 0,
+      fetch: (request) => {
+        asked.push(`${request.method} ${request.headers.get("range") ?? "all"}`);
+        return new Response(bodies[new URL(request.url).pathname]!);
+      },
+    });
+    const url = `archive:${new URL("/x.tar.gz", server.url).href}`;
+    expect(await list(url)).toHaveLength(3);
+    expect(asked.splice(0)).toEqual(["GET all"]);
+    expect((await compare(url, `archive:${save(bodies["/x.tar.gz"]!)}`)).equal).toBe(true);
+    expect(asked).toEqual(["GET all"]);
+  });
+
   test("without ranges a tar.gz is read all the same, and a zip says what it needs", async () => {
     const directory = scratch.plant("web-plain", { a: "1", "b/c": bytesOf(400_000, 6) });
     using server = Bun.serve({

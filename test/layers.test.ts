@@ -25,6 +25,7 @@ const homes: Record<string, RegExp> = {
   archive: /^store\/archive/,
   "isa-l": /^store\/archive/,
   libdeflate: /^store\/archive/,
+  lzma: /^store\/archive/,
   zlib: /^store\/archive/,
   zstd: /^store\/pack/,
   xxhash: /^store\/pack/,

@@ -7,6 +7,7 @@
 
 constexpr uint64_t MEMORY_DEFAULT = 1ull << 30;
 constexpr uint32_t CONNECTIONS_DEFAULT = 64;
+constexpr uint64_t CONNECTION_IDLE_NS = 90 * UINT64_C(1'000'000'000);
 constexpr uint32_t DESCRIPTORS_A_WORKER = 6;  // two directories, two files, and room
 constexpr uint32_t DESCRIPTORS_OTHERS = 46;   // what Bun itself and the program have open
 constexpr uint32_t BATCH_TASKS = 32;          // taken off the ready list under one lock
@@ -60,6 +61,7 @@ static void fit(struct runtime *runtime, span options, uint64_t memory) {
   runtime->io_workers = (uint32_t)record_number(options, COPSE_OPTION_IO_WORKERS, usual);
   runtime->connections =
       (uint32_t)record_number(options, COPSE_OPTION_CONNECTIONS, CONNECTIONS_DEFAULT);
+  runtime->connection_idle_ns = CONNECTION_IDLE_NS;
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     uint64_t room = limit.rlim_cur > DESCRIPTORS_OTHERS ? limit.rlim_cur - DESCRIPTORS_OTHERS : 0;

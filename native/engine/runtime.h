@@ -25,7 +25,8 @@ struct runtime {
   struct wake wake;
   const struct io_ops *io;
   uint32_t cores, io_workers, cpu_workers, connections,
-      backend;  // backend: enum copse_io, never AUTO
+      backend;                  // backend: enum copse_io, never AUTO
+  uint64_t connection_idle_ns;  // so long a connection is kept that nobody uses
   _Atomic uint64_t bytes_read, bytes_written;
   struct limit limit;  // bytes a second of all tasks together
 

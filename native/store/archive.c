@@ -245,6 +245,7 @@ static int32_t position_take(struct archive_state *state, uint64_t wanted, struc
       free(position);
       return code;
     }
+    position->stream.header_max = UINT64_MAX;  // it skips content there too; the pass saw them all
     position->next = 1;
   }
   *out = position;

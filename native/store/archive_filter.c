@@ -1,4 +1,4 @@
-// archive_filter: bzip2, xz, zstd and lz4, as libarchive undoes them. Its raw format gives what
+// archive_filter: bzip2, zstd and lz4, as libarchive undoes them. Its raw format gives what
 // comes out until the end, so checksums at the end are looked at whatever the archive inside does.
 #include <archive.h>
 #include <archive_entry.h>
@@ -75,7 +75,6 @@ struct archive_source *filter_layer(struct archive_source *below, int code, stru
   bool ready = filter && raw && archive_read_support_format_raw(raw) == ARCHIVE_OK;
   if (ready)
     ready = (code == ARCHIVE_FILTER_BZIP2  ? archive_read_support_filter_bzip2(raw)
-             : code == ARCHIVE_FILTER_XZ   ? archive_read_support_filter_xz(raw)
              : code == ARCHIVE_FILTER_ZSTD ? archive_read_support_filter_zstd(raw)
                                            : archive_read_support_filter_lz4(raw)) == ARCHIVE_OK;
   if (!ready) {

@@ -128,11 +128,10 @@ int32_t archive_source_open(struct archive_state *state, struct archive_source *
   if (code < 0) return code;
   struct entry now = state->inner_entry;
   code = ops->measure(&reader, &now, nullptr, fault);
-  if (code == 0 && state->has_reader &&
-      (now.size != state->measured.size || now.mtime_ns != state->measured.mtime_ns))
+  if (code == 0 && (now.size != state->measured.size || now.mtime_ns != state->measured.mtime_ns))
     code = fault_set(fault, COPSE_E_CHANGED, "the archive changed since it was opened; run again");
   struct archive_source *source =
-      code == 0 ? source_file(&reader, &now, state->store->task, &state->stop) : nullptr;
+      code == 0 ? source_file(&reader, &now, false, state->store->task, &state->stop) : nullptr;
   if (code == 0 && !source) code = no_memory(fault);
   if (code < 0) {
     ops->read_end(&reader);
@@ -217,7 +216,7 @@ static int32_t hash_content(struct archive_stream *stream, uint64_t *size,
 
 static int32_t add_entry(struct archive_state *state, struct archive_stream *stream,
                          struct stream_entry *entry, struct fault *fault) {
-  constexpr uint32_t KIND = 0170000, FILE_KIND = 0100000;
+  constexpr uint32_t KIND = 0170000, FILE_KIND = 0100000, LINK_KIND = 0120000;
   struct index *index = &state->index;
   uint32_t item;
   if (entry->encrypted && state->password.size == 0)
@@ -227,6 +226,9 @@ static int32_t add_entry(struct archive_state *state, struct archive_stream *str
   bool is_file = (entry->mode & KIND) == FILE_KIND || entry->is_hard_link;
   if (entry->is_hard_link && entry->size == 0)
     return index_add_twin(index, entry->name, entry->hard_link, &item, fault);
+  // Formats that know no links have modes all the same: such content would be compared by nobody.
+  if (!is_file && (entry->mode & KIND) == LINK_KIND && entry->target.size == 0)
+    return fault_set(fault, COPSE_E_CORRUPT, "the archive is damaged: a link without a target");
   uint8_t digest[HASH_BYTES];
   bool hashed = is_file && !(state->is_direct && entry->data_at != UINT64_MAX);
   // Also of names that will be refused: their content counts, and is proved.
@@ -320,9 +322,11 @@ static bool begins_as_program(span head) {
 static int32_t read_all(struct archive_state *state, struct fault *fault) {
   int32_t code = open_inner(state, fault);
   if (code < 0) return code;
-  struct archive_source *source = nullptr;
-  code = archive_source_open(state, &source, fault);
-  if (code == 0) code = source_layers(source, state->limits.nested, &source, fault);
+  // The one reader that is there already: of a server this is the one request for everything.
+  struct archive_source *source =
+      source_file(&state->reader, &state->measured, true, state->store->task, &state->stop);
+  if (!source) return no_memory(fault);
+  code = source_layers(source, state->limits.nested, &source, fault);
   if (code < 0) return code;
   span head;
   code = source_peek(source, FORMAT_HEAD, &head, fault);

@@ -41,13 +41,13 @@ static int64_t file_read(struct archive_source *source, const uint8_t **block,
 
 static void file_close(struct archive_source *source) {
   struct archive_file *file = (struct archive_file *)source;
-  file->reader.store->ops->read_end(&file->reader);
+  if (!file->is_lent) file->reader.store->ops->read_end(&file->reader);
   free(file->buffer);
   free(file);
 }
 
 struct archive_source *source_file(struct reader *reader, const struct entry *measured,
-                                   struct task *task, const _Atomic bool *stop) {
+                                   bool is_lent, struct task *task, const _Atomic bool *stop) {
   struct archive_file *file = malloc(sizeof *file);
   uint8_t *buffer = malloc(SOURCE_BLOCK);
   if (!file || !buffer) {
@@ -59,6 +59,7 @@ struct archive_source *source_file(struct reader *reader, const struct entry *me
                                 .reader = *reader,
                                 .task = task,
                                 .stop = stop,
+                                .is_lent = is_lent,
                                 .size = measured->has & HAS_SIZE ? measured->size : UINT64_MAX,
                                 .mtime_ns = measured->mtime_ns,
                                 .buffer = buffer};
@@ -127,7 +128,7 @@ static bool begins(span bytes, const char *magic, size_t size) {
   return bytes.size >= size && memcmp(bytes.at, magic, size) == 0;
 }
 
-constexpr int GZIP = -1, NONE = 0;
+constexpr int GZIP = -1, XZ = -2, NONE = 0;
 
 static int compression_of(span head) {
   if (begins(head, "\x1f\x8b", 2)) return GZIP;
@@ -138,7 +139,7 @@ static int compression_of(span head) {
              "\xfd"
              "7zXZ\0",
              6))
-    return ARCHIVE_FILTER_XZ;
+    return XZ;
   if (begins(head, "\x28\xb5\x2f\xfd", 4)) return ARCHIVE_FILTER_ZSTD;
   if (begins(head, "\x04\x22\x4d\x18", 4)) return ARCHIVE_FILTER_LZ4;
   return NONE;
@@ -162,6 +163,7 @@ int32_t source_layers(struct archive_source *bottom, uint64_t nested, struct arc
                 (unsigned long long)nested);
     else if (code == 0)
       layer = compression == GZIP ? gzip_layer(source, fault)
+              : compression == XZ ? xz_layer(source, fault)
                                   : filter_layer(source, compression, fault);
     if (!layer) {
       source_close(source);

@@ -32,16 +32,17 @@ struct archive_file {
   struct reader reader;
   struct task *task;
   const _Atomic bool *stop;
-  uint64_t at, size;  // of the file; size is what it was measured to be, or UINT64_MAX
-  bool size_found;
+  uint64_t at, size;         // of the file; size is what it was measured to be, or UINT64_MAX
+  bool size_found, is_lent;  // is_lent: the reader stays its owner's
   int64_t mtime_ns;
   uint8_t *buffer;
 };
 constexpr size_t SOURCE_BLOCK = 256 * 1024;
 
-// Takes over the open reader. nullptr: out of memory, and the reader is still the caller's.
+// Takes over the open reader, or uses it as long as it is open when `is_lent`. nullptr: out of
+// memory, and the reader is still the caller's.
 struct archive_source *source_file(struct reader *reader, const struct entry *measured,
-                                   struct task *task, const _Atomic bool *stop);
+                                   bool is_lent, struct task *task, const _Atomic bool *stop);
 // Puts layers over `bottom` until what comes out is no compression that is known: *top. On failure
 // everything is closed. At most `nested` layers.
 int32_t source_layers(struct archive_source *bottom, uint64_t nested, struct archive_source **top,
@@ -56,9 +57,10 @@ int32_t source_peek(struct archive_source *source, size_t want, span *out, struc
 int32_t source_drain(struct archive_source *source, struct fault *fault);
 struct archive_file *source_bottom(struct archive_source *top);
 
-// store/archive_gzip.c, store/archive_filter.c: layers over `below`, which stays the caller's when
-// they fail.
+// store/archive_gzip.c, archive_xz.c, archive_filter.c: layers over `below`, which stays the
+// caller's when they fail.
 struct archive_source *gzip_layer(struct archive_source *below, struct fault *fault);
-// bzip2, xz, zstd and lz4, which carry checksums of their own.
+struct archive_source *xz_layer(struct archive_source *below, struct fault *fault);
+// bzip2, zstd and lz4, which carry checksums of their own.
 struct archive_source *filter_layer(struct archive_source *below, int filter, struct fault *fault);
 const char *source_version(void);  // of libarchive: "3.6.2"

@@ -19,6 +19,7 @@ static const struct {
     {FORMAT_ZIP, "zip", archive_read_support_format_zip_seekable},
     {FORMAT_7Z, "7z", archive_read_support_format_7zip},
     {FORMAT_RAR, "rar", archive_read_support_format_rar},
+    {FORMAT_RAR, "rar", archive_read_support_format_rar5},  // a format of its own behind one name
     {FORMAT_LHA, "lha", archive_read_support_format_lha},
     {FORMAT_CAB, "cab", archive_read_support_format_cab},
 };
@@ -75,6 +76,13 @@ enum archive_format format_of(span head) {
   return is_tar(head) || is_empty_tar(head) ? FORMAT_TAR : FORMAT_UNKNOWN;
 }
 
+// libarchive keeps in memory what it reads to find the next entry: a name as long as it says it is,
+// a whole directory of an ISO image.
+static uint64_t header_max(uint64_t entries) {
+  constexpr uint64_t LEAST = 1 << 20, AN_ENTRY = 160;
+  return entries < UINT32_MAX ? LEAST + entries * AN_ENTRY : UINT64_MAX;
+}
+
 // Names in some formats are Unicode, and libarchive asks the locale what bytes they are here. No
 // answer of ours depends on the user's.
 static locale_t utf8(void) {
@@ -97,6 +105,14 @@ static la_ssize_t on_read(struct archive *archive, void *data, const void **bloc
   const uint8_t *bytes = nullptr;
   int64_t got = source_read(stream->source, &bytes, &stream->below);
   *block = bytes;
+  if (got > 0 && stream->in_header) {
+    stream->header_bytes += (uint64_t)got;
+    if (stream->header_bytes > stream->header_max)
+      got = fault_set(&stream->below, COPSE_E_LIMIT,
+                      "more than %llu bytes say what one entry is (limits.entries); raise the "
+                      "limit if you trust the archive",
+                      (unsigned long long)stream->header_max);
+  }
   if (got > 0) return (la_ssize_t)got;
   if (got == 0) {
     stream->ran_out = true;
@@ -154,6 +170,7 @@ int32_t stream_open(struct archive_stream *stream, struct archive_source *source
                                     .bottom = source_bottom(source),
                                     .limits = limits,
                                     .format = format,
+                                    .header_max = header_max(limits->entries),
                                     .is_layered = source->below != nullptr};
   struct archive *archive = stream->archive = archive_read_new();
   if (!archive) {
@@ -227,6 +244,14 @@ static int32_t finish(struct archive_stream *stream, struct fault *fault) {
   if (stream->ran_out && (stream->format == FORMAT_TAR || stream->format == FORMAT_CPIO))
     return fault_set(fault, COPSE_E_CORRUPT,
                      "the archive is truncated: it ends without the mark of its end");
+  if (stream->ran_out && stream->format == FORMAT_ISO)
+    return fault_set(fault, COPSE_E_CORRUPT,
+                     "the image is truncated: it names places that are not in it");
+  // ar has no such mark. libarchive takes half a header for the end: it leaves those bytes unread.
+  uint64_t all = stream->is_layered ? stream->source->given : stream->bottom->at;
+  if (stream->format == FORMAT_AR && (uint64_t)archive_filter_bytes(stream->archive, 0) != all)
+    return fault_set(fault, COPSE_E_CORRUPT,
+                     "the archive is truncated: it ends inside of what one entry is");
   const uint8_t *block;
   int64_t got;
   while ((got = source_read(stream->source, &block, fault)) > 0) {
@@ -247,7 +272,10 @@ static bool is_about_text(struct archive *archive) {
 int32_t stream_next(struct archive_stream *stream, struct stream_entry *out, struct fault *fault) {
   struct archive_entry *entry;
   locale_t before = uselocale(utf8());
+  stream->header_bytes = 0;
+  stream->in_header = true;
   int result = archive_read_next_header(stream->archive, &entry);
+  stream->in_header = false;
   bool passes = result == ARCHIVE_OK || (result == ARCHIVE_WARN && is_about_text(stream->archive));
   if (passes) {
     const char *hard_link = archive_entry_hardlink(entry);

@@ -33,11 +33,13 @@ struct archive_stream {
   const struct archive_limits *limits;
   struct archive *archive;
   enum archive_format format;
-  uint64_t entries;  // that were given
-  uint64_t content;  // bytes of content that were given, gaps counted
-  uint64_t gap_at;   // of the entry: end of what was given
-  bool ran_out;      // bytes were asked for behind the end
-  bool is_layered;   // something was uncompressed
+  uint64_t entries;                   // that were given
+  uint64_t content;                   // bytes of content that were given, gaps counted
+  uint64_t gap_at;                    // of the entry: end of what was given
+  uint64_t header_bytes, header_max;  // read for one header, and at most
+  bool ran_out;                       // bytes were asked for behind the end
+  bool in_header;
+  bool is_layered;  // something was uncompressed
   struct fault below;
 };
 

@@ -285,8 +285,12 @@ static int32_t check_overlap(struct extent *extents, size_t count, struct fault 
 
 static int32_t read_link(struct zip_file *zip, struct central *central, uint8_t *into, size_t most,
                          struct fault *fault) {
-  if (!zip_is_ours(&central->zip))
+  if (central->zip.flags & 1)
     return fault_set(fault, COPSE_E_AUTH, "a link in the zip file is encrypted");
+  if (!zip_is_ours(&central->zip))
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "a link in the zip file is packed by method %u, which is not read here",
+                     central->zip.method);
   if (central->facts.size > most)
     return fault_set(fault, COPSE_E_LIMIT, "the target of a link is longer than %zu bytes", most);
   struct item item = {.at = central->facts.at & 0xffffffffffff,

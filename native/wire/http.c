@@ -247,10 +247,10 @@ static void least(uint64_t *left, uint64_t right) {
 
 // When the thread has to look by itself.
 static uint64_t next_look(struct http *http) {
-  uint64_t at = http->idle_ns + IDLE_NS;
+  uint64_t idle = http->runtime->connection_idle_ns, at = http->idle_ns + idle;
   for (struct multi *multi = http->multis; multi; multi = multi->next) {
     least(&at, multi->due_ns);
-    if (multi->active == 0) least(&at, multi->idle_ns + IDLE_NS);
+    if (multi->active == 0) least(&at, multi->idle_ns + idle);
   }
   for (struct exchange *x = http->lines[PHASE_DELAYED].first; x; x = x->next)
     least(&at, x->not_before_ns);
@@ -295,7 +295,7 @@ static void drive(struct http *http, uint64_t now) {
 static void close_idle(struct http *http, uint64_t now) {
   for (struct multi **at = &http->multis; *at;) {
     struct multi *multi = *at;
-    if (multi->active > 0 || now < multi->idle_ns + IDLE_NS) {
+    if (multi->active > 0 || now < multi->idle_ns + http->runtime->connection_idle_ns) {
       at = &multi->next;
       continue;
     }
@@ -325,7 +325,8 @@ static void run(void *argument) {
     for (int phase = 0; phase < PHASES; phase++) is_empty = is_empty && !http->lines[phase].first;
     if (!is_empty) http->idle_ns = now;
     mutex_lock(&http->lock);
-    bool is_over = !http->inbox && is_empty && (http->is_closing || now >= http->idle_ns + IDLE_NS);
+    bool is_idle = is_empty && now >= http->idle_ns + http->runtime->connection_idle_ns;
+    bool is_over = !http->inbox && is_empty && (http->is_closing || is_idle);
     if (is_over) break;  // with the lock: who comes now starts another thread
     mutex_unlock(&http->lock);
     check_times(http, now);

@@ -14,8 +14,7 @@
 
 constexpr size_t SPARE_MAX = 64;
 constexpr uint64_t MS = 1'000'000, SECOND = 1'000 * MS;
-constexpr uint64_t IDLE_NS = 90 * SECOND;  // then connections are closed and the thread ends
-constexpr size_t BUFFER_MAX = 1 << 20;     // a reader's lead: what arrives while it compares
+constexpr size_t BUFFER_MAX = 1 << 20;  // a reader's lead: what arrives while it compares
 
 enum phase : uint8_t { PHASE_QUEUED, PHASE_RUNNING, PHASE_DELAYED, PHASE_OVER, PHASES };
 

@@ -304,7 +304,7 @@ int32_t exchange_begin(struct exchange *x, struct fault *fault) {
   SET(CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
   SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(connect_ms ? connect_ms : 1));
   SET(CURLOPT_TCP_KEEPALIVE, 1L);
-  SET(CURLOPT_MAXAGE_CONN, (long)(IDLE_NS / SECOND));
+  SET(CURLOPT_MAXAGE_CONN, (long)(x->http->runtime->connection_idle_ns / SECOND) + 1);
   SET(CURLOPT_ERRORBUFFER, x->error);
   SET(CURLOPT_PRIVATE, x);
   SET(CURLOPT_SHARE, x->multi->share);

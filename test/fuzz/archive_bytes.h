@@ -44,7 +44,7 @@ static inline struct archive_source *bytes_source(struct archive_bytes *all,
   struct entry measured = {};
   struct fault fault = {};
   bytes_measure(reader, &measured, nullptr, &fault);
-  return source_file(reader, &measured, &all->task, &all->stop);
+  return source_file(reader, &measured, false, &all->task, &all->stop);
 }
 
 // Small, so that an input takes little time.

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./ports.ts";
+import { tied } from "./tied.ts";
 
 export interface Nginx extends Disposable {
   /** What is served. */
@@ -119,7 +120,7 @@ export async function startNginx(): Promise<Nginx> {
 
 function start(config: string, folder: string): Bun.Subprocess {
   const { LD_PRELOAD: _, ...env } = process.env;
-  return Bun.spawn([program!, "-c", config, "-p", folder], {
+  return Bun.spawn(tied([program!, "-c", config, "-p", folder]), {
     env,
     stdin: "ignore",
     stdout: "ignore",

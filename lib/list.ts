@@ -1,6 +1,7 @@
 import { parseLocation, type Place } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { byName, byNumber, byPath, decodeList, sortByPath, type ListRow } from "./rows.ts";
+import { WalkOrder } from "./order.ts";
+import { byName, byNumber, decodeList, sortByPath, type ListRow } from "./rows.ts";
 import { checkOptions, listRequest, type InPlace } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type PartOrder, type Verb } from "./task.ts";
@@ -26,7 +27,7 @@ const timeOf = (row: ListRow): number => ("mtime" in row ? Number(row.mtime) : 0
 
 /** Of the whole. What is equal otherwise is in the order of paths. */
 const orders: { readonly [sort in NonNullable<Sort>]: PartOrder<ListRow> | undefined } = {
-  path: byPath,
+  path: undefined, // a task's own
   name: byName,
   size: byNumber((left, right) => sizeOf(right) - sizeOf(left)),
   time: byNumber((left, right) => timeOf(right) - timeOf(left)),
@@ -49,12 +50,16 @@ function verbOf<Row extends Named>(
   request: Uint8Array,
   sort: Sort = "path",
 ): Verb<Found<Row>, Row | Failure> {
+  const walk = sort === "path" ? new WalkOrder() : undefined;
   // With `stat`, which sizes and times want, every row has them; paths all have.
-  const order = orders[sort] as PartOrder<Row | Failure> | undefined;
+  const order = (walk ?? orders[sort]) as PartOrder<Row | Failure> | undefined;
   return {
     request,
     // Rows are what the request asked for.
-    decode: (buffer, rows, heapAt) => decodeList(buffer, rows, heapAt) as (Row | Failure)[],
+    decode(buffer, rows, heapAt) {
+      if (walk) walk.runs.length = 0;
+      return decodeList(buffer, rows, heapAt, walk?.runs) as (Row | Failure)[];
+    },
     ...(order && { order }),
     whole: (rows, ending) => found(rows, ending, sort),
   };

@@ -130,6 +130,8 @@ export class Details {
 
 const beyondAscii = /[^\0-\x7f]/;
 
+const DIGIT = "0".charCodeAt(0);
+
 /** One page while it is decoded. */
 class Page {
   readonly #bytes: Uint8Array;
@@ -153,6 +155,24 @@ class Page {
     // Details with numbers and hashes are not ASCII; most names beside them are.
     if (this.#isAscii || !beyondAscii.test(text)) return { text };
     return decode(this.#bytes.subarray(at, at + length));
+  }
+
+  /**
+   * The entries of a NAMES row's text, when it is ASCII: cut out of the page's string, because a
+   * list of a hundred thousand names is decoded in a third of the time it takes to split each row.
+   */
+  cutNames(at: number, end: number, above: string, into: ListRow[]): boolean {
+    if (!this.#isAscii && beyondAscii.test(this.#heap.slice(at - this.#heapAt, end - this.#heapAt)))
+      return false;
+    const bytes = this.#bytes;
+    for (let begin = at; begin < end;) {
+      let stop = begin + 1;
+      while (bytes[stop] !== 0) stop++; // each name has its NUL
+      const name = this.#heap.slice(begin + 1 - this.#heapAt, stop - this.#heapAt);
+      into.push({ path: above + name, type: typeNames[bytes[begin]! - DIGIT] ?? "other" });
+      begin = stop + 1;
+    }
+    return true;
   }
 
   bytes(at: number, length: number): Uint8Array {
@@ -369,10 +389,16 @@ export function decodeRows(buffer: ArrayBuffer, rows: number, heapAt: number): A
 /** What a list task says: entries, or only their names and types, and errors. */
 export type ListRow = Entry | Named | Failure;
 
-const DIGIT = "0".charCodeAt(0);
+/** Rows that came one after the other out of one directory, in the order of their names. */
+export interface Run {
+  readonly directory: string;
+  /** Of the first one in the page. */
+  readonly at: number;
+  readonly count: number;
+}
 
 /** The entries of a NAMES row: a digit for the type, the name and a NUL each. */
-function putNames(page: Page, row: number, into: ListRow[]): void {
+function putNames(page: Page, row: number, into: ListRow[], runs: Run[] | undefined): void {
   const { view } = page;
   const at = view.getUint32(row + Row.text_at, true);
   const length = view.getUint32(row + Row.text_len, true) - 1; // without the last NUL
@@ -380,17 +406,21 @@ function putNames(page: Page, row: number, into: ListRow[]): void {
     view.getUint32(row + Row.path_at, true),
     view.getUint32(row + Row.path_len, true),
   );
-  const names = page.text(at, length);
-  if (directory.bytes ?? names.bytes) {
-    putBytes(directory, page.bytes(at, length), into);
-    return;
-  }
+  const before = into.length;
   const above = directory.text === "" ? "" : `${directory.text}/`;
-  for (const name of names.text.split("\0"))
-    into.push({
-      path: above + name.slice(1),
-      type: typeNames[name.charCodeAt(0) - DIGIT] ?? "other",
-    });
+  if (directory.bytes || !page.cutNames(at, at + length + 1, above, into)) {
+    const names = directory.bytes ? directory : page.text(at, length);
+    if (names.bytes) {
+      putBytes(directory, page.bytes(at, length), into);
+      return;
+    }
+    for (const name of names.text.split("\0"))
+      into.push({
+        path: above + name.slice(1),
+        type: typeNames[name.charCodeAt(0) - DIGIT] ?? "other",
+      });
+  }
+  runs?.push({ directory: directory.text, at: before, count: into.length - before });
 }
 
 /** The same, where some name is not UTF-8. */
@@ -406,13 +436,21 @@ function putBytes(directory: Text, bytes: Uint8Array, into: ListRow[]): void {
   }
 }
 
-/** All rows of a page of a list task. `buffer` is lent: nothing of it is kept. */
-export function decodeList(buffer: ArrayBuffer, rows: number, heapAt: number): ListRow[] {
+/**
+ * All rows of a page of a list task. `buffer` is lent: nothing of it is kept. `runs` gets those
+ * whose order is known.
+ */
+export function decodeList(
+  buffer: ArrayBuffer,
+  rows: number,
+  heapAt: number,
+  runs?: Run[],
+): ListRow[] {
   const page = new Page(buffer, heapAt);
   const found: ListRow[] = [];
   for (let i = 0; i < rows; i++) {
     const row = i * Row.size;
-    if (page.view.getUint8(row + Row.kind) === RowKind.NAMES) putNames(page, row, found);
+    if (page.view.getUint8(row + Row.kind) === RowKind.NAMES) putNames(page, row, found, runs);
     else found.push(rowOf(page, row) as ListRow); // it has ENTRY and ERROR rows besides
   }
   return found;
@@ -617,7 +655,7 @@ async function sortInSlices<T extends Sortable>(rows: readonly T[]): Promise<T[]
 }
 
 /** A turn for the event loop, once enough time has gone. */
-class Pause {
+export class Pause {
   #since = performance.now();
 
   get isDue(): boolean {

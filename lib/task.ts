@@ -24,6 +24,8 @@ export interface Ending extends Done {
 
 /** Sorting, at once or with turns for the event loop in between. */
 export interface PartOrder<Part> {
+  /** Told of each page's parts that are kept for the whole, and how many are before them. */
+  keep?(before: number): void;
   now(parts: Part[]): Part[];
   /** At once where there are few. Leaves `parts` as they are where there are many. */
   inSlices(parts: Part[]): Part[] | Promise<Part[]>;
@@ -126,8 +128,10 @@ export class Running<Whole, Part> implements Receiver {
     try {
       // What was cancelled is decoded by nobody; its pages go with the task.
       if (!this.#isIterated && !this.#stopped)
-        for (let part = this.#takePage(); part; part = this.#takePage())
+        for (let part = this.#takePage(); part; part = this.#takePage()) {
+          this.#verb.order?.keep?.(this.#parts.length);
           this.#parts = this.#parts.length > 0 ? append(this.#parts, part) : part;
+        }
     } catch (error) {
       this.#stop("failed", error, false);
     }
@@ -424,6 +428,7 @@ export function runSync<Whole, Part>(
             const buffer = pageBytes(address, number(at + Event.page_size));
             const rows = view.getUint32(at + Event.rows, true);
             const more = verb.decode(buffer, rows, view.getUint32(at + Event.heap_at, true));
+            verb.order?.keep?.(parts.length);
             parts = parts.length > 0 ? append(parts, more) : more;
             native.copse_page_release(id, address);
             break;

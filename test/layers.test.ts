@@ -44,7 +44,7 @@ const libLayers = [
   ["engine"],
   ["pattern", "secret", "archive", "http", "location", "request"],
   ["runtime"],
-  ["parts", "task", "telemetry", "rows"],
+  ["parts", "task", "telemetry", "rows", "order"],
   ["credential", "store", "globs", "list", "compare", "manifest", "scan", "sync", "pack", "verify"],
   ["compare-all", "steps", "assess", "infer", "shuffle", "watch", "snapshot"],
   ["index"],

@@ -6,7 +6,14 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { forWeb, httpDefaults, type HttpDefaults } from "./http.ts";
-import { asNewPack, asPack, isFile, type Place, type PlaceField } from "./location.ts";
+import {
+  asNewPack,
+  asPack,
+  isFile,
+  parseLocation,
+  type Place,
+  type PlaceField,
+} from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
 import {
   Algorithm,
@@ -18,6 +25,9 @@ import {
   Place as PlaceKey,
   Text,
   TextRule as TextKey,
+  RowKind,
+  Step,
+  Type,
   Verb,
 } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
@@ -27,6 +37,7 @@ import type {
   Defaults,
   Limits,
   ListOptions,
+  Location,
   ManifestOptions,
   Options,
   ScanOptions,
@@ -309,6 +320,10 @@ const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
     record.number(Key.PART_MIN, least);
     record.number(Key.PART_MAX, whole("chunkSize.max", max, least, 2 ** 30));
   },
+  hardLinks: bool("hardLinks", Key.HARD_LINKS),
+  // Any location; parseLocation looks.
+  backupDir: (record, value) =>
+    record.record(Key.BACKUP, (r) => putPlace(r, parseLocation(value as Location))),
 };
 
 /** What may be in it is checked. */
@@ -327,7 +342,85 @@ const syncTable: Table<Omit<SyncOptions, keyof CopyOptions>> = {
       record.number(Key.MAX_DELETE, whole("maxDelete", value, 0, Number.MAX_SAFE_INTEGER));
   },
   force: bool("force", Key.FORCE),
+  moves: bool("moves", Key.SYNC_MOVES),
 };
+
+const stepKinds: ReadonlyMap<string, number> = new Map([
+  ["copied", RowKind.COPIED],
+  ["created", RowKind.CREATED],
+  ["updated", RowKind.UPDATED],
+  ["renamed", RowKind.RENAMED],
+  ["deleted", RowKind.DELETED],
+  ["linked", RowKind.LINKED],
+]);
+
+const seenTypes: ReadonlyMap<unknown, number> = new Map<unknown, number>([
+  ["file", Type.FILE],
+  ["directory", Type.DIRECTORY],
+  ["link", Type.LINK],
+  ["other", Type.OTHER],
+]);
+
+interface SeenKeys {
+  readonly size: number;
+  readonly mtime: number;
+}
+
+/** One side of a step; gives its type. */
+function putSeen(record: Record, name: string, seen: unknown, keys: SeenKeys): number {
+  if (seen === undefined) return 0;
+  if (typeof seen !== "object" || seen === null)
+    throw argumentError(name, `must be an object, not ${showValue(seen)}`);
+  const { type, size, mtime } = seen as { type?: unknown; size?: unknown; mtime?: unknown };
+  const found = seenTypes.get(type);
+  if (found === undefined) throw argumentError(`${name}.type`, `is ${showValue(type)}`);
+  record.number(keys.size, whole(`${name}.size`, size, 0, Number.MAX_SAFE_INTEGER));
+  if (mtime !== undefined) {
+    if (typeof mtime !== "string" || !/^-?\d{1,19}$/.test(mtime))
+      throw argumentError(`${name}.mtime`, `must be digits, not ${showValue(mtime)}`);
+    record.integer(keys.mtime, BigInt(mtime));
+  }
+  return found;
+}
+
+function putPath(record: Record, key: number, name: string, text: unknown, bytes: unknown): void {
+  if (typeof text !== "string") throw argumentError(name, `must be a path, not ${showValue(text)}`);
+  if (bytes === undefined) {
+    record.text(key, text);
+  } else if (bytes instanceof Uint8Array) {
+    record.bytes(key, bytes);
+  } else if (typeof bytes === "string" && /^(?:[0-9a-f]{2})*$/i.test(bytes)) {
+    record.bytes(key, Uint8Array.fromHex(bytes));
+  } else {
+    throw argumentError(`${name}Bytes`, `must be hex digits, not ${showValue(bytes)}`);
+  }
+}
+
+/** The steps of a plan, whoever wrote it. Rows that are no steps are left out. */
+function putSteps(record: Record, actions: readonly unknown[]): void {
+  record.number(Key.HAS_PLAN, 1);
+  for (const [i, action] of actions.entries()) {
+    const name = `plan.actions[${i}]`;
+    if (typeof action !== "object" || action === null)
+      throw argumentError(name, `must be an object, not ${showValue(action)}`);
+    const step = action as { [field: string]: unknown }; // its fields are looked at one by one
+    if (step["kind"] === "skipped" || step["kind"] === "error") continue;
+    const kind = typeof step["kind"] === "string" ? stepKinds.get(step["kind"]) : undefined;
+    if (kind === undefined) throw argumentError(`${name}.kind`, `is ${showValue(step["kind"])}`);
+    record.record(Key.STEP, (inner) => {
+      putPath(inner, Step.PATH, `${name}.path`, step["path"], step["pathBytes"]);
+      if (kind === RowKind.RENAMED || kind === RowKind.LINKED)
+        putPath(inner, Step.FROM, `${name}.from`, step["from"], step["fromBytes"]);
+      inner.number(Step.KIND, kind);
+      const left = { size: Step.LEFT_SIZE, mtime: Step.LEFT_MTIME };
+      const right = { size: Step.RIGHT_SIZE, mtime: Step.RIGHT_MTIME };
+      const source = putSeen(inner, `${name}.source`, step["source"], left);
+      const target = putSeen(inner, `${name}.target`, step["target"], right);
+      if (source === 0) throw argumentError(`${name}.source`, "is missing: plans are dry runs");
+      inner.number(Step.TYPES, source + target * 16);
+    });
+  }
+}
 
 type Tables = readonly { readonly [name: string]: Put }[];
 
@@ -461,18 +554,21 @@ export function compareRequest(
 export interface SyncRequest {
   readonly deletes: boolean;
   readonly waited: boolean;
+  /** Only these are done. */
+  readonly steps?: readonly unknown[];
 }
 
 export function syncRequest(
   from: Place,
   to: Place,
   options: SyncOptions,
-  { deletes, waited }: SyncRequest,
+  { deletes, waited, steps }: SyncRequest,
 ): Uint8Array {
   const record = begin(Verb.SYNC, waited);
   const tables = deletes ? [common, copyTable, syncTable] : [common, copyTable];
   if (deletes && options.delete !== false) record.number(Key.DELETE, 1);
   const defaults = putOptions(record, options, tables);
+  if (steps) putSteps(record, steps);
   // Whatever goes into a pack makes a new one.
   const target = to.scheme === "pack" && !to.fields ? asNewPack(to) : to;
   return record

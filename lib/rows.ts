@@ -26,7 +26,9 @@ import type {
   Missing,
   Named,
   NearMiss,
+  Planned,
   Reason as ReasonName,
+  Seen,
 } from "./types.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -260,7 +262,36 @@ export interface SyncCounts {
 /** A row of any kind; the verb knows which kinds it can get. */
 export type AnyRow = Difference | Entry | Action | SyncCounts;
 
+const UNKNOWN_TIME = -(2n ** 63n);
+
+/** What a dry run saw: rows of others have no times. */
+function putSeen<T extends Planned>(action: T, view: DataView, row: number): T {
+  const types = view.getUint8(row + Row.type);
+  const sides = [
+    ["source", types & 15, Row.left_size, Row.left_mtime_ns],
+    ["target", types >> 4, Row.right_size, Row.right_mtime_ns],
+  ] as const;
+  for (const [name, type, sizeAt, timeAt] of sides) {
+    const mtime = view.getBigInt64(row + timeAt, true);
+    const isKnown = mtime !== UNKNOWN_TIME;
+    if (type === 0 || (name === "source" && !isKnown)) continue;
+    const seen: Seen = {
+      type: typeNames[type] ?? "other",
+      size: known(view, row + sizeAt) ?? 0,
+    };
+    if (isKnown) seen.mtime = String(mtime);
+    action[name] = seen;
+  }
+  return action;
+}
+
 function actionOf(page: Page, row: number, path: Text, details: Details | undefined): Action {
+  const { view } = page;
+  const action = planned(page, row, path, details);
+  return action.kind === "skipped" || action.kind === "error" ? action : putSeen(action, view, row);
+}
+
+function planned(page: Page, row: number, path: Text, details: Details | undefined): Action {
   const { view } = page;
   const type = typeNames[view.getUint8(row + Row.type) & 15] ?? "other";
   switch (view.getUint8(row + Row.kind)) {
@@ -274,10 +305,17 @@ function actionOf(page: Page, row: number, path: Text, details: Details | undefi
     case RowKind.UPDATED:
       return withBytes({ kind: "updated", path: path.text, type }, path);
     case RowKind.RENAMED:
-      return withBytes(
-        { kind: "renamed", path: path.text, from: details?.text(Detail.FROM) ?? "" },
-        path,
-      );
+    case RowKind.LINKED: {
+      const from = details?.name(Detail.FROM);
+      const kind = view.getUint8(row + Row.kind) === RowKind.LINKED ? "linked" : "renamed";
+      const action: Extract<Action, { kind: "linked" | "renamed" }> = {
+        kind,
+        path: path.text,
+        from: from?.text ?? "",
+      };
+      if (from?.bytes) action.fromBytes = from.bytes;
+      return withBytes(action, path);
+    }
     case RowKind.DELETED:
       return withBytes({ kind: "deleted", path: path.text, type }, path);
     default: {
@@ -366,6 +404,7 @@ function rowOf(page: Page, row: number): AnyRow {
     case RowKind.RENAMED:
     case RowKind.SKIPPED:
     case RowKind.DELETED:
+    case RowKind.LINKED:
       return actionOf(page, row, path, details);
     case RowKind.SUMMARY:
       return { kind: "summary", path: "", counts: details ?? new Details(new Uint8Array()) };

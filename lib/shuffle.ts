@@ -124,6 +124,10 @@ const counted = [
   "transferred",
   "saved",
   "retries",
+  "linked",
+  "resumed",
+  "planned",
+  "verified",
 ] as const;
 
 type Listing = { readonly verb: (waited: boolean) => ReturnType<typeof listVerb> };
@@ -180,6 +184,7 @@ function* shuffled(matches: Iterable<Match>, to: To, options: ShuffleOptions): S
     (typeof counted)[number],
     number
   >;
+  const phases = { copy: 0, moves: 0, delete: 0 };
   let complete = true;
   for (const move of moves(matches, to, options)) {
     if ("kind" in move) {
@@ -204,6 +209,7 @@ function* shuffled(matches: Iterable<Match>, to: To, options: ShuffleOptions): S
         }) as Transfer; // of the verb above
         for (const name of counted) totals[name] += done[name];
         complete &&= done.complete;
+        phases.copy += done.phases.copy;
         const above = join(move.shown, path);
         for (const action of done.actions)
           yield { part: { ...action, path: join(above, action.path) } };
@@ -215,12 +221,11 @@ function* shuffled(matches: Iterable<Match>, to: To, options: ShuffleOptions): S
       yield { part: failure(move.shown, error) };
     }
   }
-  return (actions) => ({
-    complete,
-    ...totals,
-    milliseconds: performance.now() - began,
-    actions,
-  });
+  return (actions) => {
+    const milliseconds = performance.now() - began;
+    const rate = milliseconds > 0 ? Math.round((totals.transferred * 1000) / milliseconds) : 0;
+    return { complete, ...totals, milliseconds, rate, phases, actions };
+  };
 }
 
 function* isThere(to: Location): Generator<Listing, boolean, unknown> {

@@ -1,13 +1,40 @@
+import { resolve } from "node:path";
+import { argumentError, showValue } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
 import { Detail, Done } from "./native/abi.ts";
-import { checkOptions, syncRequest } from "./request.ts";
+import { checkFields, checkOptions, syncRequest } from "./request.ts";
 import { byPath, decodeRows, type SyncCounts } from "./rows.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
-import type { Action, CopyOptions, Location, SyncOptions, Task, Transfer } from "./types.ts";
+import type {
+  Action,
+  ApplyOptions,
+  CopyOptions,
+  Location,
+  Plan,
+  PlanHead,
+  PlanOptions,
+  SyncOptions,
+  Task,
+  Transfer,
+} from "./types.ts";
 
-function transfer(actions: Action[], ending: Ending, counts: SyncCounts | undefined): Transfer {
+function transfer(
+  actions: Action[],
+  ending: Ending,
+  counts: SyncCounts | undefined,
+  plan: PlanHead | undefined,
+): Transfer {
   const count = (key: number): number => counts?.counts.number(key) ?? 0;
+  const steps = [
+    Detail.COPIED,
+    Detail.CREATED,
+    Detail.UPDATED,
+    Detail.RENAMED,
+    Detail.LINKED,
+    Detail.DELETED,
+  ];
+  const transferred = count(Detail.MOVED);
   return {
     complete: ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0,
     files: ending.files,
@@ -18,12 +45,23 @@ function transfer(actions: Action[], ending: Ending, counts: SyncCounts | undefi
     created: count(Detail.CREATED),
     updated: count(Detail.UPDATED),
     renamed: count(Detail.RENAMED),
+    linked: count(Detail.LINKED),
     skipped: count(Detail.SKIPPED),
     deleted: count(Detail.DELETED),
     kept: count(Detail.KEPT),
-    transferred: count(Detail.MOVED),
+    transferred,
     saved: count(Detail.SAVED),
+    resumed: count(Detail.RESUMED),
     retries: count(Detail.RETRIES),
+    planned: steps.reduce((sum, key) => sum + count(key), ending.errors),
+    rate: ending.milliseconds > 0 ? Math.round((transferred * 1000) / ending.milliseconds) : 0,
+    verified: count(Detail.VERIFIED),
+    phases: {
+      copy: count(Detail.COPY_NS) / 1e6,
+      moves: count(Detail.MOVE_NS) / 1e6,
+      delete: count(Detail.DELETE_NS) / 1e6,
+    },
+    ...(plan && { plan }),
     actions,
   };
 }
@@ -38,6 +76,39 @@ function verbOf(
   return transferVerb(parseLocation(from), parseLocation(to), options, deletes, waited);
 }
 
+const planOptions = [
+  "by",
+  "overwrite",
+  "preserve",
+  "specialBits",
+  "hardLinks",
+  "moves",
+  "delete",
+  "maxDelete",
+  "force",
+  "include",
+  "exclude",
+  "links",
+] as const satisfies readonly (keyof PlanOptions)[];
+
+/** Where it is, whatever the working directory will be. */
+function shownOf({ scheme, path, shown, inner }: Place): string {
+  return scheme === "file" && !inner && shown === path ? resolve(path) : shown;
+}
+
+function planHead(from: Place, to: Place, options: SyncOptions, deletes: boolean): PlanHead {
+  const kept = planOptions.filter((name) => options[name] !== undefined);
+  return {
+    version: 1,
+    verb: deletes ? "sync" : "copy",
+    from: shownOf(from),
+    to: shownOf(to),
+    options: Object.fromEntries(
+      kept.map((name) => [name, options[name] === Infinity ? undefined : options[name]]),
+    ) as PlanOptions, // of the names above
+  };
+}
+
 /** The verb between two places, for pack and unpack too. */
 export function transferVerb(
   from: Place,
@@ -45,9 +116,11 @@ export function transferVerb(
   options: SyncOptions,
   deletes: boolean,
   waited: boolean,
+  steps?: readonly unknown[],
 ): Verb<Transfer, Action> {
   checkOptions(options);
-  const request = syncRequest(from, to, options, { deletes, waited });
+  const request = syncRequest(from, to, options, { deletes, waited, ...(steps && { steps }) });
+  const plan = options.dryRun ? planHead(from, to, options, deletes) : undefined;
   let counts: SyncCounts | undefined;
   return {
     request,
@@ -60,7 +133,7 @@ export function transferVerb(
       return all.slice(0, -1) as Action[]; // and there is one
     },
     order: byPath,
-    whole: (parts, ending) => transfer(parts, ending, counts),
+    whole: (parts, ending) => transfer(parts, ending, counts, plan),
   };
 }
 
@@ -120,5 +193,62 @@ export function sync(
 /** `sync`, on this thread until it is done. */
 export function syncSync(from: Location, to: Location, options: SyncOptions = {}): Transfer {
   const verb = verbOf(from, to, options, true, true);
+  return runSync(engineOf(options.runtime), verb, options);
+}
+
+function textOf(name: string, value: unknown): string {
+  if (typeof value !== "string" || value === "")
+    throw argumentError(name, `must be a location, not ${showValue(value)}`);
+  return value;
+}
+
+/** A plan comes from a file that anybody may have written: everything is looked at. */
+function applyVerb(plan: Plan, options: ApplyOptions, waited: boolean): Verb<Transfer, Action> {
+  checkOptions(options);
+  if (typeof plan !== "object" || plan === null || Array.isArray(plan))
+    throw argumentError("plan", `must be an object, not ${showValue(plan)}`);
+  const { plan: head, actions } = plan as { plan?: unknown; actions?: unknown };
+  checkFields("plan.plan", head, ["version", "verb", "from", "to", "options"]);
+  const { version, verb, from, to, options: decided = {} } = head as { [name: string]: unknown };
+  if (version !== 1) throw argumentError("plan.plan.version", `is ${showValue(version)}, not 1`);
+  if (verb !== "copy" && verb !== "sync")
+    throw argumentError("plan.plan.verb", `must be copy or sync, not ${showValue(verb)}`);
+  checkFields("plan.plan.options", decided, planOptions);
+  if (!Array.isArray(actions))
+    throw argumentError("plan.actions", `must be an array, not ${showValue(actions)}`);
+  const { from: source, to: target, ...rest } = options;
+  for (const name of Object.keys(rest))
+    if (planOptions.some((known) => known === name))
+      throw argumentError(name, "is said by the plan");
+  return transferVerb(
+    parseLocation(source ?? textOf("plan.plan.from", from)),
+    parseLocation(target ?? textOf("plan.plan.to", to)),
+    { ...(decided as PlanOptions), ...rest }, // each is checked as any option is
+    verb === "sync",
+    waited,
+    actions,
+  );
+}
+
+/**
+ * Does what a dry run said, and only that: the awaited result of one, or the JSON that
+ * `copse sync --dry-run --json` prints. Steps may be taken out of it.
+ *
+ * ```ts
+ * const plan = await sync("site", "/backup/site", { dryRun: true });
+ * const { errors } = await apply(plan);
+ * ```
+ *
+ * Each step is looked at again: where the source or the destination is not what it was, nothing is
+ * done and an `error` row says `CHANGED`. `ARGUMENT` for what is no plan.
+ */
+export function apply(plan: Plan, options: ApplyOptions = {}): Task<Transfer, Action> {
+  const verb = applyVerb(plan, options, false);
+  return new NativeTask(engineOf(options.runtime), verb, options);
+}
+
+/** `apply`, on this thread until it is done. */
+export function applySync(plan: Plan, options: ApplyOptions = {}): Transfer {
+  const verb = applyVerb(plan, options, true);
   return runSync(engineOf(options.runtime), verb, options);
 }

@@ -3,6 +3,9 @@
 
 import type { CopseError } from "./errors.ts";
 import type { Runtime } from "./runtime.ts";
+import type { CopyOptions } from "./types-transfer.ts";
+
+export type * from "./types-transfer.ts";
 
 /**
  * A place that holds a tree or a file: a path, a URL, or an object with a `url`.
@@ -436,113 +439,6 @@ export interface ComparisonOfAll {
   readonly files: number;
   readonly bytes: number;
   readonly milliseconds: number;
-}
-
-/** One thing that `copy` or `sync` did, or with `dryRun` would do. Switch on `kind`. */
-export type Action =
-  | { kind: "copied"; path: string; pathBytes?: Uint8Array; type: EntryType; size: number }
-  | { kind: "created"; path: string; pathBytes?: Uint8Array }
-  | { kind: "updated"; path: string; pathBytes?: Uint8Array; type: EntryType }
-  | { kind: "renamed"; path: string; pathBytes?: Uint8Array; from: string }
-  | {
-      /** Left as it was. What is the same on both sides has no row; it is counted. */
-      kind: "skipped";
-      path: string;
-      pathBytes?: Uint8Array;
-      /** `exists`: as `overwrite` says; `special`: a pipe, socket or device, never read. */
-      reason: "exists" | "special";
-    }
-  | { kind: "deleted"; path: string; pathBytes?: Uint8Array; type: EntryType }
-  | Failure;
-
-/** The whole of a `copy` or `sync`. */
-export interface Transfer extends Totals {
-  /** Everything was seen and nothing failed. */
-  complete: boolean;
-  /** Files and links that were copied. */
-  copied: number;
-  /** Directories that were made. */
-  created: number;
-  /** Entries whose mode, time, owner or attributes were set; no content moved. */
-  updated: number;
-  renamed: number;
-  /** Files and links that were left as they were, most of them because they were the same. */
-  skipped: number;
-  deleted: number;
-  /** What only the destination has and was not deleted, because something forbade it. */
-  kept: number;
-  /** Bytes of the copied files. */
-  transferred: number;
-  /** Bytes of them that were there already and did not move. */
-  saved: number;
-  /** Steps that were tried again. */
-  retries: number;
-  /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
-  actions: Action[];
-}
-
-/** What `copy` takes besides the options of every verb. */
-export interface CopyOptions extends Options {
-  /**
-   * When two files are the same: `stat` (default) trusts size and modification time; `content`
-   * reads both; `hash` is the same answer. A file of the same content gets its metadata set and is
-   * `updated`.
-   */
-  by?: "content" | "hash" | "stat";
-  /**
-   * Which of two files that differ is replaced: every one (`different`, default), only one that is
-   * older than its source (`newer`), or none (`never`).
-   */
-  overwrite?: "newer" | "different" | "never";
-  /** Only say what would be done. */
-  dryRun?: boolean;
-  /** Read again what was written and compare; `CORRUPT` where it is not the same. Default false. */
-  verify?: boolean;
-  /**
-   * What is kept besides type and content. Default: mode and mtime. `owner` needs the rights to
-   * give files away; `xattr` includes access control lists.
-   */
-  preserve?: readonly ("mode" | "mtime" | "owner" | "xattr")[];
-  /** Keep set-user-ID, set-group-ID and sticky bits too. Default false. */
-  specialBits?: boolean;
-  /**
-   * Wait for the disk before a file gets its name. Default true. Without it a power loss may leave
-   * an empty file; a killed process leaves the old or the new one either way.
-   */
-  fsync?: boolean;
-  /** How often a step that may work a moment later is tried again, 0 to 100. Default 3. */
-  retries?: number;
-  /**
-   * Connections for one file of a web server, 1 to 32. `auto` (default): by how far the server is
-   * and how much comes, 4 to 32; one for files below 1 MiB and for servers without ranges.
-   */
-  streams?: number | "auto";
-  /**
-   * Bytes of a file of a web server that are asked for at once, 64 KiB to 1 GiB, or the least and the
-   * most of them. `auto` (default): 4 MiB up to 100 MiB, then 8 to 64 MiB, more the farther the server.
-   */
-  chunkSize?: number | { readonly min: number; readonly max: number } | "auto";
-}
-
-/** What `pack` takes besides the options of `copy`. */
-export interface PackOptions extends CopyOptions {
-  /** zstd's level, 1 to 22. Default 3. */
-  level?: number;
-  /**
-   * `auto` (default) stores what does not become smaller and what is known to be packed by its name;
-   * `always` tries all, `never` stores all.
-   */
-  compress?: "auto" | "always" | "never";
-}
-
-/** What `sync` takes besides the options of `copy`. */
-export interface SyncOptions extends CopyOptions {
-  /** Delete what only the destination has, last of all. Default true. */
-  delete?: boolean;
-  /** Delete nothing when it would be more entries than this. Default: no limit. */
-  maxDelete?: number;
-  /** An empty source may empty the destination. Default false. */
-  force?: boolean;
 }
 
 /** An awaited listing: the entries, what could not be seen, and whether everything was. */

@@ -39,7 +39,7 @@ const homes: Record<string, RegExp> = {
 
 // The same for lib/: names of files, or folders with a slash. One row is one layer.
 const libLayers = [
-  ["native/", "async/", "types"],
+  ["native/", "async/", "types", "types-transfer"],
   ["errors", "latency", "signals"],
   ["engine"],
   ["pattern", "secret", "archive", "http", "location", "request"],

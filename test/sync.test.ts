@@ -9,7 +9,6 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -28,8 +27,8 @@ import {
   syncSync,
   type Action,
   type SyncOptions,
-  type Transfer,
 } from "../lib/index.ts";
+import { said, shape } from "./synced.ts";
 import { hard, isRoot, link, pipe, run, Scratch, type Tree } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
@@ -42,26 +41,6 @@ beforeEach(() => {
   scratch[Symbol.dispose]();
   scratch = new Scratch();
 });
-
-const said = ({ actions }: Transfer): string[] =>
-  actions.map((action) =>
-    action.kind === "error"
-      ? `error ${action.path} ${action.error.code}`
-      : `${action.kind} ${action.path}`,
-  );
-
-/** Every path below, with what is there. */
-function shape(root: string): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const entry of readdirSync(root, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    const name = path.slice(root.length + 1);
-    if (entry.isSymbolicLink()) found[name] = `-> ${readlinkSync(path)}`;
-    else
-      found[name] = entry.isDirectory() ? "/" : entry.isFile() ? readFileSync(path, "latin1") : "?";
-  }
-  return found;
-}
 
 const code = async (promise: PromiseLike<unknown>): Promise<string> => {
   try {

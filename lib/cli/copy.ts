@@ -1,19 +1,24 @@
 // copse copy, sync, pack and unpack: what was done as a report, as JSON, or as nothing but the exit status.
 
+import { readFileSync } from "node:fs";
 import {
+  apply,
   copy,
+  CopseError,
   pack,
   sync,
   unpack,
   type PackOptions,
   type Action,
+  type Plan,
   type SyncOptions,
+  type Task,
   type Transfer,
 } from "../index.ts";
 import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
-import { inFrame } from "./frame.ts";
+import { inFrame, type Frame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
 import { print } from "./print.ts";
 import { status } from "./status.ts";
@@ -23,7 +28,7 @@ import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
 const verbs = { copy, sync, pack, unpack };
 
 export function runCopy(
-  verb: keyof typeof verbs,
+  verb: keyof typeof verbs | "apply",
   from: string,
   to: string,
   flags: Flags,
@@ -32,10 +37,11 @@ export function runCopy(
   return inFrame(flags, interruption, async (frame) => {
     const { archive, ...rest } = flags;
     const options: SyncOptions & PackOptions = frame.options(rest);
-    if (archive === true) options.preserve = ["mode", "mtime", "owner", "xattr"];
-    const shown = [from, to].map(escapeLocation);
-    frame.log.say(1, `${verb} ${shown.join(" to ")}`);
-    const task = verbs[verb](...(await frame.places(from, to)), options);
+    if (archive === true) {
+      options.preserve = ["mode", "mtime", "owner", "xattr"];
+      options.hardLinks ??= true;
+    }
+    const { task } = await begin(verb, from, to, options, frame);
 
     if (flags["jsonl"]) {
       for await (const rows of task.batches()) {
@@ -59,9 +65,43 @@ export function runCopy(
   });
 }
 
+/** In an object: a promise of a task would wait for its end. */
+async function begin(
+  verb: keyof typeof verbs | "apply",
+  from: string,
+  to: string,
+  options: SyncOptions & PackOptions,
+  frame: Frame,
+): Promise<{ task: Task<Transfer, Action> }> {
+  if (verb === "apply") {
+    frame.log.say(1, `apply ${escapeLocation(from)}`);
+    return { task: apply(planIn(from), options) };
+  }
+  frame.log.say(1, `${verb} ${[from, to].map(escapeLocation).join(" to ")}`);
+  return { task: verbs[verb](...(await frame.places(from, to)), options) };
+}
+
+/** What `--dry-run --json` printed; `-` is standard input. Whether it is a plan, apply says. */
+function planIn(path: string): Plan {
+  try {
+    return JSON.parse(readFileSync(path === "-" ? 0 : path, "utf8")) as Plan;
+  } catch (error) {
+    const why = error instanceof SyntaxError ? "is no JSON" : "cannot be read";
+    throw new CopseError("ARGUMENT", `the plan ${why}: give what --dry-run --json printed`, {
+      location: path,
+    });
+  }
+}
+
 /** All but the rows, in the order of the documentation. */
 function totalsOf({ actions: _, ...totals }: Transfer): Omit<Transfer, "actions"> {
-  return { ...totals, milliseconds: Math.round(totals.milliseconds * 1000) / 1000 };
+  const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;
+  const { copy, moves, delete: deleting } = totals.phases;
+  return {
+    ...totals,
+    milliseconds: rounded(totals.milliseconds),
+    phases: { copy: rounded(copy), moves: rounded(moves), delete: rounded(deleting) },
+  };
 }
 
 interface ReportStyle {
@@ -81,9 +121,11 @@ function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Gen
     [transfer.created, transfer.created === 1 ? "directory made" : "directories made"],
     [transfer.updated, "updated"],
     [transfer.renamed, "renamed"],
+    [transfer.linked, "linked"],
     [transfer.deleted, "deleted"],
     [transfer.skipped, "skipped"],
     [transfer.kept, "not deleted"],
+    [transfer.verified, "verified"],
     [transfer.retries, "retries"],
   ] as const;
   const parts = counts
@@ -91,13 +133,14 @@ function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Gen
     .map(([count, what]) => paint.bold(`${showCount(count)} ${what}`));
   if (transfer.errors > 0) parts.push(paint.bold(paint.red(showCounted(transfer.errors, "error"))));
   if (parts.length === 0) parts.push(paint.bold(paint.green("nothing to do")));
-  const rate =
-    transfer.milliseconds > 0
-      ? Math.round((transfer.transferred * 1000) / transfer.milliseconds)
-      : 0;
+  const kept = [
+    [transfer.saved, "saved"],
+    [transfer.resumed, "resumed"],
+  ] as const;
+  const more = kept.filter(([bytes]) => bytes > 0).map(([n, what]) => `, ${showBytes(n)} ${what}`);
   const work = isPlan
     ? `${showBytes(transfer.transferred)} to copy, nothing was changed`
-    : `${showBytes(transfer.transferred)} in ${showDuration(transfer.milliseconds)}, ${showBytes(rate)}/s`;
+    : `${showBytes(transfer.transferred)} in ${showDuration(transfer.milliseconds)}, ${showBytes(transfer.rate)}/s${more.join("")}`;
   yield `${parts.join(", ")} ${paint.dim(`· ${work}`)}\n`;
 }
 
@@ -111,7 +154,9 @@ function lineOf(action: Action, paint: Paint): string {
     case "updated":
       return `${paint.yellow("~")} ${name}`;
     case "renamed":
-      return `${paint.cyan(">")} ${escapeName(action.from)} ${paint.dim("→")} ${name}`;
+      return `${paint.cyan(">")} ${escapeName(action.from, action.fromBytes)} ${paint.dim("→")} ${name}`;
+    case "linked":
+      return `${paint.green("+")} ${name}  ${paint.dim(`= ${escapeName(action.from, action.fromBytes)}`)}`;
     case "skipped":
       return `${paint.dim(`= ${name}  ${action.reason}`)}`;
     case "deleted":

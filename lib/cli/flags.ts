@@ -28,6 +28,7 @@ export interface CommandShape {
     | "cat"
     | "copy"
     | "sync"
+    | "apply"
     | "unpack"
     | "scan"
     | "assess"
@@ -204,7 +205,12 @@ const decide: readonly Flag[] = [
 
 const transfer: readonly Flag[] = [
   { flags: "-n, --dry-run", about: "only say what would be done" },
-  { flags: "-a, --archive", about: "keep owner and extended attributes, too" },
+  { flags: "-a, --archive", about: "keep owner, extended attributes and hard links, too" },
+  { flags: "--hard-links", about: "names of one file stay names of one file" },
+  {
+    flags: "--backup-dir <directory>",
+    about: "keep what is replaced or deleted there, under the path it had",
+  },
   {
     flags: "--preserve <names>",
     about: "keep these: mode, mtime, owner, xattr (with commas; default: mode,mtime)",
@@ -214,6 +220,9 @@ const transfer: readonly Flag[] = [
   { flags: "--verify", about: "read again what was written, and compare" },
   { flags: "--no-fsync", about: "do not wait for the disk" },
 ];
+
+/** The rest is said by the plan. */
+const applyFlags = ["--dry-run", "--backup-dir", "--verify", "--no-fsync"];
 
 const printed: readonly Flag[] = [
   { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
@@ -551,6 +560,7 @@ const shapes: readonly CommandShape[] = [
           parse: count,
         },
         { flags: "--force", about: "an empty source may empty the destination" },
+        { flags: "--moves", about: "rename what has another path in the source; do not copy it" },
       ],
       "How:": [...transfer, ...how],
       "Web servers:": web,
@@ -559,7 +569,22 @@ const shapes: readonly CommandShape[] = [
     examples: [
       ["copse sync site /backup/site", "a copy, kept the same"],
       ["copse sync site /backup/site --exclude .git -n", "the plan; what is left out stays"],
+      ["copse sync site /backup/site -n --json > plan.json", "to look at, then: copse apply"],
     ],
+    status: "0 done, 2 trouble (the rest is done), 130 interrupted",
+  },
+  {
+    name: "apply",
+    about: "Do what a dry run said, as far as it is still true",
+    places: [{ name: "plan", about: "what --dry-run --json printed; - is standard input" }],
+    groups: {
+      "How:": [
+        ...transfer.filter(({ flags }) => applyFlags.some((name) => flags.includes(name))),
+        ...how,
+      ],
+      "What is printed:": printed,
+    },
+    examples: [["copse apply plan.json", "what changed since is an error line and is left"]],
     status: "0 done, 2 trouble (the rest is done), 130 interrupted",
   },
   {

@@ -75,6 +75,7 @@ async function run(
       return (await import("./verify.ts")).runVerify(first, flags, interruption);
     case "cat":
       return (await import("./cat.ts")).runCat(first, second, flags, interruption);
+    case "apply":
     case "copy":
     case "pack":
     case "unpack":

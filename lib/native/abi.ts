@@ -73,6 +73,11 @@ export const Key = {
   VERIFY: 136,
   SPECIAL_BITS: 137,
   RETRIES: 138,
+  HARD_LINKS: 139,
+  BACKUP: 140,
+  SYNC_MOVES: 141,
+  HAS_PLAN: 142,
+  STEP: 143,
   ALGORITHM: 240,
   CACHE: 241,
   STREAMS: 242,
@@ -80,6 +85,16 @@ export const Key = {
   PART_MAX: 244,
 } as const;
 
+export const Step = {
+  PATH: 1,
+  KIND: 2,
+  TYPES: 3,
+  LEFT_SIZE: 4,
+  LEFT_MTIME: 5,
+  RIGHT_SIZE: 6,
+  RIGHT_MTIME: 7,
+  FROM: 8,
+} as const;
 export const Node = { NAME: 1, FILE: 2, FORBIDDEN: 3, DIRECTORY: 4, MIN: 5, MAX: 6 } as const;
 export const TextRule = { MATCH: 1, IGNORE: 2 } as const;
 export const Text = { EOL: 1, SPACE: 2, BLANK_LINES: 4 } as const;
@@ -161,6 +176,7 @@ export const RowKind = {
   RENAMED: 13,
   SKIPPED: 14,
   DELETED: 15,
+  LINKED: 16,
   SUMMARY: 19,
 } as const;
 export const Skipped = { EXISTS: 1, SPECIAL: 2 } as const;
@@ -210,6 +226,12 @@ export const Detail = {
   MOVED: 47,
   SAVED: 48,
   RETRIES: 49,
+  RESUMED: 50,
+  LINKED: 51,
+  VERIFIED: 52,
+  COPY_NS: 53,
+  MOVE_NS: 54,
+  DELETE_NS: 55,
 } as const;
 export const GlobsKey = { KIND: 1, NOCASE: 2, DOT: 3, PATTERN: 4 } as const;
 export const GlobsKind = { PATHS: 0, NAMES: 1 } as const;

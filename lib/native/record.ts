@@ -34,6 +34,23 @@ export class Record {
     return this;
   }
 
+  /** Signed or unsigned, all 64 bits. */
+  integer(key: number, value: bigint): this {
+    this.#room(16);
+    this.#head(key, Field.NUMBER, 8);
+    view.setBigUint64(this.#at, BigInt.asUintN(64, value), true);
+    this.#at += 8;
+    return this;
+  }
+
+  bytes(key: number, value: Uint8Array): this {
+    this.#room(8 + value.length);
+    this.#head(key, Field.TEXT, value.length);
+    scratch.set(value, this.#at);
+    this.#at += value.length;
+    return this;
+  }
+
   text(key: number, value: string): this {
     this.#room(8 + value.length * 3);
     const { written } = encoder.encodeInto(value, scratch.subarray(this.#at + 8));

@@ -146,6 +146,11 @@ enum copse_key : uint16_t {
   COPSE_KEY_VERIFY = 136,      // sync, bool: what was written is read again
   COPSE_KEY_SPECIAL_BITS = 137,  // sync, bool: set-user-ID, set-group-ID and sticky bits are kept
   COPSE_KEY_RETRIES = 138,       // sync, number: of what may work a moment later; default 3
+  COPSE_KEY_HARD_LINKS = 139,    // sync, bool: names of one file stay names of one file
+  COPSE_KEY_BACKUP = 140,        // sync, record: a place; what is replaced or deleted is kept there
+  COPSE_KEY_SYNC_MOVES = 141,    // sync, bool: what has another name on the left is renamed
+  COPSE_KEY_HAS_PLAN = 142,      // sync, bool: only the steps that follow are done
+  COPSE_KEY_STEP = 143,          // sync, record, repeated: enum copse_step
 
   COPSE_KEY_ALGORITHM = 240,  // digest, number: enum copse_algorithm
   COPSE_KEY_CACHE = 241,      // compare, digest, text: path of the file that keeps hashes
@@ -175,6 +180,18 @@ enum copse_text : uint32_t {
   COPSE_TEXT_EOL = 1,          // "\r\n" is "\n"
   COPSE_TEXT_SPACE = 2,        // white space before a line's end, and a missing "\n" at the end
   COPSE_TEXT_BLANK_LINES = 4,  // lines that hold nothing
+};
+
+// What a dry run said of one step.
+enum copse_step : uint16_t {
+  COPSE_STEP_PATH = 1,        // text
+  COPSE_STEP_KIND = 2,        // number: enum copse_row_kind
+  COPSE_STEP_TYPES = 3,       // number: copse_row.type
+  COPSE_STEP_LEFT_SIZE = 4,   // number, as the three below; absent: not known
+  COPSE_STEP_LEFT_MTIME = 5,  // nanoseconds
+  COPSE_STEP_RIGHT_SIZE = 6,
+  COPSE_STEP_RIGHT_MTIME = 7,
+  COPSE_STEP_FROM = 8,  // text: of RENAMED
 };
 
 // A place: where a tree or file is.
@@ -288,12 +305,14 @@ enum copse_row_kind : uint8_t {
                          // text has for each a digit, its enum copse_type, its name and a '\0'
   COPSE_ROW_SNAPSHOT = 31,  // snapshot, once, the last: `left_size` entries in `right_size` bytes
                             // of memory
-  COPSE_ROW_COPIED = 10,    // sync: a file or link
+  COPSE_ROW_COPIED = 10,    // sync: a file or link. The left side is what was copied, the right
+                            // side, in a dry run, what it replaces
   COPSE_ROW_CREATED = 11,   // a directory
   COPSE_ROW_UPDATED = 12,   // only metadata
   COPSE_ROW_RENAMED = 13,
   COPSE_ROW_SKIPPED = 14,  // `reason` is an enum copse_skipped
   COPSE_ROW_DELETED = 15,
+  COPSE_ROW_LINKED = 16,   // a further name of the file at the detail FROM
   COPSE_ROW_SUMMARY = 19,  // once, the last: details from COPSE_DETAIL_COPIED on
 };
 
@@ -349,16 +368,22 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_NEAREST = 34,  // text: a name
   COPSE_DETAIL_NEAREST_END = 35,  // number: zero
   COPSE_DETAIL_CHUNK = 56,        // number: of the part of the content that is damaged
-  COPSE_DETAIL_COPIED = 40,       // number, as all up to 49: files and links copied
+  COPSE_DETAIL_COPIED = 40,       // number, as all up to 55: files and links copied
   COPSE_DETAIL_CREATED = 41,      // directories made
   COPSE_DETAIL_UPDATED = 42,      // entries whose metadata was set
   COPSE_DETAIL_RENAMED = 43,
   COPSE_DETAIL_SKIPPED = 44,  // files and links that were left as they were
   COPSE_DETAIL_DELETED = 45,
-  COPSE_DETAIL_KEPT = 46,     // entries that were not deleted though only the right side has them
-  COPSE_DETAIL_MOVED = 47,    // bytes of copied files
-  COPSE_DETAIL_SAVED = 48,    // bytes of them that were there already
-  COPSE_DETAIL_RETRIES = 49,  // steps that were tried again
+  COPSE_DETAIL_KEPT = 46,      // entries that were not deleted though only the right side has them
+  COPSE_DETAIL_MOVED = 47,     // bytes of copied files
+  COPSE_DETAIL_SAVED = 48,     // bytes of them that were there already
+  COPSE_DETAIL_RETRIES = 49,   // steps that were tried again
+  COPSE_DETAIL_RESUMED = 50,   // bytes that an interrupted run had brought already
+  COPSE_DETAIL_LINKED = 51,    // further names of files
+  COPSE_DETAIL_VERIFIED = 52,  // files that were read again and are right
+  COPSE_DETAIL_COPY_NS = 53,   // nanoseconds: listing, deciding and copying, which go on at once
+  COPSE_DETAIL_MOVE_NS = 54,   // finding what moved, and renaming it
+  COPSE_DETAIL_DELETE_NS = 55,
 };
 
 // Keys of the record of copse_globs_open.

@@ -296,7 +296,8 @@ void file_entry_fill(struct entry *entry, const struct io_stat *stat) {
   entry->gid = stat->gid;
   entry->mode = stat->mode;
   entry->type = type_of_mode(stat->mode);
-  entry->has = (uint8_t)((entry->has & ~HAS_SIZE) | HAS_STAT);
+  entry->has = (uint8_t)((entry->has & ~(HAS_SIZE | HAS_LINKED)) | HAS_STAT);
+  if (stat->links > 1 && entry->type == ENTRY_FILE) entry->has |= HAS_LINKED;
   // A file of /proc says 0 and one of /sys says 4096 whatever they hold, both without a block. So
   // does a file that is one hole, which file_measure tells apart.
   if (stat->blocks_512 > 0) entry->has |= HAS_SIZE;

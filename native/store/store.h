@@ -81,6 +81,7 @@ enum entry_has : uint8_t {
   HAS_SIZE = 1 << 3,      // size is what reading gives: not so in /proc and /sys
   HAS_DIGEST = 1 << 4,    // `digest` is of the whole content, which costs more to read than to hash
   HAS_TWIN = 1 << 5,      // only from next(): see there
+  HAS_LINKED = 1 << 6,    // with HAS_STAT: a file that has more names than this one
 };
 
 struct entry {

@@ -27,6 +27,7 @@ struct flow {
   struct spot *spot;
   struct reader *reader;
   struct writer *writer;
+  struct hash *hash;
   bool pulls;  // the destination may copy without us
 };
 
@@ -52,6 +53,7 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
         from->read(flow->reader, *at, slab, left < WORKER_SLAB ? (size_t)left : WORKER_SLAB, fault);
     if (got < 0) return (int32_t)got;
     spot->side = RIGHT;
+    if (flow->hash) hash_add(flow->hash, slab, (size_t)got);
     int32_t code = got ? to->write(flow->writer, *at, slab, (size_t)got, fault) : 0;
     if (code < 0) return code;
     *at += (uint64_t)got;
@@ -136,8 +138,9 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
     spot->side = RIGHT;
     code = to->writer(pump->to, &pump->wanted, &writer, fault);
   }
-  struct flow flow = {.spot = spot, .reader = reader, .writer = writer};
-  flow.pulls = is_large && to->pull && reader->fd >= 0;
+  struct flow flow = {.spot = spot, .reader = reader, .writer = writer, .hash = pump->hash};
+  holes &= !pump->hash;
+  flow.pulls = is_large && to->pull && reader->fd >= 0 && !pump->hash;
   uint64_t size = 0;
   if (code == 0) code = flow_all(&flow, is_large ? &before : source, holes, &size, fault);
   if (code == 0) {

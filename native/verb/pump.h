@@ -6,7 +6,8 @@ struct pump {
   struct directory *from, *to;  // held
   const struct entry *source;   // HAS_STAT
   struct wanted wanted;
-  uint64_t bytes;  // of content, when it went well
+  struct hash *hash;  // nullptr, or begun: gets the content as it was read, in order
+  uint64_t bytes;     // of content, when it went well
 };
 
 // Copies and commits. CHANGED when the source is not, after it was read, what it was when it was

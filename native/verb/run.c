@@ -463,7 +463,8 @@ static void visit_failed(struct walk *walk, struct node *node, struct worker *wo
                          const struct fault *fault) {
   struct run *run = walk->owner;
   if (run_over(run)) return;
-  atomic_store_explicit(&run->unseen, true, memory_order_relaxed);
+  if (side == LEFT || !run->verb->writes_right)
+    atomic_store_explicit(&run->unseen, true, memory_order_relaxed);
   if (!node->parent) {  // the root itself: the task has nothing to say
     task_fail(run->task, fault, run->store[side].shown, run->path);
     return;
@@ -632,7 +633,13 @@ static int32_t open_target(struct run *run, int32_t code, struct entry entry[2],
   if (is_missing || entry[RIGHT].type != ENTRY_DIRECTORY) {
     if (!is_missing) ops->leave(directory[RIGHT]);
     directory[RIGHT] = nullptr;
-    return ops->above(store, !is_dry, &run->arena, &entry[RIGHT], &directory[RIGHT], fault);
+    code = ops->above(store, !is_dry, &run->arena, &entry[RIGHT], &directory[RIGHT], fault);
+    if (code != COPSE_E_NOT_FOUND || !is_dry) return code;
+    // What it will stand in is not there either, and nothing is made.
+    *fault = (struct fault){};
+    entry[RIGHT] = (struct entry){.name = SPAN(""), .mtime_ns = INT64_MIN};
+    directory[RIGHT] = nullptr;
+    return 0;
   }
   span name = name_of_left(run, &entry[LEFT]);
   if (path_safe(name, fault) < 0 || name.size == 0)

@@ -5,6 +5,7 @@
 #include <stdckdint.h>
 #include <stdlib.h>
 
+#include "base/path.h"
 #include "verb/sync.h"
 
 constexpr size_t RECORDS_A_JOB = 64;
@@ -71,11 +72,45 @@ static void deleted(struct deletion *deletion, struct spot *spot, const struct e
   }
   sync_count(sync, COUNT_DELETED, 1);
   show_path(deletion, spot);
-  sync_row(spot, COPSE_ROW_DELETED, entry, 0);
+  sync_row(spot, COPSE_ROW_DELETED, entry, nullptr, 0);
 }
 
 static bool only_looks(const struct deletion *deletion) {
   return deletion->only_counts || sync_of(deletion->run)->is_dry;
+}
+
+// A directory stays when something in it does.
+static void keep_above(struct deletion *deletion) {
+  struct level *level = top(deletion);
+  if (level) level->is_kept = true;
+}
+
+// The entry's path, in the spot's arena.
+static span path_of(struct deletion *deletion, struct spot *spot, size_t parent_size, span name) {
+  size_t slash = parent_size ? 1 : 0;
+  uint8_t *at = arena_take_bytes(spot->arena, parent_size + slash + name.size);
+  if (!at) return (span){};
+  memcpy(at, deletion->path, parent_size);
+  if (slash) at[parent_size] = '/';
+  memcpy(at + parent_size + slash, name.at, name.size);
+  return (span){at, parent_size + slash + name.size};
+}
+
+// Takes the entry away, or finds that it is to stay: 1 and 0.
+static int32_t go(struct deletion *deletion, struct spot *spot, struct directory *parent,
+                  const struct entry *entry, size_t parent_size, struct fault *fault) {
+  struct sync *sync = sync_of(deletion->run);
+  bool needs_path = sync->plan || sync->backs_up || sync->moves;
+  span path = needs_path ? path_of(deletion, spot, parent_size, entry->name) : (span){};
+  if (needs_path && !path.at) return no_memory(fault);
+  if (sync->moves && sync->is_dry && sync_moves_took(sync, path)) return 2;
+  if (only_looks(deletion)) return 1;
+  int32_t code =
+      sync_allows_path(sync->plan, COPSE_ROW_DELETED, path, (span){}, entry, nullptr, fault);
+  if (code <= 0) return code;
+  code = entry->type == ENTRY_DIRECTORY ? 0 : sync_back_up(spot, parent, entry, path, true, fault);
+  if (code == 0) code = parent->store->ops->remove(parent, entry, fault);
+  return code < 0 ? code : 1;
 }
 
 static void level_free(struct level *level) {
@@ -91,6 +126,10 @@ static int32_t go_below(struct deletion *deletion, struct directory *parent,
                         struct fault *fault) {
   if (run_is_same(deletion->run, entry, &sync_of(deletion->run)->root[LEFT]))
     return fault_set(fault, COPSE_E_UNSUPPORTED, "the source lies here; it is left alone");
+  if (sync_is_backup(sync_of(deletion->run), entry)) {
+    keep_above(deletion);
+    return 0;
+  }
   if (deletion->depth == deletion->capacity) {
     size_t capacity = deletion->capacity ? deletion->capacity * 2 : 16;
     struct level **levels = realloc(deletion->levels, capacity * sizeof *levels);
@@ -134,10 +173,10 @@ static int32_t take(struct deletion *deletion, struct spot *spot, struct directo
   if (code < 0) return code;
   if (entry->type == ENTRY_DIRECTORY)
     return go_below(deletion, parent, entry, parent_size, is_inside, fault);
-  if (!only_looks(deletion)) code = ops->remove(parent, entry, fault);
-  if (code < 0) return code;
-  deleted(deletion, spot, entry);
-  return 0;
+  code = go(deletion, spot, parent, entry, parent_size, fault);
+  if (code == 0) keep_above(deletion);
+  if (code == 1) deleted(deletion, spot, entry);
+  return code < 0 ? code : 0;
 }
 
 // The level on top has no more entries: the directory itself goes, when nothing in it stays.
@@ -146,6 +185,7 @@ static int32_t come_back(struct deletion *deletion, struct spot *spot, struct di
   struct level *done = top(deletion);
   struct entry entry = done->entry;
   bool is_kept = done->is_kept;
+  size_t path_size = done->path_size;
   deletion->depth--;
   // The name is the parent's listing's, which lives on.
   level_free(done);
@@ -154,14 +194,11 @@ static int32_t come_back(struct deletion *deletion, struct spot *spot, struct di
     if (above) above->is_kept = true;
     return 0;
   }
-  const struct store_ops *ops = parent->store->ops;
-  int32_t code = only_looks(deletion) ? 0 : ops->remove(parent, &entry, fault);
-  if (code < 0) {
-    if (above) above->is_kept = true;
-    return code;
-  }
-  deleted(deletion, spot, &entry);
-  return 0;
+  size_t parent_size = path_parent((span){deletion->path, path_size}).size;
+  int32_t code = go(deletion, spot, parent, &entry, parent_size, fault);
+  if (code == 1) deleted(deletion, spot, &entry);
+  if (code <= 0 && above) above->is_kept = true;
+  return code < 0 ? code : 0;
 }
 
 static int32_t record_begin(struct deletion *deletion, struct spot *spot, struct late *late,

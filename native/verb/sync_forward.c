@@ -43,7 +43,7 @@ static int32_t forward_directory(struct forward *forward, struct spot *spot, spa
     if (code == 0) {
       ops->leave(made);
       sync_count(sync_of(forward->run), COUNT_CREATED, 1);
-      sync_row(spot, COPSE_ROW_CREATED, left, 0);
+      sync_row(spot, COPSE_ROW_CREATED, left, nullptr, 0);
     }
   } else if (found.type != ENTRY_DIRECTORY) {
     code = fault_set(fault, COPSE_E_EXISTS,
@@ -79,6 +79,33 @@ static int32_t forward_twin(struct spot *spot, const struct entry *left, struct 
   return code;
 }
 
+// The source does not come again: what was written is held against the hash of what was read.
+static int32_t forward_verify(struct spot *spot, struct directory *parent, span name, uint64_t size,
+                              const struct hash *read, struct fault *fault) {
+  const struct store_ops *ops = parent->store->ops;
+  struct entry made = {.name = name, .type = ENTRY_FILE};
+  struct reader reader = {};
+  struct hash hash;
+  uint8_t expected[HASH_BYTES], found[HASH_BYTES];
+  uint64_t at = 0;
+  hash_begin(&hash);
+  int32_t code = ops->stat(parent, &made, false, fault);
+  if (code == 0) code = ops->reader(parent, &made, &reader, fault);
+  if (code < 0) return code;
+  for (int64_t got = 1; code == 0 && got > 0; at += (uint64_t)got) {
+    got = run_read_full(&reader, at, spot->worker->slab[0], WORKER_SLAB, size, fault);
+    if (got < 0) return ops->read_end(&reader), (int32_t)got;
+    hash_add(&hash, spot->worker->slab[0], (size_t)got);
+  }
+  ops->read_end(&reader);
+  hash_end(read, expected);
+  hash_end(&hash, found);
+  if (at != size || memcmp(expected, found, sizeof found) != 0)
+    return fault_set(fault, COPSE_E_CORRUPT, "what was written is not what was read; run again");
+  sync_count(sync_of(spot->run), COUNT_VERIFIED, 1);
+  return 0;
+}
+
 // What is neither a directory nor refused. Ends the reader.
 static int32_t forward_leaf(struct forward *forward, struct spot *spot, span path,
                             struct entry *left, struct reader *reader, struct fault *fault) {
@@ -106,19 +133,25 @@ static int32_t forward_leaf(struct forward *forward, struct spot *spot, span pat
     // Nothing to do but to say so.
   } else if (action == ACTION_NOTHING || action == ACTION_KEEP) {
     sync_count(sync, COUNT_SKIPPED, 1);
-    if (action == ACTION_KEEP) sync_row(spot, COPSE_ROW_SKIPPED, left, COPSE_SKIPPED_EXISTS);
+    if (action == ACTION_KEEP)
+      sync_row(spot, COPSE_ROW_SKIPPED, left, nullptr, COPSE_SKIPPED_EXISTS);
   } else if (action == ACTION_SET) {
     code = ops->set(parent, &wanted, fault);
     if (code == 0) {
       sync_count(sync, COUNT_UPDATED, 1);
-      sync_row(spot, COPSE_ROW_UPDATED, left, 0);
+      sync_row(spot, COPSE_ROW_UPDATED, left, nullptr, 0);
     }
   } else {
     uint64_t bytes = 0;
     if (has_reader) {
       struct pump pump = {.to = parent, .source = left, .wanted = wanted};
+      struct hash hash;
+      hash_begin(&hash);
+      if (sync->verifies) pump.hash = &hash;
       code = pump_reader(spot, &pump, reader, fault);
       bytes = pump.bytes;
+      if (code == 0 && sync->verifies)
+        code = forward_verify(spot, parent, found.name, bytes, &hash, fault);
     } else if (left->type == ENTRY_FILE) {
       code = forward_twin(spot, left, parent, found.name, fault);
     } else {
@@ -128,7 +161,7 @@ static int32_t forward_leaf(struct forward *forward, struct spot *spot, span pat
     if (code == 0) {
       sync_count(sync, COUNT_COPIED, 1);
       sync_count(sync, COUNT_BYTES, bytes);
-      sync_row(spot, COPSE_ROW_COPIED, left, 0);
+      sync_row(spot, COPSE_ROW_COPIED, left, nullptr, 0);
     }
   }
   if (has_reader) reader->store->ops->read_end(reader);
@@ -146,7 +179,7 @@ static int32_t forward_entry(struct forward *forward, struct spot *spot, span pa
   }
   if (left->type == ENTRY_OTHER) {
     sync_count(sync_of(run), COUNT_SKIPPED, 1);
-    sync_row(spot, COPSE_ROW_SKIPPED, left, COPSE_SKIPPED_SPECIAL);
+    sync_row(spot, COPSE_ROW_SKIPPED, left, nullptr, COPSE_SKIPPED_SPECIAL);
     return 0;
   }
   if (left->type == ENTRY_LINK) {

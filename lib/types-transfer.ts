@@ -1,0 +1,201 @@
+// The public types of copy, sync, apply and pack.
+
+import type { EntryType, Failure, Location, Options, Totals } from "./types.ts";
+
+/** What one side was when a dry run looked. */
+export interface Seen {
+  type: EntryType;
+  size: number;
+  /** Nanoseconds since 1970, in decimal digits; absent: not known. */
+  mtime?: string;
+}
+
+/** What a dry run says of a step besides, so that `apply` can tell whether it is still true. */
+export interface Planned {
+  path: string;
+  pathBytes?: Uint8Array;
+  /** What is copied; of `deleted`, what is deleted. */
+  source?: Seen;
+  /** What it takes the place of; of `renamed`, what gets the name. */
+  target?: Seen;
+}
+
+/** One thing that `copy` or `sync` did, or with `dryRun` would do. Switch on `kind`. */
+export type Action =
+  | (Planned & { kind: "copied"; type: EntryType; size: number })
+  | (Planned & { kind: "created" })
+  | (Planned & { kind: "updated"; type: EntryType })
+  | (Planned & { kind: "renamed"; from: string; fromBytes?: Uint8Array })
+  /** With `hardLinks`: a further name of the file at `from`. */
+  | (Planned & { kind: "linked"; from: string; fromBytes?: Uint8Array })
+  | {
+      /** Left as it was. What is the same on both sides has no row; it is counted. */
+      kind: "skipped";
+      path: string;
+      pathBytes?: Uint8Array;
+      /** `exists`: as `overwrite` says; `special`: a pipe, socket or device, never read. */
+      reason: "exists" | "special";
+    }
+  | (Planned & { kind: "deleted"; type: EntryType })
+  | Failure;
+
+/** The whole of a `copy` or `sync`. */
+export interface Transfer extends Totals {
+  /** Everything was seen and nothing failed. */
+  complete: boolean;
+  /** Files and links that were copied. */
+  copied: number;
+  /** Directories that were made. */
+  created: number;
+  /** Entries whose mode, time, owner or attributes were set; no content moved. */
+  updated: number;
+  /** With `moves`: files that got another name instead of being copied. */
+  renamed: number;
+  /** With `hardLinks`: further names of files. */
+  linked: number;
+  /** Files and links that were left as they were, most of them because they were the same. */
+  skipped: number;
+  deleted: number;
+  /** What only the destination has and was not deleted, because something forbade it. */
+  kept: number;
+  /** Bytes of the copied files. */
+  transferred: number;
+  /** Bytes of them that were there already and did not move. */
+  saved: number;
+  /** Bytes of them that an interrupted run had brought already. */
+  resumed: number;
+  /** Steps that were tried again. */
+  retries: number;
+  /** Steps that there were: all that was done, and `errors`. */
+  planned: number;
+  /** Bytes of copied files a second, from beginning to end. */
+  rate: number;
+  /** With `verify`: files that were read again and are right. */
+  verified: number;
+  /** Milliseconds of each phase. Listing, deciding and copying go on at once: `copy`. */
+  phases: { readonly copy: number; readonly moves: number; readonly delete: number };
+  /** With `dryRun`: what `apply` needs besides the actions. */
+  plan?: PlanHead;
+  /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
+  actions: Action[];
+}
+
+/** The options that decide what there is to do. */
+export type PlanOptions = Pick<
+  SyncOptions,
+  | "by"
+  | "overwrite"
+  | "preserve"
+  | "specialBits"
+  | "hardLinks"
+  | "moves"
+  | "delete"
+  | "maxDelete"
+  | "force"
+  | "include"
+  | "exclude"
+  | "links"
+>;
+
+/** What a plan is about. Locations are without credentials. */
+export interface PlanHead {
+  readonly version: 1;
+  readonly verb: "copy" | "sync";
+  readonly from: string;
+  readonly to: string;
+  readonly options: PlanOptions;
+}
+
+/** The awaited result of a dry run, or the JSON that `copse sync --dry-run --json` prints. */
+export interface Plan {
+  readonly plan?: PlanHead;
+  readonly actions: readonly Action[];
+}
+
+/** What `apply` takes besides what its plan says. */
+export interface ApplyOptions
+  extends Options, Pick<SyncOptions, "backupDir" | "dryRun" | "verify" | "fsync" | "retries"> {
+  /** The source, where it needs more than a plan may hold, such as a password. */
+  from?: Location;
+  /** The destination, likewise. */
+  to?: Location;
+}
+
+/** What `copy` takes besides the options of every verb. */
+export interface CopyOptions extends Options {
+  /**
+   * When two files are the same: `stat` (default) trusts size and modification time; `content`
+   * reads both; `hash` is the same answer. A file of the same content gets its metadata set and is
+   * `updated`.
+   */
+  by?: "content" | "hash" | "stat";
+  /**
+   * Which of two files that differ is replaced: every one (`different`, default), only one that is
+   * older than its source (`newer`), or none (`never`).
+   */
+  overwrite?: "newer" | "different" | "never";
+  /** Only say what would be done. */
+  dryRun?: boolean;
+  /** Read again what was written and compare; `CORRUPT` where it is not the same. Default false. */
+  verify?: boolean;
+  /**
+   * What is kept besides type and content. Default: mode and mtime. `owner` needs the rights to
+   * give files away; `xattr` includes access control lists.
+   */
+  preserve?: readonly ("mode" | "mtime" | "owner" | "xattr")[];
+  /** Keep set-user-ID, set-group-ID and sticky bits too. Default false. */
+  specialBits?: boolean;
+  /**
+   * Wait for the disk before a file gets its name. Default true. Without it a power loss may leave
+   * an empty file; a killed process leaves the old or the new one either way.
+   */
+  fsync?: boolean;
+  /** How often a step that may work a moment later is tried again, 0 to 100. Default 3. */
+  retries?: number;
+  /**
+   * Connections for one file of a web server, 1 to 32. `auto` (default): by how far the server is
+   * and how much comes, 4 to 32; one for files below 1 MiB and for servers without ranges.
+   */
+  streams?: number | "auto";
+  /**
+   * Bytes of a file of a web server that are asked for at once, 64 KiB to 1 GiB, or the least and the
+   * most of them. `auto` (default): 4 MiB up to 100 MiB, then 8 to 64 MiB, more the farther the server.
+   */
+  chunkSize?: number | { readonly min: number; readonly max: number } | "auto";
+  /**
+   * Several names of one file stay names of one file, where both sides can. Default false: each
+   * name is a file of its own.
+   */
+  hardLinks?: boolean;
+  /**
+   * A directory (it is made) that keeps what is replaced or deleted, under the path it had. What it
+   * holds is never part of the destination.
+   */
+  backupDir?: Location;
+}
+
+/** What `pack` takes besides the options of `copy`. */
+export interface PackOptions extends CopyOptions {
+  /** zstd's level, 1 to 22. Default 3. */
+  level?: number;
+  /**
+   * `auto` (default) stores what does not become smaller and what is known to be packed by its name;
+   * `always` tries all, `never` stores all.
+   */
+  compress?: "auto" | "always" | "never";
+}
+
+/** What `sync` takes besides the options of `copy`. */
+export interface SyncOptions extends CopyOptions {
+  /** Delete what only the destination has, last of all. Default true. */
+  delete?: boolean;
+  /** Delete nothing when it would be more entries than this. Default: no limit. */
+  maxDelete?: number;
+  /** An empty source may empty the destination. Default false. */
+  force?: boolean;
+  /**
+   * A file that has another path in the source is renamed, not copied. With `by: "stat"` equal name,
+   * size and time are enough; everything else of equal size is read on both sides. Default false.
+   */
+  moves?: boolean;
+}

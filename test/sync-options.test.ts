@@ -1,0 +1,187 @@
+// What sync keeps and says by option: hard links, a place for what is replaced, the report.
+
+import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { compare, copy, sync, type SyncOptions } from "../lib/index.ts";
+import { said, shape } from "./synced.ts";
+import { hard, link, run, Scratch } from "./trees.ts";
+import { leaveNothingOpen } from "./ways.ts";
+
+leaveNothingOpen();
+setDefaultTimeout(60_000);
+
+let scratch = new Scratch();
+afterAll(() => scratch[Symbol.dispose]());
+beforeEach(() => {
+  scratch[Symbol.dispose]();
+  scratch = new Scratch();
+});
+
+const inode = (path: string): number => statSync(path).ino;
+
+describe("hard links", () => {
+  const tree = { a: "one", "d/b": hard("a"), "d/e/c": hard("a"), other: "two" };
+
+  test("names of one file stay names of one file; the second run has nothing to do", async () => {
+    const from = scratch.plant("from", tree);
+    const to = scratch.at("to");
+    const result = await sync(from, to, { hardLinks: true });
+    expect(result).toMatchObject({ copied: 2, linked: 2, errors: 0, transferred: 6, saved: 6 });
+    expect(new Set(["a", "d/b", "d/e/c"].map((name) => inode(join(to, name)))).size).toBe(1);
+    expect((await compare(from, to, { metadata: ["mode", "mtime"] })).equal).toBe(true);
+    const again = await sync(from, to, { hardLinks: true });
+    expect(again).toMatchObject({ planned: 0, skipped: 4 });
+  });
+
+  test("by default each name is a file of its own", async () => {
+    const from = scratch.plant("from", tree);
+    await sync(from, scratch.at("to"));
+    expect(inode(scratch.at("to", "a"))).not.toBe(inode(scratch.at("to", "d", "b")));
+  });
+
+  test("what was a file of its own becomes a name; dry run says so and changes nothing", async () => {
+    const from = scratch.plant("from", tree);
+    const to = scratch.at("to");
+    await sync(from, to);
+    const plan = await sync(from, to, { hardLinks: true, dryRun: true });
+    expect(plan.linked).toBe(2);
+    expect(inode(join(to, "a"))).not.toBe(inode(join(to, "d", "b")));
+    expect(said(await sync(from, to, { hardLinks: true }))).toEqual(said(plan));
+    expect(inode(join(to, "a"))).toBe(inode(join(to, "d", "b")));
+  });
+
+  test("a directory in the way of a further name goes first", async () => {
+    const from = scratch.plant("from", tree);
+    const to = scratch.plant("to", { "d/b/x/y": "old" });
+    expect(await sync(from, to, { hardLinks: true })).toMatchObject({ errors: 0, linked: 2 });
+    expect(shape(to)).toEqual(shape(from));
+    expect(inode(join(to, "a"))).toBe(inode(join(to, "d", "b")));
+  });
+
+  test("rsync -aH finds nothing to do", async () => {
+    const from = scratch.plant("from", tree);
+    await sync(from, scratch.at("to"), { hardLinks: true });
+    expect(
+      run("rsync", "-aHin", "--delete", "--checksum", `${from}/`, `${scratch.at("to")}/`),
+    ).toBe("");
+  });
+});
+
+describe("backupDir", () => {
+  const plantPair = (): [string, string] => [
+    scratch.plant("from", { a: "new", "d/b": "new b", dir: "now a file", l: link("new") }),
+    scratch.plant("to", {
+      a: "old",
+      "d/b": "old b",
+      "d/gone/x": "deleted",
+      gone: "deleted too",
+      "dir/in": "in the way",
+      l: link("old"),
+    }),
+  ];
+  const kept = {
+    a: "old",
+    d: "/",
+    "d/b": "old b",
+    "d/gone": "/",
+    "d/gone/x": "deleted",
+    dir: "/",
+    "dir/in": "in the way",
+    gone: "deleted too",
+    l: "-> old",
+  };
+
+  test("what is replaced or deleted is kept under the path it had", async () => {
+    const [from, to] = plantPair();
+    const backupDir = scratch.at("kept", "today");
+    const result = await sync(from, to, { backupDir });
+    expect(result.errors).toBe(0);
+    expect(shape(to)).toEqual(shape(from));
+    expect(shape(backupDir)).toEqual(kept);
+    expect(await sync(from, to, { backupDir })).toMatchObject({ planned: 0 });
+    expect(shape(backupDir)).toEqual(kept);
+  });
+
+  test("inside the destination it is no part of it, in this run and the next", async () => {
+    const [from, to] = plantPair();
+    const backupDir = join(to, ".kept");
+    for (let i = 0; i < 2; i++) {
+      expect((await sync(from, to, { backupDir })).errors).toBe(0);
+      expect(shape(backupDir)).toEqual(kept);
+    }
+    writeFileSync(join(from, "a"), "newest");
+    await sync(from, to, { backupDir });
+    expect(readFileSync(join(backupDir, "a"), "utf8")).toBe("new");
+  });
+
+  test("a dry run keeps nothing; memory keeps what a file was", async () => {
+    const [from, to] = plantPair();
+    await sync(from, to, { backupDir: scratch.at("kept"), dryRun: true });
+    expect(existsSync(scratch.at("kept"))).toBe(false);
+    rmSync(join(to, "l"));
+    await sync(from, to, { backupDir: "memory:kept-for-backup" });
+    await copy("memory:kept-for-backup", scratch.at("back"));
+    const { l: _, ...files } = kept;
+    expect(shape(scratch.at("back"))).toEqual(files);
+  });
+
+  test("what cannot be kept is not replaced", async () => {
+    const [from, to] = plantPair();
+    mkdirSync(scratch.at("kept", "a"), { recursive: true });
+    const result = await sync(from, to, { backupDir: scratch.at("kept") });
+    expect(said(result)).toContain("error a EXISTS");
+    expect(readFileSync(join(to, "a"), "utf8")).toBe("old");
+    expect(shape(to)).toMatchObject({ "d/b": "new b", dir: "now a file" });
+  });
+});
+
+describe("report", () => {
+  test("counts, bytes, rate, phases and what was verified", async () => {
+    const from = scratch.plant("from", { a: "alpha", "d/b": "beta", same: "same" });
+    const to = scratch.plant("to", { old: "old" });
+    await copy(join(from, "same"), to);
+    const result = await sync(from, to, { verify: true });
+    expect(result).toMatchObject({
+      planned: 4,
+      copied: 2,
+      created: 1,
+      deleted: 1,
+      skipped: 1,
+      errors: 0,
+      transferred: 9,
+      verified: 2,
+      resumed: 0,
+    });
+    expect(result.rate).toBeGreaterThan(0);
+    const { copy: copying, moves, delete: deleting } = result.phases;
+    expect(copying).toBeGreaterThan(0);
+    expect(deleting).toBeGreaterThan(0);
+    expect(copying + moves + deleting).toBeLessThanOrEqual(result.milliseconds);
+  });
+
+  test("an archive in its own order is verified too", async () => {
+    const from = scratch.plant("from", { a: "alpha", "d/b": new Uint8Array(700_000).fill(3) });
+    run("tar", "-C", from, "-czf", scratch.at("a.tar.gz"), ".");
+    const options: SyncOptions = { verify: true };
+    const result = await copy(`archive:${scratch.at("a.tar.gz")}`, scratch.at("to"), options);
+    expect(result).toMatchObject({ copied: 2, verified: 2, errors: 0 });
+    expect((await compare(from, scratch.at("to"))).equal).toBe(true);
+  });
+
+  test("a dry run of a file into directories that are not there says what it would do", async () => {
+    const from = scratch.plant("from", { f: "file" });
+    const result = await copy(join(from, "f"), scratch.at("no", "such", "g"), { dryRun: true });
+    expect(result).toMatchObject({ copied: 1, errors: 0 });
+    expect(existsSync(scratch.at("no"))).toBe(false);
+  });
+
+  test("a directory of the destination that cannot be listed keeps nothing else from going", async () => {
+    const from = scratch.plant("from", { "locked/x": "x", a: "a" });
+    const to = scratch.plant("to", { "locked/y": "y", old: "old" });
+    const result = await sync(from, `fault:list=2,code=DENIED:${to}`);
+    expect(said(result)).toContain("error locked DENIED");
+    expect(said(result)).toContain("deleted old");
+    expect(shape(to)).toEqual({ a: "a", locked: "/", "locked/y": "y" });
+  });
+});

@@ -219,7 +219,7 @@ describe("any two archive formats", () => {
   });
 });
 
-describe("wrong answers that must be right", () => {
+describe("compare.md 2, wrong answers that must be right:", () => {
   const ask = async (left: Uint8Array, right: Uint8Array, options?: CompareOptions) =>
     shortly(await compare(`archive:${save(left)}`, `archive:${save(right)}`, options));
 

@@ -241,12 +241,10 @@ describe("compare.md 2: wrong answers that must be right", () => {
     using first = startUnruly({ "/a": answer("same") });
     using second = startUnruly({ "/a": answer("same") });
     const secret = { url: `${first.url}/a`, headers: { Authorization: "Bearer canary-20" } };
-    for (const pair of [
-      [secret, `${second.url}/a`],
-      [`${second.url}/a`, secret],
-    ] as const)
-      expect((await compare(...pair)).equal).toBe(true);
-    const files = { x: secret, y: `${second.url}/a` };
+    const open = `${second.url}/a`;
+    expect((await compare(secret, open)).equal).toBe(true);
+    expect((await compare(open, secret)).equal).toBe(true);
+    const files = { x: secret, y: open };
     await compare({ files }, { files: {} }, { by: "hash", moves: true });
     expect(first.asked.every(({ headers }) => headers["authorization"])).toBe(true);
     expect(second.asked.length).toBeGreaterThan(0);

@@ -2,7 +2,7 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { utimesSync } from "node:fs";
-import { compare, compareSync, type CompareOptions } from "../lib/index.ts";
+import { compare, compareSync, Runtime, type CompareOptions } from "../lib/index.ts";
 import { groundsIn, link, Scratch, type Tree } from "./trees.ts";
 import { facts, leaveNothingOpen, ways } from "./ways.ts";
 
@@ -198,6 +198,34 @@ describe("compare.md 1.2:", () => {
           bytes: 300_005,
           files: 2,
         });
+  });
+
+  test("2.22: by: hash is not slower than by: content: what is equal is read as there, in blocks", async () => {
+    const tree: Tree = { big: Buffer.alloc(40 * mega, 1), small: "1" };
+    const [l, r] = [scratch.plant("hash-left", tree), scratch.plant("hash-right", tree)];
+    const stepsOf = async (options: CompareOptions): Promise<number> => {
+      await using runtime = new Runtime();
+      expect((await compare(l, r, { ...options, runtime })).equal).toBe(true);
+      return runtime.stats.steps;
+    };
+    // A worker that hashes a large file does it in one step; five blocks are five and more.
+    const steps = await stepsOf({ by: "content" });
+    expect(steps).toBeGreaterThan(5);
+    expect(Math.abs((await stepsOf({ by: "hash" })) - steps)).toBeLessThanOrEqual(2);
+  });
+
+  test("by: hash counts the bytes of what differs once, though it is looked at twice", async () => {
+    for (const ground of grounds) {
+      const l = await ground.plant({ a: "abc", b: Buffer.alloc(300_000, 1) });
+      const r = await ground.plant({ a: "abd", b: changedAt(250_000, 300_000) });
+      for (const way of ways) {
+        const answer = await way.compare(l, r, { by: "hash" });
+        expect(answer).toMatchObject({ bytes: 300_003, files: 2 });
+        expect(answer.differences.map((row) => "left" in row && row.left.hash?.length)).toEqual([
+          64, 64,
+        ]);
+      }
+    }
   });
 
   test("by: stat reads nothing: size first, then mtime", async () => {

@@ -219,16 +219,6 @@ int32_t compare_metadata(struct spot *spot, const struct pair *pair, struct faul
   return 0;
 }
 
-int32_t compare_settle(struct spot *spot, const struct pair *pair, const struct content *content,
-                       struct fault *fault) {
-  // One path has one row, and metadata that differs is the greater difference.
-  if (content->equal || content->rule) {
-    int32_t code = compare_metadata(spot, pair, fault);
-    if (code != 0 || content->equal) return code;
-  }
-  return compare_differs(spot, pair, content, fault);
-}
-
 // ── Steps ──
 
 static int32_t compare_links(struct spot *spot, const struct pair *pair, struct fault *fault) {
@@ -305,14 +295,42 @@ static int32_t hash_both(struct spot *spot, const struct pair *pair, bool sizes,
   return 0;
 }
 
+// By hash where neither side has one yet: equal bytes prove equal hashes at less than half the
+// price, so hashes are made only for a row. Not of places where content is fetched or unpacked:
+// reading it a second time costs more than the hash.
+static bool reads_first(const struct run *run, const struct pair *pair) {
+  const struct compare *compare = compare_of(run);
+  return compare->by == COPSE_BY_HASH && !compare->texting && !run->cache &&
+         (run->store[LEFT].can & run->store[RIGHT].can & IS_LOCAL) &&
+         !((pair->left->has | pair->right->has) & HAS_DIGEST);
+}
+
+static int32_t changed(struct fault *fault) {
+  return fault_set(fault, COPSE_E_CHANGED,
+                   "the file changed while it was read; run again when nobody writes to it");
+}
+
+int32_t compare_settle(struct spot *spot, const struct pair *pair, const struct content *content,
+                       struct fault *fault) {
+  // One path has one row, and metadata that differs is the greater difference.
+  if (content->equal || content->rule) {
+    int32_t code = compare_metadata(spot, pair, fault);
+    if (code != 0 || content->equal) return code;
+  }
+  if (content->hashed || !reads_first(spot->run, pair))
+    return compare_differs(spot, pair, content, fault);
+  struct content hashes = {};
+  int32_t code = hash_both(spot, pair, false, &hashes, fault);
+  if (code == 0 && hashes.equal) code = changed(fault);
+  return code < 0 ? code : compare_differs(spot, pair, &hashes, fault);
+}
+
 // Reads contents whose hashes or sizes differ.
 static int32_t read_after_hashes(struct spot *spot, const struct pair *pair,
                                  struct content *content, struct fault *fault) {
   struct content read = {.offset = COPSE_UNKNOWN};
   int32_t code = compare_content(spot, pair, &read, fault);
-  if (code == 0 && !read.later && read.equal)
-    code = fault_set(fault, COPSE_E_CHANGED,
-                     "the file changed while it was read; run again when nobody writes to it");
+  if (code == 0 && !read.later && read.equal) code = changed(fault);
   *content = read;
   return code;
 }
@@ -387,13 +405,15 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
   uint32_t by = compare_of(spot->run)->by;
   if (by == COPSE_BY_STAT) return compare_stats(spot, pair, fault);
   // A digest that is there already costs less than reading what it is of.
-  if (by == COPSE_BY_HASH || ((pair->left->has | pair->right->has) & HAS_DIGEST))
-    return compare_hashes(spot, pair, fault);
+  bool hashed = by == COPSE_BY_HASH || ((pair->left->has | pair->right->has) & HAS_DIGEST);
+  if (hashed && !reads_first(spot->run, pair)) return compare_hashes(spot, pair, fault);
   struct content content = {.offset = COPSE_UNKNOWN};
+  uint64_t bytes = spot->bytes;
   spot->files++;
   code = spot->run->cache ? compare_cached(spot, pair, &content, fault)
                           : compare_content(spot, pair, &content, fault);
   if (code < 0 || content.later) return code;
+  if (hashed && !content.equal) spot->bytes = bytes;  // what the hashes read is counted instead
   return compare_settle(spot, pair, &content, fault);
 }
 

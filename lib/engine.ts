@@ -112,7 +112,7 @@ export class Engine {
   #willFlush = false;
   #batch = new Uint8Array(16 * 1024);
   #batchView = new DataView(this.#batch.buffer);
-  readonly #ids = new BigUint64Array(BATCH);
+  readonly #ids = new Uint32Array(2 * BATCH); // low and high halves: a BigInt each would be garbage
   readonly #events = new Uint8Array(EVENTS * Event.size);
   readonly #view = new DataView(this.#events.buffer);
   #reader: Reader | undefined;
@@ -202,7 +202,7 @@ export class Engine {
         this.#ids,
         starts.length,
       );
-      for (let i = 0; i < started; i++) this.#began(starts[i]!, Number(this.#ids[i]));
+      for (let i = 0; i < started; i++) this.#began(starts[i]!, this.#idAt(i));
       if (started === starts.length) continue;
       const left = starts.slice(Math.max(started, 0));
       const waits = started === Code.BUSY && this.#inFlight > 0; // goes on when one ends
@@ -213,6 +213,10 @@ export class Engine {
     }
     if (this.#inFlight > 0) this.#watch();
     else if (this.pending === 0) this.#becameIdle();
+  }
+
+  #idAt(i: number): number {
+    return this.#ids[2 * i + 1]! * 2 ** 32 + this.#ids[2 * i]!;
   }
 
   /** The next ones of the queue, at most `most`, still counted as queued. */

@@ -292,13 +292,13 @@ function withTrust(place: Place, given: PlaceField | undefined): Place {
 }
 
 /** Whether a server is asked that has to prove itself, here or in a place inside. */
-function needsTrust({ scheme, fields = [], inner, tree, entries = [] }: Place): boolean {
+function needsTrust({ scheme, fields = [], inner, tree, entries }: Place): boolean {
   const own =
     scheme === "http" &&
     !fields.some(
       ([key, value]) =>
         key === Key.CA_FILE || key === Key.CA_BLOB || (key === Key.INSECURE && value === 1),
     );
-  const others = [inner, tree].some((other) => other !== undefined && needsTrust(other));
-  return own || others || entries.some(([, entry]) => needsTrust(entry));
+  if (own || (inner && needsTrust(inner)) || (tree && needsTrust(tree))) return true;
+  return entries !== undefined && entries.some(([, entry]) => needsTrust(entry));
 }

@@ -47,10 +47,9 @@ import type {
 } from "./types.ts";
 
 function putPlace(record: Record, place: Place): void {
-  record
-    .text(PlaceKey.SCHEME, place.scheme)
-    .text(PlaceKey.PATH, place.secret?.reveal() ?? place.path)
-    .text(PlaceKey.SHOWN, place.shown);
+  const path = place.secret?.reveal() ?? place.path;
+  record.text(PlaceKey.SCHEME, place.scheme).text(PlaceKey.PATH, path);
+  if (place.shown !== path) record.text(PlaceKey.SHOWN, place.shown);
   if (place.spec !== undefined) record.text(PlaceKey.SPEC, place.spec);
   const { inner } = place;
   if (inner) record.record(PlaceKey.INNER, (record) => putPlace(record, inner));

@@ -305,7 +305,8 @@ export class Running<Whole, Part> implements Receiver {
   #settle(state: "done" | "failed" | "cancelled", error?: unknown): void {
     this.state = state;
     const { files, bytes } = this.totals;
-    this.#tellEnd({ state, milliseconds: performance.now() - this.#began, files, bytes, error });
+    const milliseconds = this.#done?.milliseconds ?? performance.now() - this.#began;
+    this.#tellEnd({ state, milliseconds, files, bytes, error });
   }
 
   #reject(state: "failed" | "cancelled", reason: unknown): void {

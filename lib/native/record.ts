@@ -2,9 +2,10 @@
 
 import { Field } from "./abi.ts";
 
-const encoder = new TextEncoder();
 let scratch = new Uint8Array(4096);
 let view = new DataView(scratch.buffer);
+// Writes text at an offset, for which a TextEncoder wants a view made each time.
+let texts = Buffer.from(scratch.buffer);
 
 /** Writes one record at a time into a buffer that is used again; `end` copies it out. */
 export class Record {
@@ -16,6 +17,7 @@ export class Record {
     larger.set(scratch);
     scratch = larger;
     view = new DataView(scratch.buffer);
+    texts = Buffer.from(scratch.buffer);
   }
 
   #head(key: number, kind: number, size: number): void {
@@ -53,7 +55,7 @@ export class Record {
 
   text(key: number, value: string): this {
     this.#room(8 + value.length * 3);
-    const { written } = encoder.encodeInto(value, scratch.subarray(this.#at + 8));
+    const written = value === "" ? 0 : texts.write(value, this.#at + 8);
     this.#head(key, Field.TEXT, written);
     this.#at += written;
     return this;

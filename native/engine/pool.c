@@ -36,6 +36,8 @@ struct pool {
   struct thread ended;  // the one that ended last; it joined the one before
   uint32_t cores, starts;
   uint64_t steps;
+  void (*out_of_work)(void *owner);  // set once
+  void *owner;
   bool closing;
   bool inline_running;  // no thread could be started: a caller does the jobs
   struct buffers *buffers;
@@ -305,6 +307,12 @@ static void work(struct pool *pool, struct pool_thread *thread, bool until_empty
     }
     if (until_empty || pool->closing) return;
     uint64_t now = clock_now();
+    if (idle_since == 0 && pool->out_of_work) {
+      mutex_unlock(&pool->lock);
+      pool->out_of_work(pool->owner);
+      mutex_lock(&pool->lock);
+      if (has_work(workers) && workers->busy < workers->width) continue;
+    }
     if (idle_since == 0) {
       idle_since = now;
       if (!workers->watched && watch(pool, workers)) continue;
@@ -378,6 +386,8 @@ int32_t pool_begin(struct pool **out, const struct pool_options *options, struct
     pool->kinds[kind].aside_most = options->aside;
   }
   pool->cores = options->cores;
+  pool->out_of_work = options->out_of_work;
+  pool->owner = options->owner;
   pool->kinds[KIND_IO].width = width_least(pool);
   pool->buffers = buffers;
   pool->timers = timers;
@@ -423,6 +433,10 @@ bool pool_is_idle(struct pool *pool) {
   bool idle = !has_work(io) && io->busy + io->woken + io->starting < io->width;
   mutex_unlock(&pool->lock);
   return idle;
+}
+
+bool pool_has_waiting(const struct pool *pool) {
+  return atomic_load_explicit(&pool->kinds[KIND_IO].ready, memory_order_relaxed) > 0;
 }
 
 // Groups

@@ -74,6 +74,9 @@ struct pool_options {
   uint32_t io_workers, cpu_workers;  // at most; without CPU workers the I/O workers compute
   uint32_t cores;
   uint32_t aside;  // workers of a kind that may stand aside at once
+  // Optional. A worker found nothing to do and is about to wait; called without the pool's lock.
+  void (*out_of_work)(void *owner);
+  void *owner;
 };
 
 struct buffers;
@@ -89,8 +92,10 @@ void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers,
 // not step back.
 [[nodiscard]] bool pool_step_aside(void);
 void pool_step_back(void);
-bool pool_is_idle(
-    struct pool *pool);  // a hint: some I/O worker has nothing to do, or could be started
+// A hint: some I/O worker has nothing to do, or could be started.
+bool pool_is_idle(struct pool *pool);
+// Whether a job for an I/O worker waits now: a glance, without the lock.
+bool pool_has_waiting(const struct pool *pool);
 
 // `then` runs when pending falls to zero, which cannot happen before the first group_run.
 void group_begin(struct group *group, struct pool *pool, uint8_t priority, uint32_t running_max,

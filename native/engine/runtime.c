@@ -1,5 +1,6 @@
 #include "engine/runtime.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -10,7 +11,11 @@ constexpr uint32_t CONNECTIONS_DEFAULT = 64;
 constexpr uint64_t CONNECTION_IDLE_NS = 90 * UINT64_C(1'000'000'000);
 constexpr uint32_t DESCRIPTORS_A_WORKER = 6;  // two directories, two files, and room
 constexpr uint32_t DESCRIPTORS_OTHERS = 46;   // what Bun itself and the program have open
-constexpr uint32_t BATCH_TASKS = 32;          // taken off the ready list under one lock
+// While more jobs wait, the event loop is told of this many events at once, or after this long:
+// being woken costs it more than most events do.
+constexpr uint32_t UNTOLD_MAX = 16;
+constexpr uint64_t UNTOLD_NS = 1'000'000;
+constexpr uint32_t BATCH_TASKS = 32;  // taken off the ready list under one lock
 
 // Options
 
@@ -81,6 +86,33 @@ static void fit(struct runtime *runtime, span options, uint64_t memory) {
   runtime->io = &io_plain;
 }
 
+// The lock is held.
+static void raise_wake(struct runtime *runtime) {
+  __atomic_store_n(&runtime->untold, 0, __ATOMIC_RELAXED);
+  if (runtime->raised) return;
+  runtime->raised = true;
+  runtime->wakes++;
+  wake_raise(&runtime->wake);
+}
+
+// A worker has nothing more to do, so there is nothing to wait for.
+static void tell(void *owner) {
+  struct runtime *runtime = owner;
+  if (__atomic_load_n(&runtime->untold, __ATOMIC_RELAXED) == 0) return;
+  mutex_lock(&runtime->lock);
+  if (runtime->untold > 0) raise_wake(runtime);
+  mutex_unlock(&runtime->lock);
+}
+
+static void tell_fire(struct timer *timer) {
+  struct runtime *runtime =
+      (struct runtime *)(void *)((uint8_t *)timer - offsetof(struct runtime, tell_timer));
+  mutex_lock(&runtime->lock);
+  runtime->tell_timer_set = false;
+  if (runtime->untold > 0) raise_wake(runtime);
+  mutex_unlock(&runtime->lock);
+}
+
 int32_t runtime_open(struct runtime **out, span options, struct fault *fault) {
   int32_t code = check_options(options, fault);
   if (code < 0) return code;
@@ -102,7 +134,10 @@ int32_t runtime_open(struct runtime **out, span options, struct fault *fault) {
       .cpu_workers = runtime->cpu_workers,
       .aside = runtime->backend == COPSE_IO_BLOCKING ? 0 : runtime->connections,
       .cores = runtime->cores,
+      .out_of_work = tell,
+      .owner = runtime,
   };
+  runtime->tell_timer.fire = tell_fire;
   code = timers_begin(&runtime->timers);
   if (code == 0) code = pool_begin(&runtime->pool, &pool, &runtime->buffers, runtime->timers);
   if (code == 0) {
@@ -229,14 +264,20 @@ void runtime_forget(struct runtime *runtime, struct task *task) {
 }
 
 void runtime_ready(struct runtime *runtime, struct task *task) {
+  bool wait = pool_has_waiting(runtime->pool), set = false;
   mutex_lock(&runtime->lock);
   if (!task->is_ready) ready_append(runtime, task);
   if (!runtime->raised) {
-    runtime->raised = true;
-    runtime->wakes++;
-    wake_raise(&runtime->wake);
+    uint32_t untold = runtime->untold + 1;
+    __atomic_store_n(&runtime->untold, untold, __ATOMIC_RELAXED);
+    if (!wait || untold >= UNTOLD_MAX)
+      raise_wake(runtime);
+    else if (!runtime->tell_timer_set)
+      set = runtime->tell_timer_set = true;
   }
   mutex_unlock(&runtime->lock);
+  if (set && !timer_set(runtime->timers, &runtime->tell_timer, clock_now() + UNTOLD_NS))
+    tell_fire(&runtime->tell_timer);
 }
 
 int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity) {
@@ -263,7 +304,10 @@ int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t cap
     mutex_lock(&runtime->lock);
   }
   // Only under the lock that adding takes: nothing can be added between the look and the flag.
-  if (!runtime->ready) runtime->raised = false;
+  if (!runtime->ready) {
+    runtime->raised = false;
+    __atomic_store_n(&runtime->untold, 0, __ATOMIC_RELAXED);
+  }
   mutex_unlock(&runtime->lock);
   return (int32_t)taken;
 }

@@ -200,7 +200,8 @@ enum copse_place : uint16_t {
   COPSE_PLACE_PATH = 2,    // text: bytes of the path; for memory: the name of the tree, then /path
   COPSE_PLACE_INNER = 3,   // record: the place that a wrapping scheme wraps
   COPSE_PLACE_SPEC = 4,    // text: what a wrapping scheme is told
-  COPSE_PLACE_SHOWN = 5,   // text: the location as messages show it, credentials removed
+  COPSE_PLACE_SHOWN =
+      5,  // text: the location as messages show it, credentials removed; default: PATH
   // http: SCHEME is "http", PATH the URL without credentials and fragment.
   COPSE_PLACE_HEADER = 16,     // text, repeated: "Name: value"
   COPSE_PLACE_TIMEOUT = 17,    // number: milliseconds

@@ -23,6 +23,7 @@ int32_t place_read(span record, struct place *out, struct fault *fault) {
       .inner = record_record(record, COPSE_PLACE_INNER),
       .record = record,
   };
+  if (!out->shown.at) out->shown = out->path;
   if (out->scheme.size == 0) return fault_set(fault, COPSE_E_ARGUMENT, "a place without a scheme");
   if (out->path.size && memchr(out->path.at, 0, out->path.size))
     return fault_set(fault, COPSE_E_ARGUMENT, "a path must not hold a NUL byte");

@@ -20,7 +20,8 @@ static struct pool *pool;
 static void begin(uint32_t io_workers, uint32_t cpu_workers, uint32_t cores) {
   buffers_begin(&buffers, 1 << 30);
   CHECK(timers_begin(&timers) == 0);
-  struct pool_options options = {io_workers, cpu_workers, cores, 2};
+  struct pool_options options = {
+      .io_workers = io_workers, .cpu_workers = cpu_workers, .cores = cores, .aside = 2};
   CHECK(pool_begin(&pool, &options, &buffers, timers) == 0);
 }
 

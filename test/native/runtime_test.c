@@ -207,6 +207,36 @@ static void any_capacity_will_do(void) {
   }
 }
 
+static void wait_for_gate(struct act *act, struct worker *worker) {
+  (void)worker;
+  gate_wait(act->with);
+}
+
+// While jobs wait, events are gathered; the only worker, busy with something long, does not keep
+// them to itself.
+static void what_ended_is_told_while_workers_are_busy(void) {
+  struct runtime *runtime = open_runtime(RECORD({COPSE_OPTION_IO, COPSE_IO_BLOCKING}));
+  struct gate go, running;
+  gate_begin(&go, 1);
+  gate_begin(&running, 1);
+  struct task *tasks[3] = {start_task(runtime, (span){}, wait_for_gate, &go),
+                           start_task(runtime, (span){}, nothing, nullptr),
+                           start_task(runtime, (span){}, until_cancelled, &running)};
+  gate_step(&go);
+  gate_wait(&running);
+  copse_event events[4];
+  for (int32_t done = 0; done < 2;) {
+    wait_readable(runtime->wake.read_fd);
+    int32_t taken = runtime_drain(runtime, events, 4);
+    for (int32_t i = 0; i < taken; i++) CHECK(events[i].task != tasks[2]->id);
+    done += taken;
+  }
+  for (int i = 0; i < 3; i++) task_close(tasks[i]);
+  runtime_close(runtime);
+  gate_end(&go);
+  gate_end(&running);
+}
+
 static void waited_tasks_are_quiet(void) {
   struct runtime *runtime = open_runtime((span){});
   struct task *task = start_task(runtime, RECORD(WAITED), one_row, nullptr);
@@ -481,6 +511,7 @@ int main(void) {
   options();
   a_burst_is_one_wake();
   any_capacity_will_do();
+  what_ended_is_told_while_workers_are_busy();
   waited_tasks_are_quiet();
   cancelling_by_token();
   closing_ends_what_runs();

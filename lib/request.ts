@@ -307,6 +307,7 @@ const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
   retries: (record, value) => {
     record.number(Key.RETRIES, whole("retries", value, 0, 100));
   },
+  resume: bool("resume", Key.RESUME),
   streams: (record, value) => {
     if (value !== "auto") record.number(Key.STREAMS, whole("streams", value, 1, 32));
   },

@@ -153,6 +153,12 @@ export interface CopyOptions extends Options {
   /** How often a step that may work a moment later is tried again, 0 to 100. Default 3. */
   retries?: number;
   /**
+   * Go on with a file of a web server where an earlier run ended. Default true: what came of one above
+   * 1 MiB is kept beside its destination, `.copse-….keep`, when a run fails, is cancelled or is killed,
+   * and used when the server still has that content. Only what has its digest is used.
+   */
+  resume?: boolean;
+  /**
    * Connections for one file of a web server, 1 to 32. `auto` (default): by how far the server is
    * and how much comes, 4 to 32; one for files below 1 MiB and for servers without ranges.
    */

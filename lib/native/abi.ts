@@ -83,6 +83,7 @@ export const Key = {
   STREAMS: 242,
   PART_MIN: 243,
   PART_MAX: 244,
+  RESUME: 245,
 } as const;
 
 export const Step = {

@@ -81,6 +81,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_STREAMS, NUMBER, false, 0, 1, 32, "streams"},
     {COPSE_KEY_PART_MIN, NUMBER, false, 0, 64 * 1024, 1 << 30, "chunkSize"},
     {COPSE_KEY_PART_MAX, NUMBER, false, 0, 64 * 1024, 1 << 30, "chunkSize"},
+    {COPSE_KEY_RESUME, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "resume"},
 };
 constexpr size_t RULES = sizeof rules / sizeof *rules;
 

@@ -158,6 +158,8 @@ enum copse_key : uint16_t {
                               // server's distance
   COPSE_KEY_PART_MIN = 243,   // sync, read, number: bytes asked for at once; absent: by the size
   COPSE_KEY_PART_MAX = 244,
+  COPSE_KEY_RESUME = 245,  // sync, bool, default true: what came of a file of a web server is kept
+                           // when the run ends early, and the next one goes on with it
 };
 
 // A directory of a pattern. Bounds belong to the piece before them; without any, files and

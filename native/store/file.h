@@ -35,6 +35,25 @@ struct file_directory {
   char name[];
 };
 
+struct file_writer {
+  struct writer base;
+  const struct io_ops *io;
+  struct file_directory *directory;  // held
+  int fd;
+  uint32_t mode;
+  struct wanted wanted;  // its entry is the copy below; attributes are behind the name
+  struct entry entry;
+  _Atomic uint64_t end;      // of what was written
+  _Atomic bool may_be_long;  // there may be more in it than was written
+  // Of one that can be resumed (file_partial.c):
+  uint64_t journal_at;  // where the next record goes; zero: it cannot
+  uint64_t size;        // what it shall have
+  bool has_records;
+  uint8_t content[HASH_BYTES];  // the hash of what it shall be
+  char temporary[32];
+  char name[];
+};
+
 // file.c
 struct io_stat;
 void file_entry_fill(struct entry *entry, const struct io_stat *stat);
@@ -47,6 +66,11 @@ void file_directory_keep(struct file_directory *);
 void file_directory_free(struct file_directory *);
 
 // file_write.c
+constexpr size_t FILE_TEMPORARY_RANDOM = 16;  // hexadecimal digits
+// Without a temporary, and without its descriptor.
+int32_t file_writer_new(struct directory *, const struct wanted *, struct file_writer **out,
+                        struct fault *);
+int32_t file_writer_open(struct file_writer *, struct fault *);  // makes both; frees after a fault
 int32_t file_above(struct store *, bool make, struct arena *, struct entry *out,
                    struct directory **, struct fault *);
 int32_t file_create(struct directory *, const struct wanted *, struct directory **out,
@@ -65,4 +89,10 @@ int32_t file_remove(struct directory *, const struct entry *, struct fault *);
 int32_t file_set(struct directory *, const struct wanted *, struct fault *);
 int32_t file_settle(struct directory *, struct fault *);
 int32_t file_claim(struct directory *, struct fault *);
+// file_partial.c
+int32_t file_resume(struct directory *, const struct wanted *, uint64_t size, struct resume *,
+                    struct writer **, struct fault *);
+int32_t file_keep(struct writer *, struct range, const uint8_t digest[HASH_BYTES], struct fault *);
+// A partial that somebody may still want to resume, by its name and age.
+bool file_is_kept(const char *name, const struct io_ops *io, int fd);
 bool file_is_stale(struct directory *, const struct entry *);

@@ -21,24 +21,11 @@ constexpr uint32_t KIND = 0170000, DIRECTORY = 0040000, REGULAR = 0100000;
 // it.
 #define TEMPORARY_BEGIN ".copse-"
 #define TEMPORARY_END ".part"
-constexpr size_t TEMPORARY_RANDOM = 16;  // hexadecimal digits
+#define TEMPORARY_KEPT ".keep"  // file_partial.c
+constexpr size_t TEMPORARY_RANDOM = FILE_TEMPORARY_RANDOM;
 constexpr size_t TEMPORARY_SIZE =
     sizeof TEMPORARY_BEGIN - 1 + TEMPORARY_RANDOM + sizeof TEMPORARY_END - 1;
 constexpr int TEMPORARY_TRIES = 8;
-
-struct file_writer {
-  struct writer base;
-  const struct io_ops *io;
-  struct file_directory *directory;  // held
-  int fd;
-  uint32_t mode;
-  struct wanted wanted;  // its entry is the copy below; attributes are behind the name
-  struct entry entry;
-  _Atomic uint64_t end;   // of what was written
-  _Atomic bool is_clone;  // its size is whatever the source had
-  char temporary[32];
-  char name[];
-};
 
 static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
@@ -69,7 +56,9 @@ bool store_name_is_ours(span name) {
   const char *at = name_of(name);
   size_t begin = sizeof TEMPORARY_BEGIN - 1;
   if (memcmp(at, TEMPORARY_BEGIN, begin) != 0) return false;
-  if (memcmp(at + begin + TEMPORARY_RANDOM, TEMPORARY_END, sizeof TEMPORARY_END - 1) != 0)
+  const char *end = at + begin + TEMPORARY_RANDOM;
+  if (memcmp(end, TEMPORARY_END, sizeof TEMPORARY_END - 1) != 0 &&
+      memcmp(end, TEMPORARY_KEPT, sizeof TEMPORARY_KEPT - 1) != 0)
     return false;
   for (size_t i = 0; i < TEMPORARY_RANDOM; i++) {
     char c = at[begin + i];
@@ -213,8 +202,8 @@ static int create_temporary(const struct io_ops *io, int at, char temporary[32])
   return fd;
 }
 
-int32_t file_writer(struct directory *base, const struct wanted *wanted, struct writer **out,
-                    struct fault *fault) {
+int32_t file_writer_new(struct directory *base, const struct wanted *wanted,
+                        struct file_writer **out, struct fault *fault) {
   const struct io_ops *io = io_of(base);
   span name = wanted->entry->name;
   size_t behind = wanted->what & WANT_XATTR ? wanted->attributes.size : 0;
@@ -247,15 +236,27 @@ int32_t file_writer(struct directory *base, const struct wanted *wanted, struct 
       }
     }
   }
-  writer->fd = create_temporary(io, fd_of(base), writer->temporary);
-  if (writer->fd < 0) {
-    int32_t code = fault_from_errno(fault, -writer->fd, "openat");
-    free(writer);
-    return code;
-  }
   file_directory_keep(writer->directory);
-  *out = &writer->base;
+  *out = writer;
   return 0;
+}
+
+int32_t file_writer_open(struct file_writer *writer, struct fault *fault) {
+  writer->fd = create_temporary(writer->io, writer->directory->fd, writer->temporary);
+  if (writer->fd >= 0) return 0;
+  int32_t code = fault_from_errno(fault, -writer->fd, "openat");
+  writer->temporary[0] = 0;
+  file_abandon(&writer->base);
+  return code;
+}
+
+int32_t file_writer(struct directory *base, const struct wanted *wanted, struct writer **out,
+                    struct fault *fault) {
+  struct file_writer *writer;
+  int32_t code = file_writer_new(base, wanted, &writer, fault);
+  if (code == 0) code = file_writer_open(writer, fault);
+  if (code == 0) *out = &writer->base;
+  return code;
 }
 
 static void reach(struct file_writer *writer, uint64_t end) {
@@ -298,7 +299,7 @@ int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint6
       atomic_store_explicit(&state->no_clone, true, memory_order_relaxed);
       return 0;
     }
-    atomic_store_explicit(&writer->is_clone, true, memory_order_relaxed);
+    atomic_store_explicit(&writer->may_be_long, true, memory_order_relaxed);
     return 1;
   }
   if (atomic_load_explicit(&state->no_range, memory_order_relaxed)) return 0;
@@ -320,7 +321,7 @@ int32_t file_commit(struct writer *base, uint64_t size, struct entry *out, struc
   int code = 0;
   const char *call = "ftruncate";
   if (atomic_load_explicit(&writer->end, memory_order_relaxed) != size ||
-      atomic_load_explicit(&writer->is_clone, memory_order_relaxed))
+      atomic_load_explicit(&writer->may_be_long, memory_order_relaxed))
     code = io->set_size(writer->fd, size);
   int32_t result = code < 0 ? fault_from_errno(fault, -code, call)
                             : apply(io, writer->fd, "", &writer->wanted, writer->mode, fault);
@@ -347,7 +348,9 @@ int32_t file_commit(struct writer *base, uint64_t size, struct entry *out, struc
 
 void file_abandon(struct writer *base) {
   struct file_writer *writer = (struct file_writer *)base;
-  if (writer->temporary[0]) writer->io->remove(writer->directory->fd, writer->temporary, false);
+  bool is_kept = writer->journal_at && writer->has_records;
+  if (writer->temporary[0] && !is_kept)
+    writer->io->remove(writer->directory->fd, writer->temporary, false);
   if (writer->fd >= 0) writer->io->close(writer->fd);
   file_directory_free(writer->directory);
   free(writer);
@@ -460,7 +463,7 @@ bool file_is_stale(struct directory *base, const struct entry *entry) {
   const struct io_ops *io = io_of(base);
   int fd = io->open(fd_of(base), name_of(entry->name), IO_READ);
   if (fd < 0) return fd == -EACCES;
-  int code = io->lock(fd);
+  bool is_stale = io->lock(fd) >= 0 && !file_is_kept(name_of(entry->name), io, fd);
   io->close(fd);
-  return code >= 0;
+  return is_stale;
 }

@@ -11,6 +11,7 @@
 #pragma once
 #include "base/arena.h"
 #include "base/fault.h"
+#include "base/hash.h"
 #include "base/span.h"
 #include "wire/split.h"
 
@@ -137,6 +138,13 @@ struct range {
   uint64_t from, to;  // [from, to)
 };
 
+// What an interrupted writer left for the next one.
+struct resume {
+  span identity;       // names the content: other content, nothing is kept
+  struct range *kept;  // in order, apart; from malloc, the caller frees it
+  size_t kept_count;
+};
+
 struct writer {  // each store puts its own fields after this
   struct store *store;
 };
@@ -259,6 +267,12 @@ struct store_ops {
   // directory usable by itself. EXISTS: a directory has that name. What is not wanted of mode is
   // what a replaced file had, or what any new file gets here.
   int32_t (*writer)(struct directory *, const struct wanted *, struct writer **, struct fault *);
+  // Optional. A writer of `size` bytes that is not lost when it is abandoned or killed: the next
+  // one for this name and identity begins with what was kept of it, proved by its digest. `keep`
+  // says which bytes are worth keeping; both are called by one worker at a time.
+  int32_t (*resume)(struct directory *, const struct wanted *, uint64_t size, struct resume *,
+                    struct writer **, struct fault *);
+  int32_t (*keep)(struct writer *, struct range, const uint8_t digest[HASH_BYTES], struct fault *);
   // With CAN_PARALLEL several workers may write at different offsets at once; else one after
   // another, onward. A range that is never written is zeros.
   int32_t (*write)(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);

@@ -1,6 +1,10 @@
 #include "verb/pump.h"
 
+#include <stdlib.h>
+
+#include "base/record.h"
 #include "engine/runtime.h"
+#include "verb/pump_any.h"
 
 // Between looks at the cancel flag.
 constexpr uint64_t PULL_BYTES = 64 << 20;
@@ -29,6 +33,7 @@ struct flow {
   struct writer *writer;
   struct hash *hash;
   bool pulls;  // the destination may copy without us
+  struct resume resume;
 };
 
 // [at, end) as far as the content goes; *at is how far it went.
@@ -62,25 +67,6 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
   return 0;
 }
 
-// What comes sooner when its parts may come in any order, into where they may be put so.
-static int32_t flow_any(struct flow *flow, uint64_t *size, struct fault *fault) {
-  struct spot *spot = flow->spot;
-  const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
-  for (;;) {
-    if (run_over(spot->run)) return cancelled(fault);
-    uint8_t *slab = spot->worker->slab[0];
-    uint64_t at = 0;
-    spot->side = LEFT;
-    int64_t got = from->read_any(flow->reader, &at, slab, WORKER_SLAB, fault);
-    if (got < 0) return (int32_t)got;
-    if (got == 0) return 0;
-    spot->side = RIGHT;
-    int32_t code = to->write(flow->writer, at, slab, (size_t)got, fault);
-    if (code < 0) return code;
-    if (at + (uint64_t)got > *size) *size = at + (uint64_t)got;
-  }
-}
-
 static int32_t flow_all(struct flow *flow, const struct entry *source, bool holes, uint64_t *size,
                         struct fault *fault) {
   const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
@@ -93,11 +79,14 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
     if (shared > 0) return 0;
   }
   *size = 0;
-  if (from->scatter && knows_size && (flow->writer->store->can & CAN_PARALLEL)) {
+  if (from->scatter && knows_size && !flow->hash && (flow->writer->store->can & CAN_PARALLEL)) {
     flow->spot->side = LEFT;
-    int32_t code = from->scatter(flow->reader, nullptr, 0, fault);
+    int32_t code = from->scatter(flow->reader, flow->resume.kept, flow->resume.kept_count, fault);
     if (code < 0) return code;
-    if (code == 1) return flow_any(flow, size, fault);
+    if (code == 1) {
+      *size = source->size;
+      return pump_any(flow->spot, flow->reader, flow->writer, fault);
+    }
   }
   if (!holes || !from->next_data)
     return flow_range(flow, size, knows_size ? source->size : UINT64_MAX, fault);
@@ -120,13 +109,34 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
   return 0;
 }
 
+// What an earlier run brought of the same content is used, where there can be such a thing.
+static int32_t open_writer(struct flow *flow, struct pump *pump, const struct entry *source,
+                           struct fault *fault) {
+  const struct store_ops *from = flow->reader->store->ops, *to = pump->to->store->ops;
+  const struct task *task = flow->spot->run->task;
+  bool is_known = source->inode || source->device || source->mtime_ns != INT64_MIN;
+  flow->spot->side = RIGHT;
+  if (!from->scatter || !to->resume || pump->hash || !(source->has & HAS_SIZE) ||
+      source->size < SPLIT_SMALL || !is_known ||
+      !record_number((span){task->request, task->request_len}, COPSE_KEY_RESUME, 1))
+    return to->writer(pump->to, &pump->wanted, &flow->writer, fault);
+  const uint64_t identity[] = {source->device, source->inode, (uint64_t)source->mtime_ns};
+  flow->resume.identity = (span){(const uint8_t *)identity, sizeof identity};
+  int32_t code =
+      to->resume(pump->to, &pump->wanted, source->size, &flow->resume, &flow->writer, fault);
+  flow->resume.identity = (span){};
+  for (size_t i = 0; i < flow->resume.kept_count; i++)
+    pump->resumed += flow->resume.kept[i].to - flow->resume.kept[i].from;
+  return code;
+}
+
 int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
                     struct fault *fault) {
   const struct store_ops *from = reader->store->ops, *to = pump->to->store->ops;
   const struct entry *source = pump->source;
   if (!worker_slabs(spot->worker)) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   struct entry before = {}, after = {};
-  struct writer *writer = nullptr;
+  struct flow flow = {.spot = spot, .reader = reader};
   bool holes = false;
   int32_t code = 0;
   bool is_large = !(source->has & HAS_SIZE) || source->size > WORKER_SLAB;
@@ -135,10 +145,9 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
     if (code == 0 && !is_still(source, &before)) code = changed(fault);
   }
   if (code == 0) {
-    spot->side = RIGHT;
-    code = to->writer(pump->to, &pump->wanted, &writer, fault);
+    code = open_writer(&flow, pump, is_large ? &before : source, fault);
   }
-  struct flow flow = {.spot = spot, .reader = reader, .writer = writer, .hash = pump->hash};
+  flow.hash = pump->hash;
   holes &= !pump->hash;
   flow.pulls = is_large && to->pull && reader->fd >= 0 && !pump->hash;
   uint64_t size = 0;
@@ -149,11 +158,12 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
     bool is_whole = !(after.has & HAS_SIZE) || after.size == size;
     if (code == 0 && (!is_whole || !is_still(source, &after))) code = changed(fault);
   }
-  if (writer && code < 0) to->abandon(writer);
+  free(flow.resume.kept);
+  if (flow.writer && code < 0) to->abandon(flow.writer);
   if (code < 0) return code;
   spot->side = RIGHT;
   struct entry out = {};
-  code = to->commit(writer, size, &out, fault);
+  code = to->commit(flow.writer, size, &out, fault);
   if (code < 0) return code;
   pump->bytes = size;
   spot->bytes += size;

@@ -8,6 +8,7 @@ struct pump {
   struct wanted wanted;
   struct hash *hash;  // nullptr, or begun: gets the content as it was read, in order
   uint64_t bytes;     // of content, when it went well
+  uint64_t resumed;   // of these, what an interrupted run had brought already
 };
 
 // Copies and commits. CHANGED when the source is not, after it was read, what it was when it was

@@ -101,6 +101,7 @@ static int32_t copy_once(struct spot *spot, struct entry *left, span name, uint6
   int32_t code = sync_want(spot, pump.from, left, name, &want, &pump.wanted, fault);
   if (code == 0) code = pump_file(spot, &pump, fault);
   *bytes = pump.bytes;
+  if (code == 0) sync_count(sync_of(spot->run), COUNT_RESUMED, pump.resumed);
   return code;
 }
 

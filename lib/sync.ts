@@ -11,6 +11,7 @@ import type {
   ApplyOptions,
   CopyOptions,
   Location,
+  PackReport,
   Plan,
   PlanHead,
   PlanOptions,
@@ -19,11 +20,30 @@ import type {
   Transfer,
 } from "./types.ts";
 
+function reportOf({ counts }: SyncCounts): PackReport {
+  const count = (key: number): number => counts.number(key) ?? 0;
+  const bytesIn = count(Detail.PACK_BYTES_IN);
+  const bytesOut = count(Detail.PACK_BYTES_OUT);
+  return {
+    files: count(Detail.PACK_FILES),
+    directories: count(Detail.PACK_DIRECTORIES),
+    compressedFiles: count(Detail.PACK_COMPRESSED),
+    storedFiles: count(Detail.PACK_STORED),
+    bytesIn,
+    bytesOut,
+    compressedBytes: count(Detail.PACK_COMPRESSED_IN),
+    storedBytes: count(Detail.PACK_STORED_IN),
+    chunks: count(Detail.PACK_CHUNKS),
+    ratio: bytesIn > 0 ? bytesOut / bytesIn : 1,
+  };
+}
+
 function transfer(
   actions: Action[],
   ending: Ending,
   counts: SyncCounts | undefined,
   plan: PlanHead | undefined,
+  pack: SyncCounts | undefined,
 ): Transfer {
   const count = (key: number): number => counts?.counts.number(key) ?? 0;
   const steps = [
@@ -62,6 +82,7 @@ function transfer(
       delete: count(Detail.DELETE_NS) / 1e6,
     },
     ...(plan && { plan }),
+    ...(pack ? { report: reportOf(pack) } : {}),
     actions,
   };
 }
@@ -122,18 +143,21 @@ export function transferVerb(
   const request = syncRequest(from, to, options, { deletes, waited, ...(steps && { steps }) });
   const plan = options.dryRun ? planHead(from, to, options, deletes) : undefined;
   let counts: SyncCounts | undefined;
+  let pack: SyncCounts | undefined;
   return {
     request,
     decode(buffer, rows, heapAt) {
-      // A sync task has actions, ERROR rows and one SUMMARY row.
+      // A sync task has actions, ERROR rows and then a SUMMARY row; a pack adds one of its own.
       const all = decodeRows(buffer, rows, heapAt) as (Action | SyncCounts)[];
-      const last = all.at(-1);
-      if (last?.kind !== "summary") return all as Action[]; // the summary is the last row
-      counts = last;
-      return all.slice(0, -1) as Action[]; // and there is one
+      const actions: Action[] = [];
+      for (const row of all)
+        if (row.kind !== "summary") actions.push(row);
+        else if (row.counts.number(Detail.PACK_FILES) === undefined) counts = row;
+        else pack = row;
+      return actions;
     },
     order: byPath,
-    whole: (parts, ending) => transfer(parts, ending, counts, plan),
+    whole: (parts, ending) => transfer(parts, ending, counts, plan, pack),
   };
 }
 

@@ -39,6 +39,28 @@ export type Action =
   | (Planned & { kind: "deleted"; type: EntryType })
   | Failure;
 
+/** What a pack that was made holds. */
+export interface PackReport {
+  files: number;
+  /** The root included. */
+  directories: number;
+  /** Files that went through the compressor. */
+  compressedFiles: number;
+  /** Files that were stored as they are, because their names say that they are compressed already. */
+  storedFiles: number;
+  /** Of all files. */
+  bytesIn: number;
+  /** Of the pack, its index included. */
+  bytesOut: number;
+  /** Of the files that went through the compressor, before it. */
+  compressedBytes: number;
+  storedBytes: number;
+  /** Parts of files, each with a hash of its own. Parts of equal content are kept once. */
+  chunks: number;
+  /** `bytesOut / bytesIn`; 1 for an empty tree. */
+  ratio: number;
+}
+
 /** The whole of a `copy` or `sync`. */
 export interface Transfer extends Totals {
   /** Everything was seen and nothing failed. */
@@ -76,6 +98,8 @@ export interface Transfer extends Totals {
   phases: { readonly copy: number; readonly moves: number; readonly delete: number };
   /** With `dryRun`: what `apply` needs besides the actions. */
   plan?: PlanHead;
+  /** Of the pack that was made; only where one was. */
+  report?: PackReport;
   /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
   actions: Action[];
 }

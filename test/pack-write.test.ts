@@ -25,7 +25,7 @@ import {
   verify,
   verifySync,
 } from "../lib/index.ts";
-import type { PackOptions } from "../lib/index.ts";
+import type { PackOptions, PackReport } from "../lib/index.ts";
 import { samples } from "./packs.ts";
 import {
   asTree,
@@ -151,6 +151,35 @@ describe("pack and unpack", () => {
     expect(never).toBeGreaterThan(1_000_000 + text(20_000).length);
     expect(size(once, "nineteen", { level: 19 })).toBeLessThan(never);
     expect(size(once, "always", { compress: "always" })).toBeLessThan(never);
+  });
+
+  test("what does not become smaller is stored as it is, at any level, and always tries", () => {
+    const root = scratch.plant("probe", {
+      "noise.bin": new Random(11).bytes(3_000_000),
+      "text.log": text(50_000),
+      "photo.jpeg": text(100),
+    });
+    const made = (options: PackOptions): PackReport => {
+      const { report } = packSync(root, scratch.at("probe.znippy"), options);
+      expect(verifySync(scratch.at("probe.znippy")).ok).toBe(true);
+      expect(report?.bytesOut).toBe(statSync(scratch.at("probe.znippy")).size);
+      return report!; // a pack has one
+    };
+    const nineteen = made({ level: 19 });
+    const bytesIn = 3_000_000 + text(50_000).length + text(100).length;
+    expect(nineteen).toMatchObject({
+      files: 3,
+      directories: 1,
+      compressedFiles: 2,
+      storedFiles: 1,
+      bytesIn,
+      storedBytes: text(100).length,
+      compressedBytes: bytesIn - text(100).length,
+      chunks: 3,
+      ratio: nineteen.bytesOut / bytesIn,
+    });
+    expect(made({ compress: "always" }).storedFiles).toBe(0);
+    expect(made({ compress: "always" }).bytesOut).toBeGreaterThan(3_000_000);
   });
 
   test("copy into pack: is pack; what was there is replaced whole", async () => {

@@ -142,6 +142,9 @@ function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Gen
     ? `${showBytes(transfer.transferred)} to copy, nothing was changed`
     : `${showBytes(transfer.transferred)} in ${showDuration(transfer.milliseconds)}, ${showBytes(transfer.rate)}/s${more.join("")}`;
   yield `${parts.join(", ")} ${paint.dim(`· ${work}`)}\n`;
+  const { report: pack } = transfer;
+  if (pack && !isPlan)
+    yield `${showBytes(pack.bytesIn)} in ${showCounted(pack.files, "file")} became ${showBytes(pack.bytesOut)}, ${(pack.ratio * 100).toFixed(1)} %\n`;
 }
 
 function lineOf(action: Action, paint: Paint): string {

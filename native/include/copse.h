@@ -316,7 +316,9 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_SKIPPED = 14,  // `reason` is an enum copse_skipped
   COPSE_ROW_DELETED = 15,
   COPSE_ROW_LINKED = 16,   // a further name of the file at the detail FROM
-  COPSE_ROW_SUMMARY = 19,  // once, the last: details from COPSE_DETAIL_COPIED on
+  // The last: details from COPSE_DETAIL_COPIED on; and one more from a pack, with those from
+  // COPSE_DETAIL_PACK_FILES on.
+  COPSE_ROW_SUMMARY = 19,
 };
 
 enum copse_skipped : uint16_t {
@@ -369,8 +371,17 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_MISSING = 32,  // number: 1 file, 2 directory, 3 forbidden | place in the node << 8
   COPSE_DETAIL_FOUND = 33,    // number: how many there are
   COPSE_DETAIL_NEAREST = 34,  // text: a name
-  COPSE_DETAIL_NEAREST_END = 35,  // number: zero
-  COPSE_DETAIL_CHUNK = 56,        // number: of the part of the content that is damaged
+  COPSE_DETAIL_NEAREST_END = 35,         // number: zero
+  COPSE_DETAIL_CHUNK = 56,               // number: of the part of the content that is damaged
+  COPSE_DETAIL_PACK_FILES = 57,          // number, as all up to 65: files in the pack
+  COPSE_DETAIL_PACK_DIRECTORIES = 58,    // its root included
+  COPSE_DETAIL_PACK_COMPRESSED = 59,     // files that went through the compressor
+  COPSE_DETAIL_PACK_STORED = 60,         // files that were stored as they are
+  COPSE_DETAIL_PACK_BYTES_IN = 61,       // of all files
+  COPSE_DETAIL_PACK_BYTES_OUT = 62,      // of the pack
+  COPSE_DETAIL_PACK_COMPRESSED_IN = 63,  // of the files that went through the compressor
+  COPSE_DETAIL_PACK_STORED_IN = 64,
+  COPSE_DETAIL_PACK_CHUNKS = 65,  // rows of its index
   COPSE_DETAIL_COPIED = 40,       // number, as all up to 55: files and links copied
   COPSE_DETAIL_CREATED = 41,      // directories made
   COPSE_DETAIL_UPDATED = 42,      // entries whose metadata was set

@@ -318,11 +318,22 @@ static int32_t put_tail(struct output *out, const struct table *table, struct fa
   return code;
 }
 
+static void count(struct pack_totals *totals, const struct written *written) {
+  if (written->type == ENTRY_DIRECTORY) totals->directories++;
+  if (written->type != ENTRY_FILE) return;
+  totals->files++;
+  totals->bytes_in += written->size;
+  totals->chunks += written->parts_count;
+  *(written->is_raw ? &totals->stored : &totals->compressed) += 1;
+  *(written->is_raw ? &totals->stored_in : &totals->compressed_in) += written->size;
+}
+
 static int32_t put_all(struct output *out, struct table *table, struct fault *fault) {
   struct making *making = out->making;
   put_number(&table->offsets, 0, 4);
   for (size_t i = 0; i < making->count; i++) {
     const struct written *written = making->all[i];
+    count(&making->totals, written);
     uint64_t at = 0;
     size_t number = 0;
     const struct part_block *block = written->type == ENTRY_FILE ? written->first : nullptr;
@@ -341,6 +352,7 @@ static int32_t put_all(struct output *out, struct table *table, struct fault *fa
   }
   if (has_failed(table)) return no_memory(fault);
   int32_t code = put_tail(out, table, fault);
+  making->totals.bytes_out = out->at;
   return code < 0 ? code : flush(out, fault);
 }
 

@@ -188,6 +188,19 @@ static void put32(uint8_t *at, uint64_t value) {
 
 size_t frame_bound(size_t size) { return ZSTD_compressBound(size) + 64; }
 
+bool packer_gains(struct packer *quick, span bytes, uint8_t *into, size_t capacity) {
+  constexpr size_t SAMPLE = 64 * 1024;
+  if (bytes.size < SAMPLE) return true;
+  // The beginning alone may be a header of a file that does not pack, or the other way round.
+  const size_t places[] = {0, (bytes.size - SAMPLE) / 2};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    size_t packed =
+        ZSTD_compress2((ZSTD_CCtx *)quick, into, capacity, bytes.at + places[i], SAMPLE);
+    if (ZSTD_isError(packed) || packed < SAMPLE - SAMPLE / 64) return true;
+  }
+  return false;
+}
+
 int64_t frame_write(struct packer *packer, span bytes, bool compress, uint8_t *into,
                     size_t capacity, struct fault *fault) {
   if (capacity < frame_bound(bytes.size))

@@ -19,6 +19,9 @@ int32_t frame_read(struct unpacker *unpacker, span frame, uint8_t *into, uint64_
 [[nodiscard]] struct packer *packer_new(int level);  // level 1 to 22; nullptr: out of memory
 void packer_free(struct packer *packer);
 // The most that frame_write may need for `size` bytes.
+// Whether compressing a chunk is worth the time, from two samples of it at zstd's level 1. `into`
+// has room for the frame of a chunk as long.
+bool packer_gains(struct packer *quick, span bytes, uint8_t *into, size_t capacity);
 size_t frame_bound(size_t size);
 // Writes a frame; `compress` false: stored, not compressed. Bytes written, or negative.
 int64_t frame_write(struct packer *packer, span bytes, bool compress, uint8_t *into,

@@ -31,11 +31,17 @@ struct written {
   uint32_t mode;
   int64_t mtime_ns;
   uint64_t size, device, inode;
+  bool is_raw;  // stored as it is
   uint32_t children;
   size_t parts_count;
   struct part_block *first, *last;
   struct written *next_orphan;
   struct written *twin;  // the file whose other name it is
+};
+
+struct pack_totals {
+  uint64_t files, directories, compressed, stored, bytes_in, bytes_out, compressed_in, stored_in,
+      chunks;
 };
 
 struct making {
@@ -51,6 +57,7 @@ struct making {
   _Atomic uint32_t pending;  // chunks that other workers were given
   uint32_t pending_max;
   struct spool spool;
+  struct pack_totals totals;  // after finish
 };
 
 static inline struct making *making_of(const struct store *store) { return store->state; }

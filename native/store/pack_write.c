@@ -19,6 +19,7 @@ constexpr size_t CHUNK_BYTES = 4 << 20;
 struct compressor {
   struct compressor *next;
   struct packer *packer;
+  struct packer *quick;  // for samples
   uint8_t *out;
   size_t capacity;
 };
@@ -32,7 +33,6 @@ struct making_writer {
   struct writer base;
   struct making_directory *directory;
   struct written *self;
-  bool is_raw;  // its chunks are stored as they are
   uint8_t *buffer;
   size_t filled, capacity;
   uint64_t size;  // in chunks that are done or given away, without the buffer
@@ -119,31 +119,45 @@ static void compressor_give(struct making *making, struct compressor *compressor
 
 static void compressor_free(struct compressor *compressor) {
   packer_free(compressor->packer);
+  if (compressor->quick) packer_free(compressor->quick);
   free(compressor->out);
   free(compressor);
+}
+
+static int32_t reserve(struct compressor *compressor, size_t size, struct fault *fault) {
+  if (compressor->capacity >= size) return 0;
+  free(compressor->out);
+  compressor->out = malloc(size);
+  compressor->capacity = compressor->out ? size : 0;
+  return compressor->out ? 0 : no_memory(fault);
+}
+
+// Whether it is worth compressing: a try of high levels takes long, and gains nothing on what is
+// compressed already.
+static int32_t probe(struct compressor *compressor, span bytes, bool *gains, struct fault *fault) {
+  if (!compressor->quick) compressor->quick = packer_new(1);
+  if (!compressor->quick) return no_memory(fault);
+  *gains = packer_gains(compressor->quick, bytes, compressor->out, compressor->capacity);
+  return 0;
 }
 
 static int32_t frame_add(struct making *making, span bytes, struct part *part,
                          struct fault *fault) {
   struct compressor *compressor = compressor_take(making);
   if (!compressor) return no_memory(fault);
-  size_t bound = frame_bound(bytes.size);
-  int32_t code = 0;
-  if (compressor->capacity < bound) {
-    free(compressor->out);
-    compressor->out = malloc(bound);
-    compressor->capacity = compressor->out ? bound : 0;
-    if (!compressor->out) code = no_memory(fault);
-  }
-  int64_t size = 0;
-  if (code == 0) {
-    size = frame_write(compressor->packer, bytes, making->compress != COPSE_COMPRESS_NEVER,
-                       compressor->out, compressor->capacity, fault);
+  int32_t code = reserve(compressor, frame_bound(bytes.size), fault);
+  bool gains = true;
+  if (code == 0 && making->compress == COPSE_COMPRESS_AUTO)
+    code = probe(compressor, bytes, &gains, fault);
+  span blob = bytes;
+  if (code == 0 && gains) {
+    int64_t size = frame_write(compressor->packer, bytes, making->compress != COPSE_COMPRESS_NEVER,
+                               compressor->out, compressor->capacity, fault);
     code = size < 0 ? (int32_t)size : 0;
+    blob = (span){compressor->out, size < 0 ? 0 : (size_t)size};
   }
   if (code == 0)
-    code = spool_add(&making->spool, part->digest, true, (span){compressor->out, (size_t)size},
-                     &part->blob, fault);
+    code = spool_add(&making->spool, part->digest, gains, blob, &part->blob, fault);
   compressor_give(making, compressor);
   return code;
 }
@@ -419,7 +433,7 @@ static int32_t making_writer_open(struct directory *base, const struct wanted *w
   apply(self, wanted);
   *writer = (struct making_writer){
       .base.store = base->store, .directory = (struct making_directory *)base, .self = self};
-  writer->is_raw = making->compress == COPSE_COMPRESS_AUTO && is_packed_already(entry->name);
+  self->is_raw = making->compress == COPSE_COMPRESS_AUTO && is_packed_already(entry->name);
   *out = &writer->base;
   return 0;
 }
@@ -455,14 +469,15 @@ static int32_t cut(struct making_writer *writer, bool is_last, struct fault *fau
   bool is_busy =
       atomic_load_explicit(&making->pending, memory_order_relaxed) >= making->pending_max;
   if (!is_last && !is_busy) job = malloc(sizeof *job);
-  if (!job) return chunk_add(making, (span){writer->buffer, size}, writer->is_raw, part, fault);
+  if (!job)
+    return chunk_add(making, (span){writer->buffer, size}, writer->self->is_raw, part, fault);
   *job = (struct chunk_job){.job.run = chunk_run,
                             .making = making,
                             .task = store->task,
                             .part = part,
                             .bytes = writer->buffer,
                             .size = size,
-                            .is_raw = writer->is_raw};
+                            .is_raw = writer->self->is_raw};
   writer->buffer = nullptr;
   writer->capacity = 0;
   atomic_fetch_add_explicit(&making->pending, 1, memory_order_relaxed);
@@ -561,6 +576,15 @@ static int32_t making_commit(struct writer *base, uint64_t size, struct entry *o
   return 0;
 }
 
+static void making_report(const struct store *store, struct record_writer *out) {
+  const struct pack_totals *totals = &making_of(store)->totals;
+  const uint64_t numbers[] = {totals->files,         totals->directories, totals->compressed,
+                              totals->stored,        totals->bytes_in,    totals->bytes_out,
+                              totals->compressed_in, totals->stored_in,   totals->chunks};
+  for (uint16_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    record_put_number(out, (uint16_t)(COPSE_DETAIL_PACK_FILES + i), numbers[i]);
+}
+
 const struct store_ops pack_new_store = {
     .scheme = "pack",
     .can = CAN_LIST | CAN_WRITE | CAN_LINKS | CAN_MODE | CAN_MTIME,
@@ -589,4 +613,5 @@ const struct store_ops pack_new_store = {
     .remove = making_remove,
     .set = making_set,
     .finish = pack_finish,
+    .report = making_report,
 };

@@ -15,6 +15,7 @@
 #include "base/span.h"
 #include "wire/split.h"
 
+struct record_writer;
 struct runtime;
 struct task;
 struct io_ops;
@@ -305,6 +306,8 @@ struct store_ops {
   // Optional. Whether the name is one of ours for unfinished files, and nobody is writing to it.
   bool (*is_stale)(struct directory *, const struct entry *);
   int32_t (*finish)(struct store *, struct fault *);  // optional: before DONE
+  // Optional, after finish: fields COPSE_DETAIL_* of what was made, for the verb's summary.
+  void (*report)(const struct store *, struct record_writer *);
 };
 
 // store/open.c

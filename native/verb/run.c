@@ -757,6 +757,19 @@ static void open_job(struct job *job, struct worker *worker) {
 
 // ── Beginning and end ──
 
+// What a store says of what it made: a row of its own after the verb's summary.
+static void tell_of(struct task *task, const struct store *store) {
+  uint8_t bytes[256];
+  struct record_writer writer = {bytes, sizeof bytes, 0};
+  store->ops->report(store, &writer);
+  copse_row row = {.kind = COPSE_ROW_SUMMARY,
+                   .left_size = COPSE_UNKNOWN,
+                   .right_size = COPSE_UNKNOWN,
+                   .left_mtime_ns = COPSE_UNKNOWN_TIME,
+                   .right_mtime_ns = COPSE_UNKNOWN_TIME};
+  task_emit(task, &row, (span){}, (span){}, (span){bytes, writer.size});
+}
+
 static bool finish(struct task *task, struct worker *worker) {
   struct run *run = task->run;
   if (task_cancelled(task)) return false;
@@ -766,6 +779,8 @@ static bool finish(struct task *task, struct worker *worker) {
     struct fault fault = {};
     if (store->ops && store->ops->finish && store->ops->finish(store, &fault) < 0)
       task_fail(task, &fault, store->shown, (span){});
+    else if (store->ops && store->ops->report)
+      tell_of(task, store);
   }
   return false;
 }

@@ -156,8 +156,7 @@ static int32_t frame_add(struct making *making, span bytes, struct part *part,
     code = size < 0 ? (int32_t)size : 0;
     blob = (span){compressor->out, size < 0 ? 0 : (size_t)size};
   }
-  if (code == 0)
-    code = spool_add(&making->spool, part->digest, gains, blob, &part->blob, fault);
+  if (code == 0) code = spool_add(&making->spool, part->digest, gains, blob, &part->blob, fault);
   compressor_give(making, compressor);
   return code;
 }

@@ -1,0 +1,262 @@
+// Packing, verifying and unpacking: against tar and zstd, and against znippy where it was built.
+//
+// Three seeded workloads in memory: 20,000 small files, a mixed tree of 240 MB and one file of 200 MB.
+// copse runs in process; a rival is a whole command. znippy is not part of this project: name a program
+// that takes `compress DIR FILE`, `verify FILE` and `decompress FILE DIR` in COPSE_BENCH_ZNIPPY.
+
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { compareSync, pack, unpack, verify } from "../lib/index.ts";
+import { benchOptions } from "./arguments.ts";
+import { machine } from "./machine.ts";
+import { interleave, judge, type Contestant, type Run, type Target } from "./measure.ts";
+import { mebibytes, number, say, table, write } from "./report.ts";
+import { timed } from "./rivals.ts";
+
+const parts = ["small", "mixed", "one"];
+const options = benchOptions(parts);
+const scale = options.quick ? 20 : 1;
+const folder = join(
+  process.env["COPSE_BENCH_DIR"] ?? (existsSync("/dev/shm") ? "/dev/shm" : tmpdir()),
+  options.quick ? "copse-pack-quick" : "copse-pack",
+);
+const at = (name: string): string => join(folder, name);
+const znippy = process.env["COPSE_BENCH_ZNIPPY"];
+
+// ── Workloads ───────────────────────────────────────────────────────────────────────────────────
+
+let state = 20260101;
+function next(below: number): number {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return Math.floor((state / 2 ** 32) * below);
+}
+
+const words = Array.from({ length: 3000 }, () =>
+  Array.from({ length: 2 + next(9) }, () => String.fromCharCode(97 + next(26))).join(""),
+);
+const lines = Array.from({ length: 30_000 }, () => {
+  const line = Array.from({ length: 2 + next(7) }, () => words[next(words.length)]!);
+  return `${"  ".repeat(next(4))}${line.join(" ")};\n`;
+});
+
+/** Lines that come again, as in source code, the first of them more often. */
+function text(size: number): string {
+  const chosen: string[] = [];
+  let length = 0;
+  while (length < size) {
+    const line = lines[Math.floor((next(1000) / 1000) ** 2 * lines.length)]!;
+    chosen.push(line);
+    length += line.length;
+  }
+  return chosen.join("");
+}
+
+function noise(size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  for (let i = 0; i < size; i++) bytes[i] = next(256);
+  return bytes;
+}
+
+function plant(root: string, path: string, bytes: string | Uint8Array): void {
+  mkdirSync(join(root, path, ".."), { recursive: true });
+  writeFileSync(join(root, path), bytes);
+}
+
+const workloads: Record<string, { title: string; make(root: string): void }> = {
+  small: {
+    title: "20,000 small files",
+    make(root) {
+      for (let i = 0; i < 20_000 / scale; i++)
+        plant(root, `d${i % 100}/e${i % 7}/f${i}.txt`, text(512 + next(3200)));
+    },
+  },
+  mixed: {
+    title: "A mixed tree of 240 MB",
+    make(root) {
+      for (let i = 0; i < 8000 / scale; i++)
+        plant(root, `src/d${i % 90}/f${i}.ts`, text(2000 + next(30_000)));
+      for (let i = 0; i < 60 / scale; i++) plant(root, `bin/p${i}`, noise(500_000 + next(500_000)));
+      for (let i = 0; i < 40 / scale; i++)
+        plant(root, `log/l${i}.log`, text(1_000_000 + next(1_500_000)));
+    },
+  },
+  one: {
+    title: "One file of 200 MB",
+    make(root) {
+      plant(root, "data.tar", text(200_000_000 / scale));
+    },
+  },
+};
+
+// ── Contestants ─────────────────────────────────────────────────────────────────────────────────
+
+async function ours(name: string, work: () => Promise<boolean>): Promise<Run> {
+  const cpu = process.cpuUsage();
+  const began = Bun.nanoseconds();
+  const equal = await work();
+  const milliseconds = (Bun.nanoseconds() - began) / 1e6;
+  const used = process.cpuUsage(cpu);
+  if (!equal) say(`${name}: wrong`);
+  return { equal, milliseconds, cpuMilliseconds: (used.user + used.system) / 1000, diskBytes: 0 };
+}
+
+function shell(name: string, script: string, prepare?: () => void): Contestant {
+  return {
+    name,
+    isOurs: false,
+    ...(prepare ? { prepare } : {}),
+    run(): Run {
+      const { code, output, run } = timed(["sh", "-c", script]);
+      if (code !== 0) throw new Error(`${name}: exit code ${code}: ${output}`);
+      return { ...run, equal: true };
+    },
+  };
+}
+
+const gone = (path: string) => (): void => rmSync(path, { recursive: true, force: true });
+
+function peakOfOurs(...words: string[]): number {
+  const child = Bun.spawnSync([process.execPath, join(import.meta.dir, "peak.ts"), ...words]);
+  return child.exitCode === 0 ? Number(child.stdout.toString()) : NaN;
+}
+
+function peakOf(script: string): number {
+  return Bun.spawnSync(["sh", "-c", script]).resourceUsage?.maxRSS ?? NaN;
+}
+
+/** What came out is what went in. */
+function checked(tree: string, out: string): void {
+  const { equal } = compareSync(tree, out);
+  if (!equal) throw new Error(`${out} is not what was packed`);
+}
+
+const report: string[] = [];
+const judged: string[] = [];
+
+async function part(
+  title: string,
+  contestants: readonly Contestant[],
+  targets: readonly Target[],
+): Promise<void> {
+  const rows = await interleave(contestants, options.rounds, true);
+  report.push(
+    `### ${title}\n\n${table(
+      ["", "fastest ms", "median ms", "slowest ms", "CPU ms"],
+      rows.map((row) => [row.name, ...[row.min, row.median, row.max, row.cpu].map(number)]),
+    )}`,
+  );
+  for (const target of targets) {
+    if (!rows.some(({ name }) => name === target.against)) continue;
+    const { min, median, verdict } = judge(target, rows);
+    const line = `- ${title}: ${target.ours.join()} against ${target.against}: ${number(min)} (fastest), ${number(median)} (median); at most ${target.atMost}: ${verdict}`;
+    report.push(line);
+    judged.push(line);
+  }
+}
+
+for (const [id, { title, make }] of Object.entries(workloads)) {
+  if (options.only.length > 0 && !options.only.includes(id)) continue;
+  say(title);
+  rmSync(folder, { recursive: true, force: true });
+  const tree = at("tree");
+  make(tree);
+  const packed = at("ours.znippy");
+  const tar = at("tree.tar.zst");
+  const theirs = at("theirs.znippy");
+  report.push(`## ${title}`);
+
+  await part(
+    "pack, level 3",
+    [
+      {
+        name: "copse",
+        isOurs: true,
+        run: () => ours("pack", async () => (await pack(tree, packed)).errors === 0),
+      },
+      shell("tar | zstd -T0 -3", `tar -C ${tree} -cf - . | zstd -q -f -T0 -3 -o ${tar}`),
+    ],
+    [{ ours: ["copse"], against: "tar | zstd -T0 -3", atMost: 1.4 }],
+  );
+  const memory = peakOfOurs("pack", tree, packed);
+  const memoryOfTar = peakOf(`tar -C ${tree} -cf - . | zstd -q -f -T0 -3 -o ${tar}`);
+  report.push(
+    `Sizes: copse ${mebibytes(statSync(packed).size)}, tar.zst ${mebibytes(statSync(tar).size)}. Memory: copse ${mebibytes(memory)} above Bun's own, the larger of tar and zstd ${mebibytes(memoryOfTar)}: ${number(memory / memoryOfTar)}, at most 0.6: ${memory / memoryOfTar <= 0.6 ? "met" : "missed"}.`,
+  );
+
+  const out = at("out");
+  await part(
+    "unpack",
+    [
+      {
+        name: "copse",
+        isOurs: true,
+        prepare: gone(out),
+        run: () => ours("unpack", async () => (await unpack(packed, out)).errors === 0),
+      },
+      shell(
+        "zstd -d | tar x",
+        `mkdir -p ${at("out-tar")} && zstd -dcq ${tar} | tar -C ${at("out-tar")} -xf -`,
+        gone(at("out-tar")),
+      ),
+      ...(znippy
+        ? [
+            shell(
+              "znippy",
+              `ulimit -n 65536; ${znippy} decompress ${packed} ${at("out-znippy")}`,
+              gone(at("out-znippy")),
+            ),
+          ]
+        : []),
+    ],
+    [
+      { ours: ["copse"], against: "zstd -d | tar x", atMost: 1.25 },
+      { ours: ["copse"], against: "znippy", atMost: 0.95 },
+    ],
+  );
+  checked(tree, out);
+  checked(tree, at("out-tar"));
+  for (const name of readdirSync(folder)) if (name.startsWith("out")) gone(at(name))();
+
+  await part(
+    "verify",
+    [
+      {
+        name: "copse",
+        isOurs: true,
+        run: () => ours("verify", async () => (await verify(packed)).ok),
+      },
+      shell("zstd -t (one XXH64)", `zstd -tq ${tar}`),
+      ...(znippy ? [shell("znippy", `${znippy} verify ${packed}`)] : []),
+    ],
+    [{ ours: ["copse"], against: "znippy", atMost: id === "small" ? 0.5 : 0.9 }],
+  );
+
+  if (znippy && id !== "one") {
+    say("znippy packs (level 19)");
+    rmSync(theirs, { force: true });
+    const { run } = timed(["sh", "-c", `${znippy} compress ${tree} ${theirs}`]);
+    const mine = await ours("pack", async () => (await pack(tree, packed)).errors === 0);
+    const nineteen = at("nineteen.znippy");
+    const same = await ours(
+      "19",
+      async () => (await pack(tree, nineteen, { level: 19 })).errors === 0,
+    );
+    const bytes = [packed, nineteen, theirs].map((path) => statSync(path).size);
+    const line = `- pack against znippy's (level 19, one run): level 3 ${number(mine.milliseconds / run.milliseconds)} of its time at ${number(bytes[0]! / bytes[2]!)} of its size (at most 0.125 and 1.15); level 19 ${number(same.milliseconds / run.milliseconds)} of its time at ${number(bytes[1]! / bytes[2]!)} of its size (at most 1)`;
+    report.push(line);
+    judged.push(line);
+  }
+}
+rmSync(folder, { recursive: true, force: true });
+
+const document = `# Packs
+
+\`npm run bench pack\`. All in memory (tmpfs), warm, ${options.rounds} interleaved rounds; copse in process, a rival as a whole command. What was unpacked is compared with what was packed. Bytes are the same for any number of workers.${znippy ? " znippy 0.7 was built outside of this project." : " znippy was not there."}
+
+${machine(tmpdir())}
+
+${report.join("\n\n")}
+`;
+console.log(document);
+if (!options.quick && options.only.length === 0) write("pack.md", document);

@@ -106,6 +106,22 @@ describe("pack and unpack", () => {
     expect(exact(`${out}/a.txt`)).toBe(exact(`${root}/a.txt`));
   });
 
+  test("names that are not UTF-8 get names of their own in the index, and come out as they were", () => {
+    const root = scratch.plant("names", { "a\ufffd": "0", "a\ufffd~1": "1" });
+    const raw = [[0xff], [0xfe], [0xc3], [0xff, 0x7e, 0x31]];
+    for (const [i, bytes] of raw.entries())
+      writeFileSync(Buffer.concat([Buffer.from(`${root}/a`), Buffer.from(bytes)]), `bad ${i}`);
+    const file = scratch.at("names.znippy");
+    expect(packSync(root, file)).toMatchObject({ errors: 0, copied: 6 });
+    expect(compareSync(root, `pack:${file}`)).toMatchObject({ equal: true, files: 6 });
+    const index = readFileSync(file).toString("latin1");
+    const named = ["a\ufffd~2", "a\ufffd~3", "a\ufffd~4", "a\ufffd~1~1"];
+    for (const name of named) expect(index).toContain(Buffer.from(name).toString("latin1"));
+    const out = scratch.at("names-out");
+    expect(unpackSync(file, out).errors).toBe(0);
+    expect(compareSync(root, out)).toMatchObject({ equal: true, files: 6 });
+  });
+
   test("the same bytes for any number of workers, and again", async () => {
     const random = new Random(7);
     const root = scratch.plant("same", {

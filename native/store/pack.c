@@ -477,12 +477,26 @@ static int32_t pack_list(struct directory *base, struct listing *listing, struct
     fill(entry, entry->name, found.item, index);
     i = found.end;
   }
+  // What is refused is told of where the tree begins.
+  span sub = state_of(base->store)->sub;
+  bool is_root = directory->prefix == (sub.size ? sub.size + 1 : 0);
+  for (size_t i = 0; is_root && i < index->refused_count; i++)
+    if (!listing_add(listing, index->refused[i].path, ENTRY_NONE, fault)) return fault->code;
   return 0;
+}
+
+static int32_t tell_refused(const struct pack_index *index, span name, struct fault *fault) {
+  for (size_t i = 0; i < index->refused_count; i++)
+    if (span_equal(index->refused[i].path, name))
+      return pack_refused_fault(&index->refused[i], fault);
+  return not_found(fault);
 }
 
 static int32_t pack_stat(struct directory *base, struct entry *entry, bool follow,
                          struct fault *fault) {
   struct found found;
+  if (entry->type == ENTRY_NONE && !(entry->has & HAS_FOLLOWED))
+    return tell_refused(&state_of(base->store)->index, entry->name, fault);
   if (!find_name((struct pack_directory *)base, entry->name, &found)) return not_found(fault);
   if (follow && type_of(&found) == ENTRY_LINK)
     return fault_set(fault, COPSE_E_UNSUPPORTED,

@@ -57,10 +57,10 @@ static int32_t find_twins(struct making *making, struct fault *fault) {
   return 0;
 }
 
-// What a name that is not UTF-8 is called in the index: U+FFFD for what cannot be, and a number
-// when that is taken.
-static int32_t rename_bad(struct making *making, struct written *written, struct fault *fault) {
-  uint8_t *text = malloc(written->path.size * 3 + 32);
+// U+FFFD for what is no character.
+static int32_t rename_bad(struct written *written, struct fault *fault) {
+  constexpr size_t NUMBER = 24;  // room for one that may be added
+  uint8_t *text = malloc(written->path.size * 3 + NUMBER);
   if (!text) return no_memory(fault);
   size_t size = 0;
   for (size_t i = 0; i < written->path.size;) {
@@ -72,17 +72,58 @@ static int32_t rename_bad(struct making *making, struct written *written, struct
     size += length ? length : 3;
     i += length ? length : 1;
   }
-  size_t base = size;
-  for (uint32_t number = 1;; number++) {
-    struct written key = {.path = {text, size}}, *pointer = &key;
-    bool is_taken = bsearch(&pointer, making->all, making->count, sizeof pointer, by_path);
-    for (size_t i = 0; i < making->count && !is_taken; i++)
-      is_taken = making->all[i]->renamed.at && span_equal(making->all[i]->renamed, key.path);
-    if (!is_taken) break;
-    size = base + (size_t)snprintf((char *)text + base, 32, "~%u", number);
-  }
   written->renamed = (span){text, size};
   return 0;
+}
+
+static int by_renamed(const void *left, const void *right) {
+  const struct written *l = *(struct written *const *)left, *r = *(struct written *const *)right;
+  int order = paths_order(l->renamed, r->renamed);
+  return order ? order : paths_order(l->path, r->path);
+}
+
+// Whether something has that name already: a path, or one of `bad` before it got a number.
+static bool is_taken(const struct making *making, const span *bad, size_t count, span name) {
+  struct written key = {.path = name}, *pointer = &key;
+  return bsearch(&pointer, making->all, making->count, sizeof pointer, by_path) ||
+         (bad && bsearch(&name, bad, count, sizeof name, paths_compare));
+}
+
+// What names that are not UTF-8 are called in the index: U+FFFD for what is no character, and a
+// number after it when that is taken.
+static int32_t rename_all(struct making *making, struct fault *fault) {
+  size_t count = 0;
+  for (size_t i = 0; i < making->count; i++)
+    count += making->all[i]->type == ENTRY_FILE && !utf8_is_valid(making->all[i]->path);
+  if (count == 0) return 0;
+  struct written **bad = malloc(count * sizeof *bad);
+  span *names = malloc(count * sizeof *names);
+  int32_t code = bad && names ? 0 : no_memory(fault);
+  for (size_t i = 0, n = 0; i < making->count && code == 0; i++) {
+    struct written *written = making->all[i];
+    if (written->type != ENTRY_FILE || utf8_is_valid(written->path)) continue;
+    code = rename_bad(written, fault);
+    bad[n++] = written;
+  }
+  if (code == 0) {
+    qsort(bad, count, sizeof *bad, by_renamed);
+    for (size_t i = 0; i < count; i++) names[i] = bad[i]->renamed;
+  }
+  uint32_t number = 0;
+  for (size_t i = 0; i < count && code == 0; i++) {
+    size_t base = names[i].size;
+    bool is_first = i == 0 || !span_equal(names[i], names[i - 1]);
+    if (is_first) number = 0;
+    if (is_first && !is_taken(making, nullptr, 0, names[i])) continue;
+    uint8_t *text = (uint8_t *)(uintptr_t)names[i].at;
+    span *name = &bad[i]->renamed;
+    do {
+      name->size = base + (size_t)snprintf((char *)text + base, 24, "~%u", ++number);
+    } while (is_taken(making, names, count, *name));
+  }
+  free(bad);
+  free(names);
+  return code;
 }
 
 struct output {
@@ -374,10 +415,7 @@ static int32_t prepare(struct making *making, struct fault *fault) {
     if (span_equal(making->all[i]->path, making->all[i - 1]->path))
       return fault_set(fault, COPSE_E_EXISTS, "a path was packed twice");
   int32_t code = find_twins(making, fault);
-  for (size_t i = 0; i < kept && code == 0; i++)
-    if (making->all[i]->type == ENTRY_FILE && !utf8_is_valid(making->all[i]->path))
-      code = rename_bad(making, making->all[i], fault);
-  return code;
+  return code < 0 ? code : rename_all(making, fault);
 }
 
 int32_t pack_finish(struct store *store, struct fault *fault) {

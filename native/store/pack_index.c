@@ -145,13 +145,22 @@ static int32_t check_row(const struct row *row, uint64_t begin, struct fault *fa
   if (chunk->size > PACK_CHUNK_MAX || chunk->blob_size > PACK_CHUNK_MAX + PACK_CHUNK_MAX / 8)
     return fault_set(fault, COPSE_E_LIMIT, "the pack has a chunk of more than %llu bytes",
                      (unsigned long long)PACK_CHUNK_MAX);
-  if (row->path.size == 0)
-    return fault_set(fault, COPSE_E_UNSAFE_PATH, "the pack has an entry without a name");
-  struct fault unsafe = {};
-  if (path_safe(row->path, &unsafe) < 0)
-    return fault_set(fault, COPSE_E_UNSAFE_PATH,
-                     "the pack has a name that leads out of it; nothing of it is used");
   return 0;
+}
+
+static bool is_unsafe(span path) {
+  struct fault unsafe = {};
+  return path.size == 0 || path_safe(path, &unsafe) < 0;
+}
+
+int32_t pack_refused_fault(const struct pack_refused *refused, struct fault *fault) {
+  if (refused->is_through)
+    return fault_set(fault, COPSE_E_UNSAFE_PATH,
+                     "its path goes through an entry that is no directory: not used");
+  if (refused->path.size == 0)
+    return fault_set(fault, COPSE_E_UNSAFE_PATH, "an entry without a name is not used");
+  return fault_set(fault, COPSE_E_UNSAFE_PATH,
+                   "a name that leads out of the tree, or cannot be one, is not used");
 }
 
 static int32_t read_rows(const struct arrow *arrow, uint64_t begin, struct rows *rows,
@@ -199,6 +208,23 @@ static bool copy_text(struct pack_index *index, span from, span *out) {
   return out->at;
 }
 
+static int32_t refuse(struct pack_index *index, span path, bool is_through, struct fault *fault) {
+  size_t count = index->refused_count;
+  if (count && span_equal(index->refused[count - 1].path, path)) return 0;
+  if (count == index->refused_capacity) {
+    size_t capacity = count ? count * 2 : 8;
+    struct pack_refused *more = realloc(index->refused, capacity * sizeof *more);
+    if (!more) return no_memory(fault);
+    index->refused = more;
+    index->refused_capacity = capacity;
+  }
+  struct pack_refused *refused = &index->refused[count];
+  refused->is_through = is_through;
+  if (!copy_text(index, path, &refused->path)) return no_memory(fault);
+  index->refused_count++;
+  return 0;
+}
+
 // Rows of one path, which are sorted, become a file.
 static int32_t add_file(struct pack_index *index, const struct row *rows, size_t count,
                         size_t first, struct fault *fault) {
@@ -216,6 +242,7 @@ static int32_t add_file(struct pack_index *index, const struct row *rows, size_t
     if (ckd_add(&item->size, item->size, chunk->size)) return corrupt(fault, "a file is too large");
     index->chunks[first + i] = *chunk;
   }
+  if (is_unsafe(rows->path)) return refuse(index, rows->path, false, fault);
   if (!copy_text(index, rows->path, &item->path)) return no_memory(fault);
   index->count++;
   return 0;
@@ -231,11 +258,8 @@ static struct pack_item *find_item(struct pack_index *index, size_t count, span 
 static int32_t add_record(struct pack_index *index, size_t files,
                           const struct extension_record *record, struct fault *fault) {
   bool is_root = record->path.size == 0 && record->kind == EXTENSION_DIRECTORY;
-  struct fault unsafe = {};
-  if ((record->path.size == 0 && !is_root) || path_safe(record->path, &unsafe) < 0)
-    return fault_set(fault, COPSE_E_UNSAFE_PATH,
-                     "the pack has a name that leads out of it; nothing of it is used");
   if (record->kind == EXTENSION_DIRECTORY || record->kind == EXTENSION_LINK) {
+    if (!is_root && is_unsafe(record->path)) return refuse(index, record->path, false, fault);
     bool is_link = record->kind == EXTENSION_LINK;
     if (is_link && (record->target.size == 0 || memchr(record->target.at, 0, record->target.size)))
       return corrupt(fault, "a link without a target");
@@ -261,24 +285,28 @@ static int32_t add_record(struct pack_index *index, size_t files,
     return 0;
   }
   // Kept aside: the order of the files must stay until all records are read.
-  if (record->target.size == 0 || path_safe(record->target, &unsafe) < 0)
-    return fault_set(fault, COPSE_E_UNSAFE_PATH,
-                     "the pack has a name that leads out of it; nothing of it is used");
   return copy_text(index, record->target, &item->target) ? 0 : no_memory(fault);
 }
 
-// No path twice, nothing below what is no directory.
-static int32_t check_tree(const struct pack_index *index, struct fault *fault) {
-  for (size_t i = 1; i < index->count; i++) {
-    const struct pack_item *last = &index->items[i - 1], *item = &index->items[i];
-    if (span_equal(last->path, item->path)) return corrupt(fault, "a path is in it twice");
-    bool is_below = item->path.size > last->path.size && item->path.at[last->path.size] == '/' &&
+// No path twice, nothing below what is no directory, no name that leads out.
+static int32_t check_tree(struct pack_index *index, struct fault *fault) {
+  size_t kept = 0;
+  for (size_t i = 0; i < index->count; i++) {
+    const struct pack_item *last = kept ? &index->items[kept - 1] : nullptr,
+                           *item = &index->items[i];
+    if (last && span_equal(last->path, item->path)) return corrupt(fault, "a path is in it twice");
+    bool is_below = last && last->type != ENTRY_DIRECTORY && item->path.size > last->path.size &&
+                    item->path.at[last->path.size] == '/' &&
                     memcmp(item->path.at, last->path.at, last->path.size) == 0;
-    if (is_below && last->type != ENTRY_DIRECTORY)
-      return fault_set(fault, COPSE_E_UNSAFE_PATH,
-                       "the pack has a path that goes through what is no directory; nothing of it "
-                       "is used");
+    bool is_root = item->path.size == 0 && item->type == ENTRY_DIRECTORY;
+    if (is_below || (!is_root && is_unsafe(item->path))) {
+      int32_t code = refuse(index, item->path, is_below, fault);
+      if (code < 0) return code;
+    } else {
+      index->items[kept++] = *item;
+    }
   }
+  index->count = kept;
   return 0;
 }
 
@@ -394,6 +422,7 @@ int32_t pack_index_read(struct pack_index *index, span tail, uint64_t first, uin
 void pack_index_free(struct pack_index *index) {
   free(index->items);
   free(index->chunks);
+  free(index->refused);
   arena_free(&index->arena);
   *index = (struct pack_index){};
 }

@@ -32,10 +32,18 @@ struct pack_item {
   enum entry_type type;
 };
 
+// An entry that is not used, because of its name: the others are.
+struct pack_refused {
+  span path;        // as the pack has it
+  bool is_through;  // through what is no directory
+};
+
 struct pack_index {
   struct pack_item *items;  // by paths_order
   size_t count;
   struct pack_chunk *chunks;
+  struct pack_refused *refused;
+  size_t refused_count, refused_capacity;
   uint64_t begin;  // where the index begins, and what blobs must not reach
   bool is_ours;    // has our extension, which protects all that is not content
   struct arena arena;
@@ -55,3 +63,5 @@ int32_t pack_first(span manifest, uint64_t manifest_at, uint64_t *first, struct 
 int32_t pack_index_read(struct pack_index *index, span tail, uint64_t first, uint64_t manifest_at,
                         uint64_t entries_max, struct fault *fault);
 void pack_index_free(struct pack_index *index);
+// Why it is refused.
+int32_t pack_refused_fault(const struct pack_refused *refused, struct fault *fault);

@@ -143,8 +143,10 @@ function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Gen
     : `${showBytes(transfer.transferred)} in ${showDuration(transfer.milliseconds)}, ${showBytes(transfer.rate)}/s${more.join("")}`;
   yield `${parts.join(", ")} ${paint.dim(`· ${work}`)}\n`;
   const { report: pack } = transfer;
-  if (pack && !isPlan)
-    yield `${showBytes(pack.bytesIn)} in ${showCounted(pack.files, "file")} became ${showBytes(pack.bytesOut)}, ${(pack.ratio * 100).toFixed(1)} %\n`;
+  if (pack && !isPlan) {
+    const share = pack.ratio < 1 ? `, ${(pack.ratio * 100).toFixed(1)} %` : "";
+    yield `${showBytes(pack.bytesIn)} in ${showCounted(pack.files, "file")} became ${showBytes(pack.bytesOut)}${share}\n`;
+  }
 }
 
 function lineOf(action: Action, paint: Paint): string {

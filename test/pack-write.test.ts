@@ -210,6 +210,23 @@ describe("pack and unpack", () => {
     ]);
   });
 
+  test("a pack in the tree that it is made of is left out of itself", async () => {
+    const root = scratch.plant("itself", { a: "1", "b/c": "2" });
+    const file = `${root}/b/x.znippy`;
+    for (let round = 0; round < 3; round++)
+      expect(await pack(root, file)).toMatchObject({ copied: 2, errors: 0 });
+    expect((await verify(file)).files).toBe(2);
+  });
+
+  test("dryRun makes no pack", async () => {
+    const root = scratch.plant("dry", { a: "1", b: "2" });
+    const file = scratch.at("dry.znippy");
+    const said = await pack(root, file, { dryRun: true });
+    expect(said).toMatchObject({ copied: 2, errors: 0 });
+    expect(said.report).toBeUndefined();
+    expect(existsSync(file)).toBe(false);
+  });
+
   test("a pack of what a real znippy packed holds the same", async () => {
     const file = scratch.at("again.znippy");
     const source = `pack:${samples}/s1.znippy`;

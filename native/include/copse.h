@@ -315,7 +315,7 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_RENAMED = 13,
   COPSE_ROW_SKIPPED = 14,  // `reason` is an enum copse_skipped
   COPSE_ROW_DELETED = 15,
-  COPSE_ROW_LINKED = 16,   // a further name of the file at the detail FROM
+  COPSE_ROW_LINKED = 16,  // a further name of the file at the detail FROM
   // The last: details from COPSE_DETAIL_COPIED on; and one more from a pack, with those from
   // COPSE_DETAIL_PACK_FILES on.
   COPSE_ROW_SUMMARY = 19,

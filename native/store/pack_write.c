@@ -271,6 +271,32 @@ static void fill_directory(struct entry *entry) {
       .name = entry->name, .type = ENTRY_DIRECTORY, .mtime_ns = INT64_MIN, .has = HAS_STAT};
 }
 
+// What has the pack's name now, so that it is not packed into itself.
+static void look_at_old(struct making *making) {
+  const struct store_ops *ops = making->inner.ops;
+  if (!(making->inner.can & CAN_IDENTITY) || !ops->above) return;
+  struct arena arena;
+  arena_begin(&arena);
+  struct entry entry = {};
+  struct directory *above = nullptr;
+  struct fault fault = {};
+  if (ops->above(&making->inner, false, &arena, &entry, &above, &fault) == 0) {
+    if (entry.type == ENTRY_FILE) {
+      making->device = entry.device;
+      making->inode = entry.inode;
+    }
+    ops->leave(above);
+  }
+  arena_free(&arena);
+}
+
+static bool making_is_itself(const struct store *store, const struct store *other,
+                             const struct entry *entry) {
+  const struct making *making = making_of(store);
+  bool is_known = other->ops == making->inner.ops && (making->device || making->inode);
+  return is_known && entry->device == making->device && entry->inode == making->inode;
+}
+
 static int32_t making_root(struct store *store, struct arena *, struct entry *out,
                            struct directory **directory, struct fault *fault) {
   struct written *self = written_new(nullptr, (span){}, (span){});
@@ -281,6 +307,7 @@ static int32_t making_root(struct store *store, struct arena *, struct entry *ou
     written_free(self);
     return code;
   }
+  look_at_old(making_of(store));
   out->name = SPAN("");
   fill_directory(out);
   return directory_new(store, self, directory, fault);
@@ -611,6 +638,7 @@ const struct store_ops pack_new_store = {
     .make = making_make,
     .remove = making_remove,
     .set = making_set,
+    .is_itself = making_is_itself,
     .finish = pack_finish,
     .report = making_report,
 };

@@ -305,6 +305,9 @@ struct store_ops {
   int32_t (*claim)(struct directory *, struct fault *);
   // Optional. Whether the name is one of ours for unfinished files, and nobody is writing to it.
   bool (*is_stale)(struct directory *, const struct entry *);
+  // Optional. Whether that entry of another store is the file that this one is going to replace: it
+  // is left out of itself.
+  bool (*is_itself)(const struct store *, const struct store *other, const struct entry *);
   int32_t (*finish)(struct store *, struct fault *);  // optional: before DONE
   // Optional, after finish: fields COPSE_DETAIL_* of what was made, for the verb's summary.
   void (*report)(const struct store *, struct record_writer *);

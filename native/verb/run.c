@@ -613,6 +613,10 @@ static int32_t make_root(struct run *run, const struct entry *left, struct entry
   return code;
 }
 
+static bool is_only_said(const struct task *task) {
+  return record_number((span){task->request, task->request_len}, COPSE_KEY_DRY_RUN, 0);
+}
+
 // Where a verb that writes_right writes to. `code` is what opening the right root said.
 static int32_t open_target(struct run *run, int32_t code, struct entry entry[2],
                            struct directory *directory[2], struct fault *fault) {
@@ -621,8 +625,7 @@ static int32_t open_target(struct run *run, int32_t code, struct entry entry[2],
   bool is_missing = code == COPSE_E_NOT_FOUND && ops->above;
   if (code < 0 && !is_missing) return code;
   if (is_missing) *fault = (struct fault){};
-  bool is_dry =
-      record_number((span){run->task->request, run->task->request_len}, COPSE_KEY_DRY_RUN, 0);
+  bool is_dry = is_only_said(run->task);
   if (entry[LEFT].type == ENTRY_DIRECTORY) {
     if (!is_missing && entry[RIGHT].type == ENTRY_DIRECTORY) return 0;
     if (!is_missing)
@@ -774,7 +777,7 @@ static bool finish(struct task *task, struct worker *worker) {
   struct run *run = task->run;
   if (task_cancelled(task)) return false;
   if (run->verb->end && run->verb->end(run, worker)) return true;
-  for (uint8_t side = 0; side < run->sides; side++) {
+  for (uint8_t side = 0; side < run->sides && !is_only_said(task); side++) {
     struct store *store = &run->store[side];
     struct fault fault = {};
     if (store->ops && store->ops->finish && store->ops->finish(store, &fault) < 0)

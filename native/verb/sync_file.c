@@ -205,6 +205,11 @@ int32_t sync_files(struct spot *spot, struct entry *left, struct entry *right,
   if (left->type != ENTRY_FILE)
     return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
   if (right && run_is_same(spot->run, left, right)) return sync_skip(spot, left, 0);
+  const struct store *to = &spot->run->store[RIGHT];
+  if (to->ops->is_itself && to->ops->is_itself(to, &spot->run->store[LEFT], left)) {
+    spot->files--;
+    return 0;
+  }
   if (sync->twins && (left->has & HAS_LINKED) && !spot->node->nameless) {
     code = sync_twin(spot, left, right, fault);
     if (code <= 0) return code;

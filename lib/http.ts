@@ -192,8 +192,7 @@ function givenCertificates(value: unknown, name: string): readonly PlaceField[] 
   return [[Key.CA_FILE, value]];
 }
 
-/** Where the trusted certificates come from, for the command's own report. */
-export interface Trust {
+interface Trust {
   readonly source: string;
   readonly field: PlaceField;
 }
@@ -204,7 +203,7 @@ let own: string | undefined;
  * The certificates that count where a location says nothing: `SSL_CERT_FILE`, `CURL_CA_BUNDLE`, the
  * system's, and last those that Bun brings along, so that HTTPS works where the system has none.
  */
-export function trust(): Trust {
+function trust(): Trust {
   for (const name of ["SSL_CERT_FILE", "CURL_CA_BUNDLE"]) {
     const path = process.env[name];
     if (!path) continue;
@@ -216,6 +215,14 @@ export function trust(): Trust {
   if (path !== undefined) return { source: path, field: [Key.CA_FILE, path] };
   own ??= bunCertificates().join("\n");
   return { source: "Bun", field: [Key.CA_BLOB, own] };
+}
+
+/**
+ * Where the certificates come from that HTTPS trusts when neither a location nor a runtime says: a
+ * file, the variable that names one, or `Bun`. `ARGUMENT` when the variable names what cannot be read.
+ */
+export function certificateSource(): string {
+  return trust().source;
 }
 
 function bunCertificates(): readonly string[] {

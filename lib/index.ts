@@ -26,5 +26,6 @@ export { Runtime } from "./runtime.ts";
 export { listenForSignals, type Interruption } from "./signals.ts";
 export { reportTo, type OpenTelemetry } from "./telemetry.ts";
 export { CopseError, type ErrorCode } from "./errors.ts";
+export { certificateSource } from "./http.ts";
 export { parseLocation, type Place } from "./location.ts";
 export type * from "./types.ts";

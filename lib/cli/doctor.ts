@@ -4,7 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import own from "../../package.json";
-import { compare, Runtime, type RuntimeInfo, type RuntimeStats } from "../index.ts";
+import {
+  certificateSource,
+  compare,
+  Runtime,
+  type RuntimeInfo,
+  type RuntimeStats,
+} from "../index.ts";
 import type { Flags } from "./args.ts";
 import { escapeText } from "./escape.ts";
 import { toJson } from "./json.ts";
@@ -36,7 +42,13 @@ export async function runVersion(): Promise<number> {
 }
 
 export async function runDoctor(flags: Flags): Promise<number> {
-  const findings = [...machine(), ...core(), ...(await settled(flags)), await trial()];
+  const findings = [
+    ...machine(),
+    ...core(),
+    ...certificates(),
+    ...(await settled(flags)),
+    await trial(),
+  ];
   const isWell = findings.every(({ wrong }) => wrong === undefined);
   if (flags["json"]) {
     await print([`${toJson({ ok: isWell, findings })}\n`]);
@@ -98,6 +110,19 @@ function core(): Finding[] {
     { name: "can", value: abilities(info) },
     { name: "places", value: info.schemes.join(", ") },
   ];
+}
+
+/** What HTTPS trusts here when nothing else is said. */
+function certificates(): Finding[] {
+  const name = "trusts";
+  try {
+    const source = certificateSource();
+    const own =
+      "the certificates that Bun brings along: the system has none where they are looked for";
+    return [{ name, value: source === "Bun" ? own : source }];
+  } catch (error) {
+    return [{ name, value: "no certificates", wrong: messageOf(error) }];
+  }
 }
 
 /** Which files and variables the command reads here. */

@@ -392,8 +392,8 @@ describe("what is wrong is said with file, line, key and what was meant", () => 
     ],
     ["[http]\nproxy = {}\n", ":2: http.proxy: give a text or a number"],
     [
-      "[defaults]\nresume = true\n",
-      ":2: defaults.resume: this version has nothing it could set; take it out",
+      "[defaults]\nretry_delay = '1s'\n",
+      ":2: defaults.retry_delay: this version has nothing it could set; take it out",
     ],
     ["[s3]\nregion = 'x'\n", ":2: s3.region: this version has nothing it could set; take it out"],
     ["[defaults]\nprofile = 5\n", ":2: defaults.profile: give the name of a profile"],
@@ -453,6 +453,7 @@ describe("what is wrong is said with file, line, key and what was meant", () => 
     using place = settings({});
     for (const [name, said] of [
       ["COPSE_DEFAULTS_WORKRS", "there is no such key; did you mean COPSE_DEFAULTS_WORKERS?"],
+      ["COPSE_DEFAULTS_RETRY_DELAY", "this version has nothing it could set; take it out"],
       ["COPSE_DEFAULTS_ZEBRAS_ARE_STRIPED", "there is no such key"],
       ["COPSE_HTTP_TIMEOUTS", "there is no such key; did you mean COPSE_HTTP_TIMEOUT?"],
       ["COPSE_HTTP_TIMEOUT", "http.timeout: Give a time, such as 30s, 2m or 500ms."],
@@ -549,7 +550,7 @@ describe("keys", () => {
       min_tls: '"1.3"',
       addresses: '"public"',
     };
-    const numbers = /workers$|concurrency|retries|max_|_limit/;
+    const numbers = /workers$|concurrency|streams|retries|max_|_limit/;
     const lines = keys.map(({ section, name }) => {
       const value = samples[name] ?? (numbers.test(name) ? "5" : "true");
       return `${section}.${name} = ${value}`;

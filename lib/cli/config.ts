@@ -9,7 +9,7 @@ import { CopseError } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { filesInForce, type ConfigFile, type Level } from "./config-files.ts";
 import { commands, nameOf, type CommandShape } from "./flags.ts";
-import { flagOf, keys, later, profiles, sectionNames, shortNames, type Key } from "./keys.ts";
+import { flagOf, idOf, keys, later, profiles, sectionNames, shortNames, type Key } from "./keys.ts";
 import { concerns } from "./place.ts";
 
 /** A value, as it was written and as its flag has it; undefined: as when nothing is said. */
@@ -31,10 +31,6 @@ export interface Settings {
 }
 
 const fileBytesMax = 1 << 20;
-
-export function idOf({ section, name }: Key): string {
-  return `${section}.${name}`;
-}
 
 const known: ReadonlyMap<string, Key> = new Map(keys.map((key) => [idOf(key), key]));
 
@@ -289,9 +285,10 @@ function profileValues(
   problems: string[],
 ): readonly Setting[] {
   const origin = `profile ${name}`;
-  const values: (Setting | undefined)[] = Object.entries(
-    (Object.hasOwn(profiles, name) && profiles[name]) || {},
-  ).map(([key, value]) => settingOf(["defaults", key], value, origin, "built-in", problems));
+  const builtIn = Object.entries((Object.hasOwn(profiles, name) && profiles[name]) || {});
+  const values = builtIn
+    .filter(([key]) => known.has(`defaults.${key}`)) // or it is one for later
+    .map(([key, value]) => settingOf(["defaults", key], value, origin, "built-in", problems));
   for (const { file, text, profiles: own } of read)
     for (const [key, value] of Object.entries(own.get(name) ?? {})) {
       const path = ["profiles", name, key];
@@ -310,9 +307,13 @@ function profileValues(
 
 // ── The environment ──
 
+function variableOf(id: string): string {
+  return `COPSE_${id.replace(".", "_").toUpperCase()}`;
+}
+
 const variables: ReadonlyMap<string, Key> = new Map([
   ...[...shortNames].map(([name, id]) => [name, known.get(id)!] as const), // test/config.test.ts asks
-  ...keys.map((key) => [`COPSE_${key.section}_${key.name}`.toUpperCase(), key] as const),
+  ...keys.map((key) => [variableOf(idOf(key)), key] as const),
 ]);
 const sectionPrefix = new RegExp(`^COPSE_(${sectionNames.join("|")})_`, "i");
 
@@ -335,6 +336,10 @@ function fromEnvironment(environment: NodeJS.ProcessEnv, problems: string[]): Se
     // It may be what --credential reads: COPSE_HTTP_EXAMPLE_COM. Nothing is called defaults, and
     // nearly a long name of ours is no accident.
     const isOurs = name.startsWith("COPSE_DEFAULTS_");
+    if ([...later].some((id) => variableOf(id) === name)) {
+      problems.push(`${name}: this version has nothing it could set; take it out`);
+      continue;
+    }
     const long = [...variables.keys()].filter((other) => isOurs || other.length > 15);
     const hint = meant(name, long, "", isOurs ? undefined : 2);
     if (isOurs || hint) problems.push(`${name}: there is no such key${hinted(hint)}`);

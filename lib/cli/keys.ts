@@ -64,6 +64,8 @@ const sections: Readonly<Record<string, readonly Omit<Key, "section">[]>> = {
       open: ["auto"],
       builtIn: "auto",
     },
+    { name: "streams", flag: "streams", between: [1, 32], open: ["auto"], builtIn: "auto" },
+    { name: "resume", flag: "resume", builtIn: "true" },
     { name: "priority", flag: "priority", builtIn: "normal" },
     {
       name: "bwlimit",
@@ -120,6 +122,7 @@ const sections: Readonly<Record<string, readonly Omit<Key, "section">[]>> = {
       builtIn: "false",
     },
     { name: "preserve_xattrs", flag: "preserve", part: ["xattr", false], builtIn: "false" },
+    { name: "hard_links", flag: "hardLinks", builtIn: "false" },
     { name: "special_bits", flag: "specialBits", trusted: true, builtIn: "false" },
     { name: "delete", flag: "delete", trusted: true, builtIn: "true" },
     {
@@ -148,9 +151,40 @@ const sections: Readonly<Record<string, readonly Omit<Key, "section">[]>> = {
   exclude: [{ name: "patterns", flag: "exclude", list: true, builtIn: "nothing" }],
 };
 
-export const keys: readonly Key[] = Object.entries(sections).flatMap(([section, own]) =>
+const all: readonly Key[] = Object.entries(sections).flatMap(([section, own]) =>
   own.map((key) => ({ section, ...key })),
 );
+
+/** Of the same name in several commands the first that the key is for. */
+function findFlag({ flag, commands: only }: Key): Flag | undefined {
+  for (const { name, groups } of commands) {
+    if (only && !only.includes(name)) continue;
+    const found = Object.values(groups)
+      .flat()
+      .find((one) => nameOf(one) === flag);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+const flags: ReadonlyMap<Key, Flag> = new Map(
+  all.flatMap((key) => {
+    const flag = findFlag(key);
+    return flag ? [[key, flag] as const] : [];
+  }),
+);
+
+/** What can be set: a key without its flag is one for later. */
+export const keys: readonly Key[] = [...flags.keys()];
+
+/** The entry of flags.ts. */
+export function flagOf(key: Key): Flag {
+  return flags.get(key)!; // a key is one that has it
+}
+
+export function idOf({ section, name }: Key): string {
+  return `${section}.${name}`;
+}
 
 export const sectionNames: readonly string[] = [...Object.keys(sections), "profiles"];
 
@@ -163,9 +197,7 @@ export const later: ReadonlySet<string> = new Set([
   "s3",
   "ssh",
   "defaults.buffer_size",
-  "defaults.resume",
   "defaults.retry_delay",
-  "defaults.streams",
   "http.connect_timeout",
   "http.danger_accept_invalid_hostnames",
   "http.http2_prior_knowledge",
@@ -178,19 +210,28 @@ export const later: ReadonlySet<string> = new Set([
   "logging.max_file_size",
   "logging.max_files",
   "logging.output",
+  ...all.filter((key) => !flags.has(key)).map(idOf),
 ]);
 
 type ProfileValue = string | number | boolean;
 
 /** Keys of [defaults]; a profile of the same name in a file is laid over it. */
 export const profiles: Readonly<Record<string, Readonly<Record<string, ProfileValue>>>> = {
-  lan: { concurrency: 16, chunk_size: "16M" },
-  wan: { concurrency: 8, chunk_size: "4M", checksum: true, retries: 5 },
-  "small-files": { concurrency: 32, chunk_size: "256K" },
-  "low-memory": { concurrency: 2, chunk_size: "1M", memory: "low-memory" },
+  lan: { concurrency: 16, chunk_size: "16M", streams: 8, resume: true },
+  wan: {
+    concurrency: 8,
+    chunk_size: "4M",
+    streams: 16,
+    checksum: true,
+    resume: true,
+    retries: 5,
+  },
+  "small-files": { concurrency: 32, chunk_size: "256K", streams: 4 },
+  "low-memory": { concurrency: 2, chunk_size: "1M", streams: 2, memory: "low-memory" },
   "max-throughput": {
     concurrency: 64,
     chunk_size: "64M",
+    streams: 32,
     checksum: true,
     memory: "max-throughput",
     io: "uring",
@@ -202,15 +243,3 @@ export const shortNames: ReadonlyMap<string, string> = new Map([
   ["COPSE_WORKERS", "defaults.workers"],
   ["COPSE_LOG_LEVEL", "logging.level"],
 ]);
-
-/** The entry of flags.ts; of the same name in several commands the first that the key is for. */
-export function flagOf({ flag, commands: only }: Key): Flag {
-  for (const { name, groups } of commands) {
-    if (only && !only.includes(name)) continue;
-    const found = Object.values(groups)
-      .flat()
-      .find((one) => nameOf(one) === flag);
-    if (found) return found;
-  }
-  throw new Error(`flags.ts has no ${flag}`); // test/config.test.ts asks for each
-}

@@ -2,11 +2,11 @@
 
 import type { Interruption } from "../index.ts";
 import type { Flags } from "./args.ts";
-import { checkFile, idOf, loadSettings, type Setting } from "./config.ts";
+import { checkFile, loadSettings, type Setting } from "./config.ts";
 import { escapeText } from "./escape.ts";
 import { fail } from "./failure.ts";
 import { toJson } from "./json.ts";
-import { keys } from "./keys.ts";
+import { idOf, keys } from "./keys.ts";
 import { complain, print } from "./print.ts";
 import { status } from "./status.ts";
 

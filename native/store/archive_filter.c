@@ -72,13 +72,19 @@ static void filter_close(struct archive_source *source) {
 struct archive_source *filter_layer(struct archive_source *below, int code, struct fault *fault) {
   struct filter_source *filter = malloc(sizeof *filter);
   struct archive *raw = archive_read_new();
-  bool ready = filter && raw && archive_read_support_format_raw(raw) == ARCHIVE_OK;
+  if (!filter || !raw) {
+    if (raw) archive_read_free(raw);
+    free(filter);
+    fault_set(fault, COPSE_E_MEMORY, "out of memory");
+    return nullptr;
+  }
+  bool ready = archive_read_support_format_raw(raw) == ARCHIVE_OK;
   if (ready)
     ready = (code == ARCHIVE_FILTER_BZIP2  ? archive_read_support_filter_bzip2(raw)
              : code == ARCHIVE_FILTER_ZSTD ? archive_read_support_filter_zstd(raw)
                                            : archive_read_support_filter_lz4(raw)) == ARCHIVE_OK;
   if (!ready) {
-    if (raw) archive_read_free(raw);
+    archive_read_free(raw);
     free(filter);
     fault_set(fault, COPSE_E_UNSUPPORTED, "this build of libarchive cannot undo the compression");
     return nullptr;

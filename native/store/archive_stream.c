@@ -274,6 +274,8 @@ int32_t stream_next(struct archive_stream *stream, struct stream_entry *out, str
   locale_t before = uselocale(utf8());
   stream->header_bytes = 0;
   stream->in_header = true;
+  // libarchive takes ENOMEM here for its own when a name is no text, and ends the process then.
+  errno = 0;
   int result = archive_read_next_header(stream->archive, &entry);
   stream->in_header = false;
   bool passes = result == ARCHIVE_OK || (result == ARCHIVE_WARN && is_about_text(stream->archive));

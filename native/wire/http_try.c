@@ -173,7 +173,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user) {
     mutex_unlock(&x->lock);
     if (!is_too_much) exchange_stand(x, true);
     if (!is_too_much) return CURL_WRITEFUNC_PAUSE;
-    if (x->request.whole)
+    if (x->request.whole && x->filled + wanted > HTTP_WHOLE_MAX)
       fault_set(&x->refusal, COPSE_E_LIMIT, "the document is longer than %zu bytes",
                 HTTP_WHOLE_MAX);
     else

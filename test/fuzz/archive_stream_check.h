@@ -2,6 +2,7 @@
 // of it: one fault, or an index in which no name leads out.
 #pragma once
 #include <assert.h>
+#include <errno.h>
 
 #include "archive_bytes.h"
 #include "store/archive_index.h"
@@ -43,6 +44,7 @@ static void check_stream(struct archive_source *source, enum archive_format form
   int32_t code = stream_open(&stream, source, format, &fuzz_limits, (span){}, &fault);
   if (code == 0) {
     struct stream_entry entry;
+    errno = ENOMEM;  // what others left there is nobody's business
     while ((code = stream_next(&stream, &entry, &fault)) > 0) {
       uint32_t item = 0;
       struct item_facts facts = {.size = entry.size,

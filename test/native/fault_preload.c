@@ -16,7 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -179,6 +182,22 @@ REAL(lgetxattr);
 REAL(getrandom);
 REAL(eventfd);
 REAL(pipe2);
+REAL(ioctl);
+REAL(copy_file_range);
+REAL(linkat);
+REAL(fchown);
+REAL(fchownat);
+REAL(fchmodat);
+REAL(utimensat);
+REAL(renameat2);
+REAL(fsetxattr);
+REAL(lsetxattr);
+REAL(fremovexattr);
+REAL(lremovexattr);
+REAL(mkostemp);
+REAL(unlink);
+REAL(flock);
+REAL(socket);
 
 #define FIND(name) real_##name = (typeof(real_##name))dlsym(RTLD_NEXT, #name)
 
@@ -238,6 +257,22 @@ __attribute__((constructor)) static void find_real(void) {
   FIND(getrandom);
   FIND(eventfd);
   FIND(pipe2);
+  FIND(ioctl);
+  FIND(copy_file_range);
+  FIND(linkat);
+  FIND(fchown);
+  FIND(fchownat);
+  FIND(fchmodat);
+  FIND(utimensat);
+  FIND(renameat2);
+  FIND(fsetxattr);
+  FIND(lsetxattr);
+  FIND(fremovexattr);
+  FIND(lremovexattr);
+  FIND(mkostemp);
+  FIND(unlink);
+  FIND(flock);
+  FIND(socket);
 }
 
 EXPORTED bool preload_watch(uint32_t milliseconds) {
@@ -511,4 +546,93 @@ EXPORTED int eventfd(unsigned first, int flags) {
 EXPORTED int pipe2(int ends[2], int flags) {
   FAIL_AT_ONCE(pipe2)
   return real_pipe2(ends, flags);
+}
+
+EXPORTED ssize_t copy_file_range(int from, off_t *from_at, int to, off_t *to_at, size_t size,
+                                 unsigned flags) {
+  FAIL(copy_file_range, -1)
+  return real_copy_file_range(from, from_at, to, to_at, size, flags);
+}
+
+EXPORTED int linkat(int from_directory, const char *from, int to_directory, const char *to,
+                    int flags) {
+  FAIL(linkat, -1)
+  return real_linkat(from_directory, from, to_directory, to, flags);
+}
+
+EXPORTED int fchown(int fd, uid_t owner, gid_t group) {
+  FAIL(fchown, -1)
+  return real_fchown(fd, owner, group);
+}
+
+EXPORTED int fchownat(int directory, const char *name, uid_t owner, gid_t group, int flags) {
+  FAIL(fchownat, -1)
+  return real_fchownat(directory, name, owner, group, flags);
+}
+
+EXPORTED int fchmodat(int directory, const char *name, mode_t mode, int flags) {
+  FAIL(fchmodat, -1)
+  return real_fchmodat(directory, name, mode, flags);
+}
+
+EXPORTED int utimensat(int directory, const char *name, const struct timespec times[2], int flags) {
+  FAIL(utimensat, -1)
+  return real_utimensat(directory, name, times, flags);
+}
+
+EXPORTED int renameat2(int from_directory, const char *from, int to_directory, const char *to,
+                       unsigned flags) {
+  FAIL(renameat2, -1)
+  return real_renameat2(from_directory, from, to_directory, to, flags);
+}
+
+EXPORTED int fsetxattr(int fd, const char *key, const void *value, size_t size, int flags) {
+  FAIL(fsetxattr, -1)
+  return real_fsetxattr(fd, key, value, size, flags);
+}
+
+EXPORTED int lsetxattr(const char *path, const char *key, const void *value, size_t size,
+                       int flags) {
+  FAIL(lsetxattr, -1)
+  return real_lsetxattr(path, key, value, size, flags);
+}
+
+EXPORTED int fremovexattr(int fd, const char *key) {
+  FAIL(fremovexattr, -1)
+  return real_fremovexattr(fd, key);
+}
+
+EXPORTED int lremovexattr(const char *path, const char *key) {
+  FAIL(lremovexattr, -1)
+  return real_lremovexattr(path, key);
+}
+
+EXPORTED int mkostemp(char *path, int flags) {
+  FAIL(mkostemp, -1)
+  return real_mkostemp(path, flags);
+}
+
+EXPORTED int unlink(const char *path) {
+  FAIL(unlink, -1)
+  return real_unlink(path);
+}
+
+EXPORTED int flock(int fd, int operation) {
+  FAIL(flock, -1)
+  return real_flock(fd, operation);
+}
+
+EXPORTED int socket(int domain, int type, int protocol) {
+  FAIL(socket, -1)
+  return real_socket(domain, type, protocol);
+}
+
+// Bun asks its terminals by it too.
+EXPORTED int ioctl(int fd, unsigned long request, ...) {
+  va_list arguments;
+  va_start(arguments, request);
+  void *argument = va_arg(arguments, void *);
+  va_end(arguments);
+  FAIL(ioctl, -1)
+  return real_ioctl(fd, request, argument);
 }

@@ -1,0 +1,269 @@
+// What the fault sweep asks of copies, packs, archives and web servers, besides comparing trees: a
+// destination that is never torn, and an answer that never says more than was done.
+
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { zstdCompressSync } from "node:zlib";
+import {
+  compareSync,
+  copy,
+  copySync,
+  packSync,
+  Runtime,
+  sync,
+  unpack,
+  verifySync,
+  type Failure,
+  type Transfer,
+} from "../lib/index.ts";
+import { gzip, tarOf, zipOf } from "./archives.ts";
+import { tied } from "./servers/tied.ts";
+import type { Scratch } from "./trees.ts";
+
+/** Content by path; what begins with "->" is a link. */
+type Files = Readonly<Record<string, string>>;
+
+const after: Files = {
+  a: "what is new",
+  "d/large": "new ".repeat(80_000),
+  "d/e/f": "",
+  link: "->a",
+  same: "as it was",
+};
+const before: Files = {
+  a: "old",
+  "d/large": "old ".repeat(80_000),
+  extra: "only here",
+  same: "as it was",
+};
+
+/** Each with its own time, as files of other content have. */
+function plant(root: string, files: Files): void {
+  const time = files === before ? 1_000_000_000 : 1_100_000_000;
+  rmSync(root, { recursive: true, force: true });
+  for (const [path, content] of Object.entries(files)) {
+    const at = join(root, path);
+    mkdirSync(dirname(at), { recursive: true });
+    if (content.startsWith("->")) symlinkSync(content.slice(2), at);
+    else writeFileSync(at, content);
+    if (!content.startsWith("->")) utimesSync(at, time, time);
+  }
+}
+
+function look(root: string, path = ""): Files {
+  const found: Record<string, string> = {};
+  if (!existsSync(root)) return found;
+  for (const name of readdirSync(join(root, path))) {
+    const at = path ? `${path}/${name}` : name;
+    const stat = lstatSync(join(root, at));
+    if (stat.isDirectory()) Object.assign(found, look(root, at));
+    else if (stat.isSymbolicLink()) found[at] = `->${readlinkSync(join(root, at))}`;
+    else found[at] = readFileSync(join(root, at), "utf8");
+  }
+  return found;
+}
+
+const isOurs = (path: string): boolean => /(^|\/)\.copse-[^/]*\.part$/.test(path);
+
+/** Every file has its whole old or its whole new content, or was never there. */
+function checkNotTorn(root: string, old: Files, mayLeaveParts: boolean): void {
+  for (const [path, content] of Object.entries(look(root))) {
+    if (isOurs(path) && mayLeaveParts) continue;
+    if (content !== old[path] && content !== after[path])
+      throw new Error(`torn: ${path} has ${content.length} bytes that nobody put there`);
+  }
+}
+
+/** What is there when all went well. */
+function checkDone(root: string, expected: Files): void {
+  const found = look(root);
+  const paths = new Set([...Object.keys(found), ...Object.keys(expected)]);
+  for (const path of paths)
+    if (found[path] !== expected[path]) throw new Error(`done, and yet ${path} is not right`);
+}
+
+export interface Transferred {
+  readonly failures: readonly Failure[];
+  readonly complete: boolean;
+}
+
+export interface WriteScenario {
+  readonly name: string;
+  /** Codes that an error may have besides. */
+  readonly codes?: readonly string[];
+  run(runtime: Runtime): Promise<Transferred>;
+}
+
+interface Preload {
+  disarm(): void;
+  /** Of the step that just ran: the call that was to remove something may have failed. */
+  mayLeaveParts(): boolean;
+}
+
+export function writeScenarios(scratch: Scratch, preload: Preload): readonly WriteScenario[] {
+  const source = scratch.at("write-source");
+  // Where there is memory to write into: what is flushed to a disk takes its time thousands of times.
+  const shared = "/dev/shm";
+  const fast = existsSync(shared) ? mkdtempSync(join(shared, "copse-faults-")) : scratch.at("fast");
+  process.once("exit", () => rmSync(fast, { recursive: true, force: true }));
+  const target = join(fast, "target");
+  const file = join(fast, "pack");
+  mkdirSync(fast, { recursive: true });
+  const oldPack = scratch.at("write-old.pack");
+  const archives = ["tar", "zip"].map((ending) => scratch.at(`write.${ending}`));
+  plant(source, after);
+  plant(scratch.at("write-before"), before);
+  packSync(scratch.at("write-before"), oldPack);
+  packSync(source, scratch.at("write-new.pack"));
+  const entries = Object.entries(after).map(([name, content]) =>
+    content.startsWith("->")
+      ? { name, content: "", type: "2", target: content.slice(2) }
+      : { name, content },
+  );
+  writeFileSync(archives[0]!, gzip(tarOf(...entries)));
+  writeFileSync(
+    archives[1]!,
+    zipOf(
+      entries.map(({ name, content, ...link }) =>
+        "target" in link ? { name, content: link.target, mode: 0o120777 } : { name, content },
+      ),
+    ),
+  );
+
+  const writes = async (
+    old: Files,
+    done: Files,
+    work: () => Transfer | PromiseLike<Transfer>,
+  ): Promise<Transferred> => {
+    plant(target, old);
+    try {
+      const { actions, complete } = await work();
+      preload.disarm();
+      const failures = actions.filter((row) => row.kind === "error");
+      if (complete) checkDone(target, done);
+      return { failures, complete };
+    } finally {
+      preload.disarm();
+      checkNotTorn(target, old, preload.mayLeaveParts());
+    }
+  };
+  const kept = { ...before, ...after };
+
+  return [
+    {
+      name: "copySync, into a new directory",
+      run: (runtime) => writes({}, after, () => copySync(source, target, { runtime })),
+    },
+    {
+      name: "copy, over old files, compared and verified",
+      run: (runtime) =>
+        writes(before, kept, () => copy(source, target, { runtime, by: "content", verify: true })),
+    },
+    {
+      name: "sync",
+      // What failed on one side is why nothing is deleted on the other.
+      codes: ["CHANGED"],
+      run: (runtime) => writes(before, after, () => sync(source, target, { runtime })),
+    },
+    ...archives.map((archive) => ({
+      name: `copy out of ${archive.slice(-3)}`,
+      run: (runtime: Runtime) =>
+        writes(before, kept, () => copy(`archive:${archive}`, target, { runtime, by: "content" })),
+    })),
+    {
+      name: "unpack",
+      run: (runtime) =>
+        writes(before, kept, () =>
+          unpack(scratch.at("write-new.pack"), target, { runtime, by: "content" }),
+        ),
+    },
+    {
+      name: "packSync, over an old pack",
+      run: async (runtime) => {
+        writeFileSync(file, readFileSync(oldPack));
+        try {
+          const { actions, complete } = packSync(source, file, { runtime });
+          preload.disarm();
+          const failures = actions.filter((row) => row.kind === "error");
+          using fresh = new Runtime();
+          if (complete && !compareSync(`pack:${file}`, source, { runtime: fresh }).equal)
+            throw new Error("packed, and yet it is not the same");
+          return { failures, complete };
+        } finally {
+          preload.disarm();
+          using fresh = new Runtime();
+          if (!verifySync(file, { runtime: fresh }).ok) throw new Error("a torn pack");
+          rmSync(file);
+        }
+      },
+    },
+  ];
+}
+
+/** Archives of a small tree, by how they are packed. */
+export function plantArchives(scratch: Scratch): Readonly<Record<string, string>> {
+  const entries = [
+    { name: "a", content: "what is new" },
+    { name: "d/large", content: "new ".repeat(80_000) },
+    { name: "b", type: "1", target: "a" },
+  ];
+  const tar = tarOf(...entries);
+  const made: Record<string, Uint8Array> = {
+    tar,
+    "tar.gz": gzip(tar),
+    "tar.zst": zstdCompressSync(tar),
+    zip: zipOf([...entries.slice(0, 2), { name: "b", content: "what is new" }]),
+  };
+  const xz = Bun.spawnSync(["xz", "-c"], { stdin: tar });
+  if (xz.exitCode === 0) made["tar.xz"] = xz.stdout;
+  return Object.fromEntries(
+    Object.entries(made).map(([kind, bytes]) => {
+      const path = scratch.at(`fault.${kind}`);
+      writeFileSync(path, bytes);
+      return [kind, path];
+    }),
+  );
+}
+
+/** The tree that those archives hold, with one byte of difference. */
+export function plantArchived(scratch: Scratch): string {
+  const root = scratch.at("fault-archived");
+  plant(root, { a: "what is new", b: "what is new", "d/large": `${"new ".repeat(79_999)}neW ` });
+  return root;
+}
+
+/**
+ * A web server: a directory of two files, listed as nginx does. In a process of its own: where no thread
+ * can be had, the thread that asks does the work, and could not answer itself.
+ */
+export async function startWeb(): Promise<{ readonly url: string; stop(): void }> {
+  const script = `const time = "Sat, 09 Sep 2001 01:46:40 GMT";
+    const text = (body) => new Response(body, { headers: { etag: '"' + body.length + '"' } });
+    const file = (name, size) => ({ name, type: "file", mtime: time, size });
+    const server = Bun.serve({ hostname: "127.0.0.1", port: 0, routes: {
+      "/tree/": () => Response.json([file("a", 11), { name: "d", type: "directory", mtime: time }]),
+      "/tree/d/": () => Response.json([file("large", 320_000)]),
+      "/tree/a": () => text("what is new"),
+      "/tree/d/large": () => text("new ".repeat(80_000)),
+    } });
+    console.log(server.port);`;
+  const { LD_PRELOAD: _, ...env } = process.env;
+  const child = Bun.spawn(tied([process.execPath, "-e", script]), { env, stdout: "pipe" });
+  const { value } = await child.stdout.getReader().read();
+  const port = Buffer.from(value ?? [])
+    .toString()
+    .trim();
+  return { url: `http://127.0.0.1:${port}/tree/`, stop: () => child.kill() };
+}

@@ -236,6 +236,23 @@ const programs = {
     alpine: ["binutils"],
     brew: ["binutils"],
   },
+  // The secret store that Bun asks, with a bus of its own to run on.
+  keyring: {
+    program: "gnome-keyring-daemon",
+    debian: ["gnome-keyring", "libsecret-1-0"],
+    fedora: ["gnome-keyring", "libsecret"],
+    arch: ["gnome-keyring", "libsecret"],
+    alpine: ["gnome-keyring", "libsecret"],
+    brew: ["libsecret"],
+  },
+  bus: {
+    program: "dbus-run-session",
+    debian: ["dbus"],
+    fedora: ["dbus-daemon"],
+    arch: ["dbus"],
+    alpine: ["dbus"],
+    brew: ["dbus"],
+  },
   rsync: {
     program: "rsync",
     debian: ["rsync"],

@@ -8,7 +8,7 @@ main(() => {
   // Where nobody looks on, a check must not be left out because its tool is missing.
   setup({ programs: process.env.CI ? ["clang-format"] : [] });
   // Servers that the tests start, and what makes their archives. Where one cannot be had, its tests are left out and say so.
-  installPrograms(["git", "nginx", "openssl", "rsync", ...archivers], {
+  installPrograms(["git", "nginx", "openssl", "rsync", "keyring", "bus", ...archivers], {
     required: Boolean(process.env.CI),
   });
   // COPSE_LIB names a library that someone built another way.

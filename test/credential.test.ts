@@ -1,8 +1,11 @@
-// sync.md 49: the secret store first, then COPSE_<SERVICE>, else nothing. The store itself is the
-// system's; here it is one that a test can fill, in place of Bun's.
+// sync.md 49: the secret store first, then COPSE_<SERVICE>, else nothing. The store is the system's: at the
+// end a real one, before that one that a test can fill or lock, in place of Bun's.
 
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { CopseError, credential } from "../lib/index.ts";
+import { Scratch } from "./trees.ts";
 
 const names = ["COPSE_FILES_EXAMPLE_COM", "COPSE_LIB", "COPSE_HTTP", "COPSE_A_B_1"];
 const before = names.map((name) => [name, process.env[name]] as const);
@@ -73,4 +76,49 @@ describe("credential", () => {
       expect((error as CopseError).code).toBe("ARGUMENT");
     }
   });
+});
+
+const needed = ["dbus-run-session", "gnome-keyring-daemon"].filter((name) => !Bun.which(name));
+if (needed.length > 0) console.log(`skipped: a real secret store needs ${needed.join(" and ")}`);
+
+test.skipIf(needed.length > 0)("gnome-keyring, through Bun, on a bus of its own", () => {
+  using scratch = new Scratch();
+  const [home, run] = [scratch.at("home"), scratch.at("run")];
+  for (const path of [home, run]) mkdirSync(path, { mode: 0o700 });
+  const script = `import { credential } from "${join(import.meta.dir, "../lib/index.ts")}";
+    const kept = { service: "copse", name: "files.example.com" };
+    const ask = async (name, options) => console.log(String(await credential(name, options)));
+    await ask("files.example.com");
+    await Bun.secrets.set({ ...kept, value: "canary-keyring" });
+    await ask("files.example.com");
+    await ask("files.example.com", { keyring: false });
+    await ask("files.example.com", { environment: false });
+    await ask("other.example.com");
+    await Bun.secrets.delete(kept);
+    await ask("files.example.com");`;
+  // The daemon wants a password for the store that it makes, on its input.
+  const command = `printf x | gnome-keyring-daemon --unlock --components=secrets >&2; exec "$0" -e "$1"`;
+  const { LD_PRELOAD: _, ...env } = process.env;
+  const { stdout, stderr, exitCode } = Bun.spawnSync(
+    ["dbus-run-session", "--", "sh", "-c", command, process.execPath, script],
+    {
+      env: {
+        ...env,
+        HOME: home,
+        XDG_RUNTIME_DIR: run,
+        XDG_DATA_HOME: home,
+        XDG_CACHE_HOME: home,
+        COPSE_FILES_EXAMPLE_COM: "canary-environment",
+      },
+    },
+  );
+  expect(exitCode, stderr.toString()).toBe(0);
+  expect(stdout.toString().trim().split("\n")).toEqual([
+    "canary-environment",
+    "canary-keyring",
+    "canary-environment",
+    "canary-keyring",
+    "null",
+    "canary-environment",
+  ]);
 });

@@ -536,6 +536,25 @@ describe("bombs take no memory", () => {
     if (!answer.endsWith(" file")) expect(copied(bytes).disk).toEqual([]);
   });
 
+  test.each([
+    ["xz", "--lzma2=preset=0,dict=1GiB", "-9", "xz -dc"],
+    ["zstd", "--ultra --long=31 -1", "--long=27 -1", "zstd -dqc --long=31"],
+  ])("%s: a dictionary of a gigabyte is LIMIT, and one of the usual size is fine", (...names) => {
+    const [program, large, usual, back] = names;
+    if (!Bun.which(program)) return;
+    const tree = save(tarOf(good));
+    const packed = (flags: string): Buffer => {
+      const file = scratch.at(`packed-${++files}`);
+      // Through a pipe, so that it does not know how little it will need.
+      run("sh", "-c", `cat "$1" | ${program} -c ${flags} > "$2"`, "sh", tree, file);
+      return readFileSync(file);
+    };
+    // They are good archives.
+    expect(run("sh", "-c", `${back} "$1" | tar -t`, "sh", save(packed(large))).trim()).toBe("good");
+    expect(peak(() => expect(told(packed(large))).toEqual(["LIMIT"]))).toBeLessThan(PEAK);
+    expect(peak(() => expect(told(packed(usual))).toEqual(["good file"]))).toBeLessThan(PEAK);
+  });
+
   test("10,000 links in a circle are links", () => {
     let rows: string[] = [];
     expect(peak(() => (rows = told(chain(10_000))))).toBeLessThan(PEAK);

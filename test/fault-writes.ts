@@ -95,6 +95,8 @@ function checkDone(root: string, expected: Files): void {
 }
 
 export interface Transferred {
+  /** None: what was done is looked at on disk. */
+  readonly facts: ReadonlyMap<string, string>;
   readonly failures: readonly Failure[];
   readonly complete: boolean;
 }
@@ -142,22 +144,34 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
     ),
   );
 
-  const writes = async (
+  /** Works, and then looks at what is there, however that ended. */
+  const examined = async (
+    work: () => Transfer | PromiseLike<Transfer>,
+    check: (complete: boolean) => void,
+  ): Promise<Transferred> => {
+    let answer: Transfer | undefined;
+    let failure: unknown;
+    try {
+      answer = await work();
+    } catch (error) {
+      failure = error;
+    }
+    preload.disarm();
+    check(answer?.complete === true);
+    if (!answer) throw failure;
+    const failures = answer.actions.filter((row) => row.kind === "error");
+    return { facts: new Map(), failures, complete: answer.complete };
+  };
+  const writes = (
     old: Files,
     done: Files,
     work: () => Transfer | PromiseLike<Transfer>,
   ): Promise<Transferred> => {
     plant(target, old);
-    try {
-      const { actions, complete } = await work();
-      preload.disarm();
-      const failures = actions.filter((row) => row.kind === "error");
+    return examined(work, (complete) => {
       if (complete) checkDone(target, done);
-      return { failures, complete };
-    } finally {
-      preload.disarm();
       checkNotTorn(target, old, preload.mayLeaveParts());
-    }
+    });
   };
   const kept = { ...before, ...after };
 
@@ -191,22 +205,18 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
     },
     {
       name: "packSync, over an old pack",
-      run: async (runtime) => {
+      run: (runtime) => {
         writeFileSync(file, readFileSync(oldPack));
-        try {
-          const { actions, complete } = packSync(source, file, { runtime });
-          preload.disarm();
-          const failures = actions.filter((row) => row.kind === "error");
-          using fresh = new Runtime();
-          if (complete && !compareSync(`pack:${file}`, source, { runtime: fresh }).equal)
-            throw new Error("packed, and yet it is not the same");
-          return { failures, complete };
-        } finally {
-          preload.disarm();
-          using fresh = new Runtime();
-          if (!verifySync(file, { runtime: fresh }).ok) throw new Error("a torn pack");
-          rmSync(file);
-        }
+        return examined(
+          () => packSync(source, file, { runtime }),
+          (complete) => {
+            using fresh = new Runtime();
+            if (!verifySync(file, { runtime: fresh }).ok) throw new Error("a torn pack");
+            if (complete && !compareSync(`pack:${file}`, source, { runtime: fresh }).equal)
+              throw new Error("packed, and yet it is not the same");
+            rmSync(file);
+          },
+        );
       },
     },
   ];

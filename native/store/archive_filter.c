@@ -32,6 +32,9 @@ static int32_t failed(struct filter_source *filter, struct fault *fault) {
   if (archive_errno(filter->raw) == ENOMEM)
     return fault_set(fault, COPSE_E_MEMORY, "out of memory while unpacking");
   const char *why = archive_error_string(filter->raw);
+  if (why && strstr(why, "too much memory"))
+    return fault_set(fault, COPSE_E_LIMIT,
+                     "the compressed data wants a larger window than 128 MiB");
   return fault_set(fault, COPSE_E_CORRUPT, "the compressed data is damaged: %s",
                    why ? why : "it makes no sense");
 }

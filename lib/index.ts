@@ -20,6 +20,12 @@ export {
 export { pack, packSync, unpack, unpackSync } from "./pack.ts";
 export { verify, verifySync } from "./verify.ts";
 export { globSet } from "./globs.ts";
+export {
+  sharedChannel,
+  sharedSemaphore,
+  type SharedChannel,
+  type SharedSemaphore,
+} from "./shared.ts";
 export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
 export { credential, type CredentialOptions } from "./credential.ts";
 export { Runtime } from "./runtime.ts";

@@ -486,7 +486,10 @@ export interface RuntimeOptions {
   memory?: number | "low-memory" | "default" | "high-memory" | "max-throughput";
   /** Bytes a second that all its tasks together may read and write, at least 1. Default: no limit. */
   bandwidth?: number;
-  /** `blocking`: one worker, steps in order. `COPSE_IO` overrides it. Default `auto`. */
+  /**
+   * `auto` (default) is `threads`. `blocking`: one worker, steps in order. `uring`: many small files
+   * are read together through io_uring, `threads` where the kernel refuses. `COPSE_IO` overrides it.
+   */
   io?: "auto" | "blocking" | "threads" | "uring";
   /** What its tasks do where a call says nothing. */
   defaults?: Defaults;
@@ -519,7 +522,6 @@ export interface Defaults extends Pick<
   readonly http?: Omit<HttpLocation, "url" | "username" | "password" | "token">;
 }
 
-/** What a runtime is and runs on. */
 /** What a runtime runs on: the library, the system, and how the work is done. */
 export interface RuntimeInfo {
   version: string;
@@ -536,7 +538,11 @@ export interface RuntimeInfo {
   cores: number;
   workers: number;
   ioWorkers: number;
-  uring: boolean;
+  /**
+   * What an io_uring of this kernel carries of what `io: "uring"` needs. Empty where the system
+   * refuses one: `refused` names the call and the error.
+   */
+  ring: { readonly operations: readonly string[]; readonly refused?: string };
   reflink: boolean;
 }
 

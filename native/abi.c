@@ -1,10 +1,8 @@
 // abi: ids and argument checks, nothing else. JavaScript holds ids, never pointers: index and
 // generation in 52 bits, so that a stale, forged or doubly closed one is CLOSED.
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -14,6 +12,7 @@
 #include "base/record.h"
 #include "engine/request.h"
 #include "engine/runtime.h"
+#include "engine/share.h"
 #include "store/store.h"
 #include "verb/run.h"
 #include "wire/http.h"
@@ -23,7 +22,7 @@ constexpr uint64_t INDEX_MASK = (1ull << INDEX_BITS) - 1;
 constexpr uint32_t TASKS_MAX = 65536;        // of one runtime
 constexpr uint32_t REQUEST_MAX = 16u << 20;  // bytes of one request; far above any real one
 
-enum slot_kind : uint8_t { SLOT_FREE, SLOT_RUNTIME, SLOT_TASK, SLOT_GLOBS };
+enum slot_kind : uint8_t { SLOT_FREE, SLOT_RUNTIME, SLOT_TASK, SLOT_GLOBS, SLOT_SHARED };
 
 struct slot {
   void *thing;
@@ -176,15 +175,18 @@ uint32_t copse_abi(uint32_t *layout, uint32_t capacity) {
 
 const char *copse_error_name(int32_t code) { return fault_name(code); }
 
-static bool ring_available(void) {
-#ifdef SYS_io_uring_setup
-  uint64_t parameters[15] = {};  // struct io_uring_params
-  long fd = syscall(SYS_io_uring_setup, 1, parameters);
-  if (fd >= 0) close((int)fd);
-  return fd >= 0;
-#else
-  return false;
-#endif
+// What a ring carries, or who refuses it, as JSON.
+static void put_ring(char *into, size_t size) {
+  struct io_ring_probe probe;
+  io_ring_probe(&probe);
+  size_t at = (size_t)snprintf(into, size, "{\"operations\":[");
+  for (size_t i = 0; i < probe.count && at < size; i++)
+    at += (size_t)snprintf(into + at, size - at, "%s\"%s\"", i ? "," : "", probe.operations[i]);
+  const char *name = fault_errno_name(probe.refused);
+  if (at < size && probe.refused)
+    snprintf(into + at, size - at, "],\"refused\":\"%s: %s\"}", probe.call, name ? name : "?");
+  else if (at < size)
+    snprintf(into + at, size - at, "]}");
 }
 
 #ifdef COPSE_FAULT_STORE
@@ -213,7 +215,8 @@ static void about_stores(char *into, size_t capacity, bool libraries) {
 }
 
 int32_t copse_about(uint8_t *into, size_t capacity) {
-  char schemes[256] = "", libraries[256] = "", text[1024];
+  char schemes[256] = "", libraries[256] = "", ring[256], text[1536];
+  put_ring(ring, sizeof ring);
   about_stores(schemes, sizeof schemes, false);
   about_stores(libraries, sizeof libraries, true);
   struct utsname system;
@@ -221,14 +224,14 @@ int32_t copse_about(uint8_t *into, size_t capacity) {
   int size = snprintf(text, sizeof text,
                       "{\"version\":\"0.1.0\",\"abi\":%u,\"mode\":\"" MODE
                       "\",\"wake\":\"%s\","
-                      "\"backends\":[\"threads\",\"blocking\"],\"schemes\":[%s],"
+                      "\"backends\":[\"threads\",\"blocking\",\"uring\"],\"schemes\":[%s],"
                       "\"libraries\":{\"blake3\":\"%s\",\"curl\":\"%s\",%s},\"features\":[" FEATURES
                       "],"
                       "\"system\":\"%.64s\",\"kernel\":\"%.64s\",\"arch\":\"%.64s\","
-                      "\"cores\":%u,\"pageSize\":%ld,\"uring\":%s,\"reflink\":false}",
+                      "\"cores\":%u,\"pageSize\":%ld,\"ring\":%s,\"reflink\":false}",
                       COPSE_ABI, wake_name, schemes, hash_version(), http_version(), libraries,
                       system.sysname, system.release, system.machine, system_cores(),
-                      sysconf(_SC_PAGESIZE), ring_available() ? "true" : "false");
+                      sysconf(_SC_PAGESIZE), ring);
   if (size < 0 || (size_t)size >= sizeof text) return COPSE_E_INTERNAL;
   if (into && capacity) memcpy(into, text, (size_t)size < capacity ? (size_t)size : capacity);
   return size;
@@ -246,7 +249,9 @@ struct opened {
 static void thread_ended(void *value) {
   for (struct opened *opened = value; opened;) {
     struct opened *next = opened->next;
-    if (copse_runtime_close(opened->id) == COPSE_E_CLOSED) copse_globs_close(opened->id);
+    if (copse_runtime_close(opened->id) == COPSE_E_CLOSED &&
+        copse_globs_close(opened->id) == COPSE_E_CLOSED)
+      copse_shared_close(opened->id);
     free(opened);
     opened = next;
   }
@@ -379,6 +384,15 @@ static const struct verb *verb_of(uint64_t number) {
   }
 }
 
+static int32_t start_shared(struct task *task, span request, struct fault *fault) {
+  copse_id id = record_number(request, COPSE_KEY_SHARED, 0);
+  struct hold *hold = thing_take(id, SLOT_SHARED);
+  if (!hold) return fault_set(fault, COPSE_E_CLOSED, "it was closed");
+  int32_t code = share_wait(hold, task, fault);
+  thing_give(id);
+  return code;
+}
+
 static int32_t start_one(struct runtime *runtime, span request, copse_id *out) {
   if (runtime->tasks >= TASKS_MAX) return COPSE_E_BUSY;
   struct task *task = task_new(runtime, request);
@@ -398,8 +412,10 @@ static int32_t start_one(struct runtime *runtime, span request, copse_id *out) {
     uint64_t number = record_number(own, COPSE_KEY_VERB, 0);
     const struct verb *verb = verb_of(number);
     code = verb ? run_start(task, verb, &fault)
-                : fault_set(&fault, COPSE_E_UNSUPPORTED, "verb %llu is not built into this library",
-                            (unsigned long long)number);
+           : number == COPSE_VERB_SHARED
+               ? start_shared(task, own, &fault)
+               : fault_set(&fault, COPSE_E_UNSUPPORTED, "verb %llu is not built into this library",
+                           (unsigned long long)number);
   }
   if (code < 0) task_refuse(task, &fault);
   return 0;
@@ -581,19 +597,67 @@ int32_t copse_globs_match(copse_id id, const uint8_t *texts, size_t texts_len, u
   return code;
 }
 
-int32_t copse_globs_close(copse_id id) {
+// The thing behind an id that is no more, once nobody uses it.
+static void *thing_close(copse_id id, enum slot_kind kind) {
   forget(id);
   mutex_lock(&table.lock);
-  struct slot *slot = slot_of(id, SLOT_GLOBS);
-  if (!slot) {
-    mutex_unlock(&table.lock);
-    return COPSE_E_CLOSED;
+  struct slot *slot = slot_of(id, kind);
+  void *thing = slot ? slot->thing : nullptr;
+  if (slot) {
+    slot->closing = true;
+    // The slots may move while we wait.
+    while (table.slots[(id & INDEX_MASK) - 1].users > 0) condition_wait(&table.unused, &table.lock);
+    slot_free(id);
   }
-  struct globs *globs = slot->thing;
-  slot->closing = true;
-  while (table.slots[(id & INDEX_MASK) - 1].users > 0) condition_wait(&table.unused, &table.lock);
-  slot_free(id);
   mutex_unlock(&table.lock);
+  return thing;
+}
+
+int32_t copse_globs_close(copse_id id) {
+  struct globs *globs = thing_close(id, SLOT_GLOBS);
+  if (!globs) return COPSE_E_CLOSED;
   globs_free(globs);
+  return 0;
+}
+
+// Shared things
+
+int32_t copse_shared_open(const uint8_t *record, size_t record_len, copse_id *out,
+                          uint8_t *sentence, size_t sentence_capacity) {
+  if (!out || (!record && record_len) || record_len > REQUEST_MAX) return COPSE_E_ARGUMENT;
+  *out = 0;
+  struct fault fault = {};
+  struct hold *hold = nullptr;
+  uint64_t id = 0;
+  int32_t code = record_check((span){record, record_len}, &fault);
+  if (code == 0) code = share_open(&hold, (span){record, record_len}, &fault);
+  if (code == 0 && !id_put(hold, SLOT_SHARED, &id)) {
+    share_close(hold);
+    code = fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+  }
+  if (code < 0) {
+    if (sentence && sentence_capacity)
+      snprintf((char *)sentence, sentence_capacity, "%s", fault.text);
+    return code;
+  }
+  remember(id);
+  *out = id;
+  return 0;
+}
+
+int32_t copse_shared_call(copse_id id, uint32_t call, uint8_t *bytes, size_t size) {
+  bool has_bytes = call == COPSE_SHARED_CALL_SEND || call == COPSE_SHARED_CALL_RECEIVE;
+  if (has_bytes && !bytes && size) return COPSE_E_ARGUMENT;
+  struct hold *hold = thing_take(id, SLOT_SHARED);
+  if (!hold) return COPSE_E_CLOSED;
+  int32_t code = share_call(hold, call, bytes, size);
+  thing_give(id);
+  return code;
+}
+
+int32_t copse_shared_close(copse_id id) {
+  struct hold *hold = thing_close(id, SLOT_SHARED);
+  if (!hold) return COPSE_E_CLOSED;
+  share_close(hold);
   return 0;
 }

@@ -46,7 +46,7 @@ const libLayers = [
   ["runtime"],
   ["parts", "task", "telemetry", "rows", "order"],
   ["credential", "store", "globs", "list", "compare", "manifest", "scan", "sync", "pack", "verify"],
-  ["compare-all", "steps", "assess", "infer", "shuffle", "watch", "snapshot"],
+  ["compare-all", "steps", "assess", "infer", "shuffle", "watch", "snapshot", "shared"],
   ["index"],
   ["cli/"],
 ];

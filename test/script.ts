@@ -19,6 +19,8 @@ export interface ScriptOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Before the script's path; `["--hot"]`, `["test"]`. */
   readonly args?: readonly string[];
+  /** Programs that start Bun: `["nice"]`. */
+  readonly wrapper?: readonly string[];
   /** What the file is called. */
   readonly name?: string;
 }
@@ -33,7 +35,10 @@ export class Script implements AsyncDisposable {
   #stdout = "";
 
   /** `source` may use everything `copse` exports, and `root` for the checkout's own path. */
-  constructor(source: string, { env = {}, args = [], name = "script.ts" }: ScriptOptions = {}) {
+  constructor(
+    source: string,
+    { env = {}, args = [], wrapper = [], name = "script.ts" }: ScriptOptions = {},
+  ) {
     const root = join(import.meta.dir, "..");
     this.path = join(this.folder, name);
     const index = JSON.stringify(join(root, "lib", "index.ts"));
@@ -42,7 +47,7 @@ export class Script implements AsyncDisposable {
     this.process = Bun.spawn(
       // With default dispositions: a test that runs in the background ignores SIGINT, and so would
       // the script.
-      ["env", "--default-signal=INT", process.execPath, ...args, this.path],
+      ["env", "--default-signal=INT", ...wrapper, process.execPath, ...args, this.path],
       {
         cwd: this.folder,
         env: { ...process.env, ...env },

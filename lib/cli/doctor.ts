@@ -107,7 +107,8 @@ function core(): Finding[] {
       name: "engine",
       value: `reads by ${info.backend}, up to ${showBytes(stats.memoryLimit)} for buffers`,
     },
-    { name: "can", value: abilities(info) },
+    { name: "io_uring", value: ringOf(info) },
+    { name: "reflink", value: info.reflink ? "yes" : "no" },
     { name: "places", value: info.schemes.join(", ") },
   ];
 }
@@ -142,8 +143,12 @@ async function settled(flags: Flags): Promise<Finding[]> {
   }
 }
 
-function abilities({ uring, reflink }: RuntimeInfo): string {
-  return `io_uring ${uring ? "yes" : "no"}, reflink ${reflink ? "yes" : "no"}`;
+function ringOf({ ring, backend }: RuntimeInfo): string {
+  const isAsked = process.env["COPSE_IO"] === "uring";
+  if (ring.refused !== undefined)
+    return `not here: ${ring.refused}${isAsked ? `; ${backend} instead` : ""}`;
+  const how = backend === "uring" ? "in use" : "by --io uring or COPSE_IO=uring";
+  return `carries ${ring.operations.join(", ")} (${how})`;
 }
 
 /** Compares two small trees, one of which differs: whether it works tells more than what it has. */

@@ -14,6 +14,7 @@ export const Verb = {
   REMOVE: 8,
   DIGEST: 9,
   SNAPSHOT: 10,
+  SHARED: 15,
 } as const;
 
 export const Field = { NUMBER: 1, TEXT: 2, RECORD: 3 } as const;
@@ -39,6 +40,10 @@ export const Key = {
   LIMIT_PATH: 20,
   LIMIT_NESTED: 21,
   PATH: 24,
+  SHARED: 40,
+  SHARED_CALL: 41,
+  SHARED_COUNT: 42,
+  SHARED_VALUE: 43,
   BY: 64,
   STOP_AT_FIRST: 65,
   MOVES: 66,
@@ -246,6 +251,9 @@ export const Detail = {
 export const GlobsKey = { KIND: 1, NOCASE: 2, DOT: 3, PATTERN: 4 } as const;
 export const GlobsKind = { PATHS: 0, NAMES: 1 } as const;
 export const GlobsAnswer = { ANY: 0, ALL: 1, BITS: 2 } as const;
+export const SharedKey = { KIND: 1, NAME: 2, SIZE: 3 } as const;
+export const SharedKind = { SEMAPHORE: 0, CHANNEL: 1 } as const;
+export const SharedCall = { TAKE: 0, GIVE: 1, SEND: 2, RECEIVE: 3, END: 4, COUNT: 5 } as const;
 export const Done = { INCOMPLETE: 1 } as const;
 export const MODE_KNOWN = 1 << 16;
 

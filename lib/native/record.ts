@@ -45,19 +45,19 @@ export class Record {
     return this;
   }
 
-  bytes(key: number, value: Uint8Array): this {
-    this.#room(8 + value.length);
-    this.#head(key, Field.TEXT, value.length);
-    scratch.set(value, this.#at);
-    this.#at += value.length;
-    return this;
-  }
-
   text(key: number, value: string): this {
     this.#room(8 + value.length * 3);
     const written = value === "" ? 0 : texts.write(value, this.#at + 8);
     this.#head(key, Field.TEXT, written);
     this.#at += written;
+    return this;
+  }
+
+  bytes(key: number, value: Uint8Array): this {
+    this.#room(8 + value.length);
+    this.#head(key, Field.TEXT, value.length);
+    scratch.set(value, this.#at);
+    this.#at += value.length;
     return this;
   }
 

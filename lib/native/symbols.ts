@@ -22,4 +22,7 @@ export const symbols = {
   copse_globs_open: { args: ["ptr", "u64", "ptr", "ptr", "u64"], returns: "i32" },
   copse_globs_match: { args: ["u64", "ptr", "u64", "u32", "u32", "ptr", "u64"], returns: "i32" },
   copse_globs_close: { args: ["u64"], returns: "i32" },
+  copse_shared_open: { args: ["ptr", "u64", "ptr", "ptr", "u64"], returns: "i32" },
+  copse_shared_call: { args: ["u64", "u32", "ptr", "u64"], returns: "i32" },
+  copse_shared_close: { args: ["u64"], returns: "i32" },
 } as const;

@@ -34,11 +34,29 @@ struct io_name {
   uint8_t type;
 };
 
+// One of several small files that are read in one go: its first `size` bytes, by one read.
+struct io_file {
+  int directory;
+  const char *name;
+  bool follow;  // IO_FOLLOW
+  uint8_t *into;
+  size_t size;
+  int64_t got;  // bytes read, or minus errno
+};
+constexpr size_t IO_FILES_MAX = 32;
+constexpr int64_t IO_FILE_PENDING = INT64_MIN;
+
+struct io_ring;  // what read_files keeps between two calls; one thread's own
+
 struct io_ops {
   const char *name;
+  bool fused;  // read_files costs less than its files one after another
   int (*open)(int directory, const char *name, uint32_t flags);
   int (*close)(int fd);
   int64_t (*read)(int fd, void *into, size_t size, uint64_t at);
+  // Opens, reads and closes up to IO_FILES_MAX files. *ring is nullptr at first and ended by
+  // io_ring_end. Negative: none of them is known.
+  int (*read_files)(struct io_ring **ring, struct io_file *files, size_t count);
   int64_t (*write)(int fd, const void *from, size_t size, uint64_t at);
   // `directory` may be the file itself when `name` is empty. `follow`: what a link points to.
   int (*stat)(int directory, const char *name, bool follow, struct io_stat *out);
@@ -83,3 +101,16 @@ struct io_ops {
 bool io_each_name(const void *buffer, size_t filled, size_t *at, struct io_name *out);
 
 extern const struct io_ops io_plain;
+
+// What a ring of this kernel carries of what the table needs. `refused`: 0, or the errno of `call`,
+// which says no; then there is no operation.
+constexpr size_t IO_RING_OPERATIONS = 5;
+struct io_ring_probe {
+  const char *operations[IO_RING_OPERATIONS];
+  size_t count;
+  int refused;
+  const char *call;
+};
+void io_ring_probe(struct io_ring_probe *out);
+void io_ring_table(struct io_ops *table);  // io_plain with what a ring does better
+void io_ring_end(struct io_ring *ring);    // null is fine

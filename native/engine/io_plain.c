@@ -69,6 +69,17 @@ static int64_t plain_write(int fd, const void *from, size_t size, uint64_t at) {
   return RETRY(pwrite(fd, from, size, (off_t)at));
 }
 
+static int plain_read_files(struct io_ring **ring, struct io_file *files, size_t count) {
+  (void)ring;
+  for (size_t i = 0; i < count; i++) {
+    struct io_file *file = &files[i];
+    int fd = plain_open(file->directory, file->name, IO_READ | (file->follow ? IO_FOLLOW : 0));
+    file->got = fd < 0 ? fd : plain_read(fd, file->into, file->size, 0);
+    if (fd >= 0) plain_close(fd);
+  }
+  return 0;
+}
+
 static int64_t nanoseconds(struct timespec time) {
   int64_t result;
   if (__builtin_mul_overflow((int64_t)time.tv_sec, 1'000'000'000, &result))
@@ -262,6 +273,7 @@ const struct io_ops io_plain = {
     .open = plain_open,
     .close = plain_close,
     .read = plain_read,
+    .read_files = plain_read_files,
     .write = plain_write,
     .stat = plain_stat,
     .read_link = plain_read_link,

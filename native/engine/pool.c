@@ -4,6 +4,7 @@
 
 #include "base/fault.h"
 #include "engine/buffer.h"
+#include "engine/io.h"
 #include "engine/pool_width.h"
 #include "engine/timer.h"
 
@@ -81,6 +82,7 @@ uint8_t *worker_scratch(struct worker *worker, size_t size) {
 static void worker_end(struct worker *worker) {
   for (int i = 0; i < 2; i++) buffer_give(worker->pool->buffers, worker->slab[i], WORKER_SLAB);
   free(worker->scratch);
+  io_ring_end(worker->ring);
 }
 
 // Lanes; the lock is held

@@ -29,6 +29,7 @@ enum job_place : uint8_t {
 
 struct pool;
 struct group;
+struct io_ring;
 struct worker;
 
 struct job {
@@ -47,6 +48,8 @@ struct worker {
   uint8_t *slab[2];  // WORKER_SLAB bytes each, page-aligned; nullptr until worker_slabs made them
   uint8_t *scratch;  // grows by worker_scratch, for paths
   size_t scratch_size;
+  struct io_ring *ring;  // the io table's
+  bool ringless;         // it could not be had: not asked for again
 };
 constexpr size_t WORKER_SLAB = 256 * 1024;
 

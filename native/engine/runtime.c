@@ -76,14 +76,25 @@ static void fit(struct runtime *runtime, span options, uint64_t memory) {
   uint64_t slabs = memory / 2 / (2 * WORKER_SLAB);  // at least 16, as memory's least value goes
   runtime->io_workers = least(runtime->io_workers, slabs);
   runtime->cpu_workers = least(runtime->cpu_workers, slabs);
-  // A ring is not built yet; who asks for one gets threads, and the backend says so.
   runtime->backend = COPSE_IO_THREADS;
-  if (record_number(options, COPSE_OPTION_IO, COPSE_IO_AUTO) == COPSE_IO_BLOCKING) {
+  runtime->io = &io_plain;
+  uint64_t asked = record_number(options, COPSE_OPTION_IO, COPSE_IO_AUTO);
+  if (asked == COPSE_IO_BLOCKING) {
     runtime->backend = COPSE_IO_BLOCKING;
     runtime->io_workers = 1;
     runtime->cpu_workers = 0;
   }
-  runtime->io = &io_plain;
+  // AUTO never takes a ring: it loses on warm files, and containers often forbid it. Who asks for
+  // one that the kernel refuses gets threads, and the backend says so.
+  if (asked == COPSE_IO_URING) {
+    struct io_ring_probe probe;
+    io_ring_probe(&probe);
+    if (probe.refused == 0) {
+      runtime->backend = COPSE_IO_URING;
+      io_ring_table(&runtime->io_own);
+      runtime->io = &runtime->io_own;
+    }
+  }
 }
 
 // The lock is held.

@@ -24,6 +24,7 @@ struct runtime {
   struct timers *timers;
   struct wake wake;
   const struct io_ops *io;
+  struct io_ops io_own;  // where it is not io_plain
   uint32_t cores, io_workers, cpu_workers, connections,
       backend;                  // backend: enum copse_io, never AUTO
   uint64_t connection_idle_ns;  // so long a connection is kept that nobody uses

@@ -192,6 +192,19 @@ int32_t task_push(struct task *task, span bytes, struct fault *fault) {
 
 // The end
 
+bool task_answer(struct task *task, bool answered) {
+  mutex_lock(&task->lock);
+  task->ending = true;
+  if (answered) atomic_store_explicit(&task->cancelled, 0, memory_order_relaxed);
+  bool is_heard = !task->closed;
+  mutex_unlock(&task->lock);
+  return is_heard;
+}
+
+void task_answer_lost(struct task *task) {
+  atomic_store_explicit(&task->cancelled, (uint32_t)-COPSE_E_MEMORY, memory_order_relaxed);
+}
+
 static void end(struct task *task) {
   struct runtime *runtime = task->runtime;
   mutex_lock(&task->lock);

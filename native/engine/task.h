@@ -114,6 +114,11 @@ void task_room(struct task *task, uint32_t bytes);  // ROOM event
 // a cancel.
 void task_expect(struct task *task);
 void task_expect_no_more(struct task *task);
+// From `destroy`, for a task that only waits for an answer: from now on nobody can cancel it, and
+// with `answered` nobody did. False: it was closed, and nobody will hear. Then pages may be sent;
+// `lost`: they could not, for want of memory.
+bool task_answer(struct task *task, bool answered);
+void task_answer_lost(struct task *task);
 static inline void task_count(struct task *task, uint64_t files, uint64_t bytes) {
   if (files) atomic_fetch_add_explicit(&task->files, files, memory_order_relaxed);
   if (bytes) atomic_fetch_add_explicit(&task->bytes, bytes, memory_order_relaxed);

@@ -80,6 +80,7 @@ enum copse_verb : uint32_t {
   COPSE_VERB_DIGEST = 9,     // entries of a tree, files with the hash of their content
   COPSE_VERB_SNAPSHOT = 10,  // keeps what a tree holds, to be looked at again without it; removing
                              // the place "snapshot" of that number frees it
+  COPSE_VERB_SHARED = 15,    // waits for its turn at a shared thing; takes no deadline
 };
 
 // Keys of a request record. Below 64: every verb understands them. From 64 up: one verb's own.
@@ -104,6 +105,11 @@ enum copse_key : uint16_t {
   COPSE_KEY_LIMIT_PATH = 20,
   COPSE_KEY_LIMIT_NESTED = 21,
   COPSE_KEY_PATH = 24,  // text: the entry inside LEFT that READ, WRITE, REMOVE and LIST mean
+
+  COPSE_KEY_SHARED = 40,        // shared, number: id of copse_shared_open
+  COPSE_KEY_SHARED_CALL = 41,   // shared, number: TAKE, SEND or RECEIVE
+  COPSE_KEY_SHARED_COUNT = 42,  // shared, number: permits; default 1
+  COPSE_KEY_SHARED_VALUE = 43,  // shared, text: what is sent; a received value comes as bytes
 
   COPSE_KEY_BY = 64,                 // compare, number: enum copse_by
   COPSE_KEY_STOP_AT_FIRST = 65,      // compare, bool
@@ -415,6 +421,22 @@ enum copse_globs_answer : uint32_t {
                                 // count: 8 * (globs / 64 + 1) for each text
 };
 
+// Keys of the record of copse_shared_open.
+enum copse_shared_key : uint16_t {
+  COPSE_SHARED_KEY_KIND = 1,  // number: enum copse_shared_kind
+  COPSE_SHARED_KEY_NAME = 2,  // text: 1 to 256 bytes
+  COPSE_SHARED_KEY_SIZE = 3,  // number: permits (at least 1), or values that wait to be received
+};
+enum copse_shared_kind : uint32_t { COPSE_SHARED_SEMAPHORE = 0, COPSE_SHARED_CHANNEL = 1 };
+enum copse_shared_call : uint32_t {
+  COPSE_SHARED_CALL_TAKE = 0,     // `size` permits: 1 taken, 0 not now
+  COPSE_SHARED_CALL_GIVE = 1,     // `size` permits of those taken through this id
+  COPSE_SHARED_CALL_SEND = 2,     // the bytes, at most 1 MiB: 1 sent, 0 not now
+  COPSE_SHARED_CALL_RECEIVE = 3,  // a value's size + 1, received when it fits; 0 none now; CLOSED
+  COPSE_SHARED_CALL_END = 4,      // nothing can be sent any more
+  COPSE_SHARED_CALL_COUNT = 5,    // free permits, or values that wait
+};
+
 constexpr uint64_t COPSE_UNKNOWN = UINT64_MAX;     // a size or an offset nobody knows
 constexpr int64_t COPSE_UNKNOWN_TIME = INT64_MIN;  // a time nobody knows
 constexpr uint64_t COPSE_MODE_KNOWN = 1 << 16;     // see copse_row.extra
@@ -511,5 +533,14 @@ COPSE_API int32_t copse_globs_match(copse_id globs, const uint8_t *texts, size_t
                                     uint32_t count, uint32_t answer, uint8_t *into,
                                     size_t capacity);
 COPSE_API int32_t copse_globs_close(copse_id globs);
+
+// Semaphores and channels that all threads of the process have in common: one for each name. An id
+// belongs to its thread; when it is closed, or its thread ends, what was taken through it goes
+// back.
+COPSE_API int32_t copse_shared_open(const uint8_t *record, size_t record_len, copse_id *out,
+                                    uint8_t *sentence, size_t sentence_capacity);
+// One step that does not wait, by enum copse_shared_call. Who has to wait starts a task.
+COPSE_API int32_t copse_shared_call(copse_id shared, uint32_t call, uint8_t *bytes, size_t size);
+COPSE_API int32_t copse_shared_close(copse_id shared);
 
 #endif

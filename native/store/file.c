@@ -605,6 +605,18 @@ static int32_t file_reader(struct directory *base, const struct entry *entry, st
   return 0;
 }
 
+static bool file_together(struct directory *base, const struct entry *entry, struct io_file *out) {
+  struct file_directory *directory = (struct file_directory *)base;
+  struct file_state *state = base->store->state;
+  // A link may lead to another file system, where a short read means something else.
+  if (!state->io->fused || directory->here || (entry->has & HAS_FOLLOWED)) return false;
+  if (!short_is_end(state, directory, directory->fd)) return false;
+  out->directory = directory->fd;
+  out->name = (const char *)entry->name.at;
+  out->follow = false;
+  return true;
+}
+
 static int64_t file_read(struct reader *reader, uint64_t at, uint8_t *into, size_t size,
                          struct fault *fault) {
   struct file_state *state = reader->store->state;
@@ -679,6 +691,7 @@ const struct store_ops file_store = {
     .target = file_target,
     .attributes = file_attributes,
     .reader = file_reader,
+    .together = file_together,
     .read = file_read,
     .read_end = file_read_end,
     .measure = file_measure,

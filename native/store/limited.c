@@ -95,6 +95,7 @@ int32_t limited_begin(struct store *store, struct fault *fault) {
   *limited = (struct limited){.ops = *store->ops, .own = store->ops};
   limited->ops.read = limited_read;
   if (limited->own->read_any) limited->ops.read_any = limited_read_any;
+  limited->ops.together = nullptr;
   if (limited->own->write) limited->ops.write = limited_write;
   if (limited->own->pull) limited->ops.pull = limited_pull;
   store->ops = &limited->ops;

@@ -19,6 +19,7 @@ struct record_writer;
 struct runtime;
 struct task;
 struct io_ops;
+struct io_file;
 struct store_ops;
 
 // A place as the request gives it; spans point into the request, which lives as long as the task.
@@ -213,6 +214,10 @@ struct store_ops {
   // what takes a while without a worker may begin. Does not wait, says nothing; what is never asked
   // for is given up when the store is closed.
   void (*ahead)(struct store *, struct directory *, const struct entry *);
+  // Optional. A file (in a held directory) whose content may be read together with others by
+  // io->read_files, which then costs less: says where it is. A read that comes short has met its
+  // end. False: it is read by itself.
+  bool (*together)(struct directory *, const struct entry *, struct io_file *);
   // Bytes read, 0 only at the end; may be fewer than asked for. Any offset when CAN_RANGE, at the
   // price that reader->access says; else only onward. Sets at_end when this read is known to have
   // reached the end.

@@ -369,20 +369,14 @@ static int32_t compare_troubles(struct spot *spot, const struct pair *pair, stru
   return code;
 }
 
-// Content that is fetched from afar can be on its way while other pairs are looked at.
-static void ahead(struct spot *spot, const struct step *step) {
-  const struct compare *compare = compare_of(spot->run);
-  const struct entry *entries[2] = {step->pair.left, step->pair.right};
-  if (step->kind != STEP_COMPARE || !entries[LEFT] || !entries[RIGHT] || step->reason) return;
-  if (entries[LEFT]->type != ENTRY_FILE || compare->by == COPSE_BY_STAT) return;
-  bool sized = entries[LEFT]->has & entries[RIGHT]->has & HAS_SIZE;
-  bool is_read = compare->by == COPSE_BY_HASH || compare->texting || !compare->size_check ||
-                 !sized || entries[LEFT]->size == entries[RIGHT]->size;
-  for (uint8_t side = 0; is_read && side < 2; side++) {
-    struct directory *directory = spot->node->directory[side];
-    const struct store_ops *ops = directory->store->ops;
-    if (ops->ahead) ops->ahead(directory->store, directory, entries[side]);
-  }
+static bool reads(const struct run *run, const struct step *step) {
+  const struct compare *compare = compare_of(run);
+  const struct entry *left = step->pair.left, *right = step->pair.right;
+  if (step->kind != STEP_COMPARE || !left || !right || step->reason) return false;
+  if (left->type != ENTRY_FILE || compare->by == COPSE_BY_STAT) return false;
+  bool sized = left->has & right->has & HAS_SIZE;
+  return compare->by == COPSE_BY_HASH || compare->texting || !compare->size_check || !sized ||
+         left->size == right->size;
 }
 
 static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {
@@ -407,11 +401,13 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
   // A digest that is there already costs less than reading what it is of.
   bool hashed = by == COPSE_BY_HASH || ((pair->left->has | pair->right->has) & HAS_DIGEST);
   if (hashed && !reads_first(spot->run, pair)) return compare_hashes(spot, pair, fault);
-  struct content content = {.offset = COPSE_UNKNOWN};
+  struct content content = {.offset = COPSE_UNKNOWN, .equal = step->same > 0};
   uint64_t bytes = spot->bytes;
   spot->files++;
-  code = spot->run->cache ? compare_cached(spot, pair, &content, fault)
-                          : compare_content(spot, pair, &content, fault);
+  spot->bytes += step->same;
+  if (!content.equal)
+    code = spot->run->cache ? compare_cached(spot, pair, &content, fault)
+                            : compare_content(spot, pair, &content, fault);
   if (code < 0 || content.later) return code;
   if (hashed && !content.equal) spot->bytes = bytes;  // what the hashes read is counted instead
   return compare_settle(spot, pair, &content, fault);
@@ -427,7 +423,7 @@ const struct verb compare_verb = {.name = "compare",
                                   .begin = begin,
                                   .enter = enter,
                                   .plan = plan,
-                                  .ahead = ahead,
+                                  .reads = reads,
                                   .work = work,
                                   .end = end,
                                   .close = close};

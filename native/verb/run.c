@@ -182,10 +182,7 @@ static struct batch *batch_new(struct node *node) {
 static void batch_work(struct batch *batch, struct spot *spot) {
   struct run *run = spot->run;
   uint64_t split_at = SPLIT_BYTES;
-  bool looks_ahead = run->verb->ahead && batch->count > 1 && !batch->is_half &&
-                     (run->store[LEFT].ops->ahead || run->store[RIGHT].ops->ahead);
-  for (size_t i = 0; looks_ahead && i < batch->count && !run_over(run); i++)
-    run->verb->ahead(spot, &batch->steps[i]);
+  if (!batch->is_half) run_ahead(spot, batch->steps, batch->count);
   for (size_t i = 0; i < batch->count; i++) {
     if (run_over(run)) return;
     struct step *step = &batch->steps[i];

@@ -76,6 +76,10 @@ int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_
 // The same about a file of the left side, with the hash of its content.
 int32_t spot_report_hash(struct spot *spot, struct entry *entry, const uint8_t hash[HASH_BYTES],
                          struct fault *fault);
+// Before the steps of a batch are done, all of them: what makes reading them cheaper. Content from
+// afar is asked for; small files of this machine are read together where the io table can, and
+// those found equal are marked (step->same).
+void run_ahead(struct spot *spot, struct step *steps, size_t count);
 // The digest of one file's whole content. `algorithm`: enum copse_algorithm.
 int32_t spot_digest(struct spot *spot, uint8_t side, const struct entry *entry, uint32_t algorithm,
                     uint8_t out[HASH_BYTES], struct fault *fault);

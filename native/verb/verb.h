@@ -29,6 +29,7 @@ struct step {
   enum step_kind kind;
   bool descend;     // visit what is below (directories)
   uint16_t reason;  // enum copse_reason
+  uint32_t same;    // bytes that both files were seen to have in common, whole; zero: not known
 };
 
 // Where a step is done: the directory pair, its path, the worker that does it.
@@ -62,9 +63,9 @@ struct verb {
   void (*whole)(struct spot *);                // optional, after its last pair
   void (*leave)(struct run *, struct node *);  // optional: nothing below it is pending any more
   struct step (*plan)(const struct run *, const struct pair *);
-  // Optional: this step's turn will come soon. What its stores can begin without a worker may begin
-  // now.
-  void (*ahead)(struct spot *, const struct step *);
+  // Optional, pure: the step will read the content of both files, so that what makes this cheaper
+  // may be done for many steps at once.
+  bool (*reads)(const struct run *, const struct step *);
   // Negative: an error row for the entry, of the side in spot->side.
   int32_t (*work)(struct spot *, const struct step *, struct fault *);
   // Optional: the directory could not be entered or listed; its row is said already.

@@ -4,7 +4,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -56,6 +58,85 @@ static void files(void) {
   CHECK(io->read(fd, bytes, 1, 0) == -EBADF);
   CHECK(io->open(root, "nothing", IO_READ) == -ENOENT);
   CHECK(io->stat(root, "nothing", false, &stat) == -ENOENT);
+}
+
+// Both tables say the same of every kind of thing that may have a name.
+static void files_read_together(void) {
+  const char *names[] = {"t-small", "t-empty", "t-link",  "t-nothing", "t-directory",
+                         "t-pipe",  "t-large", "t-small", "."};
+  constexpr size_t COUNT = sizeof names / sizeof *names;
+  static uint8_t large[9000], into[2][COUNT][4096];
+  memset(large, 7, sizeof large);
+  CHECK(io->close(make_file("t-small", "small", 5)) == 0);
+  CHECK(io->close(make_file("t-empty", "", 0)) == 0);
+  CHECK(io->close(make_file("t-large", large, sizeof large)) == 0);
+  CHECK(io->make_link(root, "t-link", "t-small") == 0);
+  CHECK(io->make_directory(root, "t-directory", 0700) == 0);
+  CHECK(mkfifoat(root, "t-pipe", 0600) == 0);
+  struct io_ring_probe probe;
+  io_ring_probe(&probe);
+  if (probe.refused) {
+    CHECK(probe.count == 0 && probe.call);
+    printf("no ring here: %s, errno %d\n", probe.call, probe.refused);
+  } else {
+    CHECK(probe.count == IO_RING_OPERATIONS);
+  }
+  struct io_ops tables[2] = {io_plain, io_plain};
+  if (!probe.refused) io_ring_table(&tables[1]);
+  CHECK(!tables[0].fused && tables[1].fused == !probe.refused);
+  constexpr int64_t wanted[] = {5, 0, -ELOOP, -ENOENT, -EISDIR, -ESPIPE, 4096, 5, -EISDIR};
+  static_assert(sizeof wanted / sizeof *wanted == COUNT);
+  for (int t = 0; t < 2; t++) {
+    struct io_ring *ring = nullptr;
+    for (int round = 0; round < 40; round++) {  // around the ring's end
+      struct io_file of[COUNT] = {};
+      for (size_t i = 0; i < COUNT; i++)
+        of[i] =
+            (struct io_file){.directory = root, .name = names[i], .into = into[t][i], .size = 4096};
+      if (round % 2) of[2].follow = true;
+      CHECK(tables[t].read_files(&ring, of, COUNT) == 0);
+      for (size_t i = 0; i < COUNT; i++) {
+        int64_t want = i == 2 && round % 2 ? 5 : wanted[i];
+        if (of[i].got != want)
+          fprintf(stderr, "table %d, %s: %lld\n", t, names[i], (long long)of[i].got);
+        CHECK(of[i].got == want);
+      }
+    }
+    CHECK(memcmp(into[t][0], "small", 5) == 0 && memcmp(into[t][6], large, 4096) == 0);
+    struct io_file many[IO_FILES_MAX];
+    static uint8_t bytes[IO_FILES_MAX][8];
+    for (size_t i = 0; i < IO_FILES_MAX; i++)
+      many[i] = (struct io_file){
+          .directory = root, .name = "t-small", .into = bytes[i], .size = sizeof bytes[i]};
+    CHECK(tables[t].read_files(&ring, many, IO_FILES_MAX) == 0);
+    for (size_t i = 0; i < IO_FILES_MAX; i++)
+      CHECK(many[i].got == 5 && memcmp(bytes[i], "small", 5) == 0);
+    io_ring_end(ring);
+  }
+  io_ring_end(nullptr);
+}
+
+// A pipe that somebody holds open: a read would wait, or take what is in it.
+static void a_pipe_is_not_read(void) {
+  struct io_ring_probe probe;
+  io_ring_probe(&probe);
+  if (probe.refused) return;
+  struct io_ops table;
+  io_ring_table(&table);
+  int keeper = openat(root, "t-pipe", O_RDWR);
+  CHECK(keeper >= 0);
+  uint8_t bytes[2][8];
+  struct io_file of[2] = {{.directory = root, .name = "t-pipe", .into = bytes[0], .size = 8},
+                          {.directory = root, .name = "t-small", .into = bytes[1], .size = 8}};
+  struct io_ring *ring = nullptr;
+  CHECK(table.read_files(&ring, of, 2) == 0);
+  CHECK(of[0].got == -ESPIPE && of[1].got == 5);
+  CHECK(write(keeper, "x", 1) == 1);
+  CHECK(table.read_files(&ring, of, 2) == 0);
+  CHECK(of[0].got == -ESPIPE && read(keeper, bytes[0], 8) == 1);  // it was not read
+  CHECK(table.read_files(&ring, of + 1, 1) == 0 && of[1].got == 5);
+  io_ring_end(ring);
+  CHECK(close(keeper) == 0);
 }
 
 static void holes(void) {
@@ -269,6 +350,8 @@ int main(void) {
   root = io->open(IO_HERE, root_path, IO_READ | IO_DIRECTORY);
   CHECK(root >= 0);
   files();
+  files_read_together();
+  a_pipe_is_not_read();
   holes();
   links_are_not_followed_unless_asked();
   a_pipe_does_not_block();

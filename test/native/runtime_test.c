@@ -101,7 +101,10 @@ static void options(void) {
   runtime_close(runtime);
 
   runtime = open_runtime(RECORD({COPSE_OPTION_IO, COPSE_IO_URING}));
-  CHECK(runtime->backend == COPSE_IO_THREADS);  // and says so
+  struct io_ring_probe probe;
+  io_ring_probe(&probe);  // refused: threads, and the backend says so
+  CHECK(runtime->backend == (probe.refused ? COPSE_IO_THREADS : COPSE_IO_URING));
+  CHECK(runtime->io->fused == !probe.refused);
   runtime_close(runtime);
 
   runtime = open_runtime(RECORD({COPSE_OPTION_MEMORY, 16 << 20}, {COPSE_OPTION_IO_WORKERS, 256},

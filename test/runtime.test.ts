@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compare, compareSync, CopseError, list, Runtime, Store } from "../lib/index.ts";
-import { openFiles, run, Script, slowness, threads } from "./script.ts";
+import { isLong, openFiles, run, Script, slowness, threads } from "./script.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "copse-runtime-"));
 const many = join(folder, "many");
@@ -350,7 +350,7 @@ describe("several runtimes", () => {
   });
 
   test.skipIf(!isLinux)(
-    "opened and closed 100 times leave no descriptor and no thread",
+    `opened and closed ${isLong ? 1000 : 100} times leave no descriptor and no thread`,
     async () => {
       const use = async (): Promise<void> => {
         await using runtime = new Runtime();
@@ -361,7 +361,7 @@ describe("several runtimes", () => {
       await use();
       await Bun.sleep(30); // Bun's own pools have started
       const before = { files: openFiles(), threads: threads() };
-      for (let i = 0; i < few(100); i++) await use();
+      for (let i = 0; i < (isLong ? 1000 : few(100)); i++) await use();
       // Closing a stream's descriptor may be left to the next turn.
       for (let i = 0; i < 100 && openFiles() > before.files; i++) await Bun.sleep(1);
       expect(openFiles()).toBeLessThanOrEqual(before.files);
@@ -369,6 +369,7 @@ describe("several runtimes", () => {
       // Bun may start threads of its own meanwhile.
       expect(threads()).toBeLessThanOrEqual(before.threads + 2);
     },
+    isLong ? 600_000 : 30_000 * slowness,
   );
 
   test.skipIf(!isLinux)("forgotten are closed by the garbage collector", async () => {
@@ -426,7 +427,7 @@ describe("Workers", () => {
   // ThreadSanitizer holds signals back, and Bun stops a Worker by one: the main thread waits for ever,
   // with no frame of ours on any stack.
   test.skipIf(process.env.COPSE_SANITIZER === "tsan")(
-    "terminated 50 times with tasks in flight crash nothing and leave a bounded number of threads",
+    `terminated ${isLong ? 200 : 50} times with tasks in flight crash nothing and leave a bounded number of threads`,
     async () => {
       const source = `
       import { readdirSync } from "node:fs";
@@ -435,7 +436,7 @@ describe("Workers", () => {
         const threads = () => readdirSync("/proc/self/task").length;
         await list(".");
         let most = 0;
-        for (let i = 0; i < ${few(50)}; i++) {
+        for (let i = 0; i < ${isLong ? 200 : few(50)}; i++) {
           const worker = new Worker(new URL(import.meta.url));
           await new Promise((resolve) => worker.on("message", resolve));
           await worker.terminate();
@@ -459,7 +460,7 @@ describe("Workers", () => {
       expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
       expect(JSON.parse(stdout).left).toBeLessThanOrEqual(60);
     },
-    120_000 * slowness,
+    (isLong ? 600_000 : 120_000) * slowness,
   );
 });
 

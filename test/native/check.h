@@ -26,6 +26,9 @@ constexpr int SHRINK = 10;  // the same work takes many times as long there
 constexpr int SHRINK = 1;
 #endif
 
+// COPSE_LONG is set where hours are left for the tests: what is short in CI is done at full length.
+static inline bool long_run(void) { return getenv("COPSE_LONG") != nullptr; }
+
 // Entries of a directory such as /proc/self/fd, without "." and "..".
 static inline int count_entries(const char *path) {
   DIR *directory = opendir(path);

@@ -185,6 +185,30 @@ static void every_eighth_job_is_from_a_lower_lane(void) {
   priorities("hhhhhhlhhhhhhhnhhhhhhhlhnnlll", 21, 3, 5);
 }
 
+// One that is urgent does not wait for a thousand that are not, and they do not wait for ever.
+static void high_overtakes_a_thousand_low_and_low_advances(void) {
+  begin(1, 1, 1);
+  struct work gate, low, high;
+  struct job job;
+  work_begin(&gate, 1, 0);
+  stop(&gate, &job);
+  work_begin(&low, 2, 0);
+  for (int i = 0; i < 1000; i++) put(&low, JOB_LEAF, 'l');
+  work_begin(&high, 0, 0);
+  for (int i = 0; i < 80; i++) put(&high, JOB_LEAF, 'h');
+  let_go();
+  work_wait(&gate);
+  work_wait(&high);
+  work_wait(&low);
+  CHECK(order.count == 1080 && order.letters[0] == 'h');
+  int lows = 0, highs = 0;
+  for (size_t i = 0; highs < 80; i++) *(order.letters[i] == 'h' ? &highs : &lows) += 1;
+  CHECK(lows >= 10 && lows <= 12);  // each eighth
+  gate_end(&stopped);
+  gate_end(&go);
+  end();
+}
+
 static void count_run(struct job *job, struct worker *worker) {
   struct work *work = work_of(job->group);
   CHECK(worker->pool == pool);
@@ -531,6 +555,7 @@ int main(void) {
   leaves_first_and_newest_first();
   groups_take_turns();
   every_eighth_job_is_from_a_lower_lane();
+  high_overtakes_a_thousand_low_and_low_advances();
   every_job_runs_once(1, 0, 0);
   every_job_runs_once(1, 1, 1);
   every_job_runs_once(2, 2, 0);

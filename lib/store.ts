@@ -1,3 +1,5 @@
+import { lstatSync, realpathSync } from "node:fs";
+import { join } from "node:path";
 import { argumentError, CopseError, codeName, showValue } from "./errors.ts";
 import { listPlace } from "./list.ts";
 import { parseLocation, type Place } from "./location.ts";
@@ -73,6 +75,13 @@ export interface StoreOptions {
   runtime?: Runtime;
   /** What listing an untrusted tree may cost. */
   limits?: Partial<Limits>;
+  /**
+   * Whole files of a local directory are read by Bun itself, which sends them from the page cache to
+   * the socket when the stream is a `Response` of `Bun.serve`. Default false: only for a tree that
+   * nobody else writes to, because between the look at the path and the opening a directory could be
+   * swapped for a link that leads elsewhere. Not with a `signal`; no `bandwidth` binds it.
+   */
+  direct?: boolean;
 }
 
 /** What can be written as a file's content. */
@@ -111,15 +120,20 @@ export class Store implements AsyncDisposable {
   readonly can: StoreCan;
   readonly #place: Place;
   readonly #options: StoreOptions;
+  readonly #isDirect: boolean;
   #isClosed = false;
 
   /** `ARGUMENT` for a bad location or option, `UNSUPPORTED` for a scheme that is not built in. */
   constructor(location: Location, options: StoreOptions = {}) {
-    checkFields("options", options, ["signal", "runtime", "limits"]);
+    checkFields("options", options, ["signal", "runtime", "limits", "direct"]);
     this.#place = parseLocation(location);
     this.scheme = this.#place.scheme;
     this.can = canOf(this.#place);
-    this.#options = { ...options };
+    const { direct = false, ...rest } = options;
+    if (typeof direct !== "boolean")
+      throw argumentError("direct", `must be true or false, not ${showValue(direct)}`);
+    this.#isDirect = direct;
+    this.#options = rest;
     placeRequest(VerbNumber.LIST, this.#place, {}, this.#options, false); // the options are good
   }
 
@@ -151,10 +165,13 @@ export class Store implements AsyncDisposable {
 
   /**
    * The content of a file, or a part of it. Nothing is read before it is asked for, and no more
-   * than two pages of 64 KiB ahead; cancelling the stream stops the work.
+   * than two pages of 64 KiB ahead; cancelling the stream stops the work. One copy lies between the
+   * native page and the stream; with `direct` there is none.
    */
   read(path: string, range: ByteRange = {}): ReadableStream<Uint8Array> {
     const what: InPlace = { path: this.#check(path), ...checkRange(range) };
+    const direct = what.from === 0 && what.to === undefined ? this.#direct(path) : undefined;
+    if (direct !== undefined) return Bun.file(direct).stream();
     let task: NativeTask<void, Uint8Array<ArrayBuffer>> | undefined;
     let pages: AsyncIterableIterator<readonly Uint8Array<ArrayBuffer>[]> | undefined;
     const begin = (): typeof pages & {} => {
@@ -230,6 +247,18 @@ export class Store implements AsyncDisposable {
   /** Refuses later calls with `CLOSED`. What runs goes on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
+  }
+
+  /** The file's path, when Bun may open it: a regular one, no link on the way to it. */
+  #direct(path: string): string | undefined {
+    if (!this.#isDirect || this.scheme !== "file" || path === "" || this.#options.signal)
+      return undefined;
+    try {
+      const own = join(realpathSync(this.#place.path), path);
+      return realpathSync(own) === own && lstatSync(own).isFile() ? own : undefined;
+    } catch {
+      return undefined; // the ordinary way says what is wrong
+    }
   }
 
   #check(path: string): string {

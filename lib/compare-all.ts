@@ -1,5 +1,6 @@
 // compareAll: which of many sources are equal. Each is read once.
 
+import { all } from "./async/race.ts";
 import { CopseError } from "./errors.ts";
 import { argumentError, showValue } from "./errors.ts";
 import { parseLocation } from "./location.ts";
@@ -29,18 +30,12 @@ export async function compareAll(
 ): Promise<ComparisonOfAll> {
   const places = placesOf(locations, options);
   const began = performance.now();
-  const others = new AbortController();
-  const signal = options.signal ? AbortSignal.any([options.signal, others.signal]) : others.signal;
-  try {
-    const all = await Promise.all(
-      places.map((place) => digestPlace(place, { ...options, signal })),
-    );
-    return together(all, performance.now() - began);
-  } catch (error) {
-    // The first failure is the answer; nobody waits for what the others would say.
-    others.abort(error);
-    throw error;
-  }
+  // The first failure is the answer, and ends the others.
+  const digests = await all(
+    places.map((place) => (signal) => digestPlace(place, { ...options, signal })),
+    options.signal ? { signal: options.signal } : {},
+  );
+  return together(digests, performance.now() - began);
 }
 
 /** `compareAll`, on this thread, one source after the other. */

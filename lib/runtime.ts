@@ -1,5 +1,6 @@
 // Runtime: threads, buffers and limits as the user sees them; engine.ts is what runs.
 
+import { after } from "./async/sleep.ts";
 import { Engine, openNative } from "./engine.ts";
 import { argumentError, showValue } from "./errors.ts";
 import { Io, Option } from "./native/abi.ts";
@@ -174,15 +175,12 @@ export class Runtime implements Disposable, AsyncDisposable {
       throw argumentError("grace", `must be milliseconds, at least 0, not ${showValue(grace)}`);
     const engine = this[engineKey];
     if (engine.state === "open") engine.state = "draining";
-    let timer: Timer | undefined;
-    if (grace > 0 && engine.pending > 0)
-      await Promise.race([
-        engine.whenIdle(),
-        new Promise<void>((resolve) => {
-          if (grace !== Infinity) timer = setTimeout(resolve, Math.min(grace, 2 ** 31 - 1));
-        }),
-      ]);
-    clearTimeout(timer);
+    if (grace > 0 && engine.pending > 0) {
+      const { promise: isOver, resolve } = Promise.withResolvers<void>();
+      const forget = after(grace, resolve);
+      await Promise.race([engine.whenIdle(), isOver]);
+      forget();
+    }
     engine.close();
   }
 

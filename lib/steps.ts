@@ -1,6 +1,7 @@
 // Steps: a verb that is made of several native tasks, written once as a generator. The Sync form runs
 // its steps one after the other on this thread; the other form is a Task that runs the same generator.
 
+import { Notify } from "./async/gates.ts";
 import { CopseError } from "./errors.ts";
 import type { Engine } from "./engine.ts";
 import { Batches, Items } from "./parts.ts";
@@ -60,7 +61,7 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
   progress: Progress = { files: 0, bytes: 0 };
   #parts: Part[] = [];
   #isIterated = false;
-  #changed = Promise.withResolvers<void>();
+  readonly #changed = new Notify();
 
   constructor(engine: Engine, steps: Steps<Whole, Part>, options: TaskOptions) {
     engine.checkOpen();
@@ -90,8 +91,7 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
   }
 
   #wake(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
+    this.#changed.all();
   }
 
   async #run(steps: Steps<Whole, Part>): Promise<Whole> {
@@ -116,7 +116,7 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
         continue;
       }
       while (this.#isIterated && this.#parts.length > 0 && !signal.aborted)
-        await Promise.race([this.#changed.promise, aborted(signal)]);
+        await this.#changed.wait({ signal });
       signal.throwIfAborted();
       let answer: unknown;
       try {
@@ -208,7 +208,7 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
             await this.#promise; // rejects with what it failed with
             return undefined;
           }
-          await this.#changed.promise;
+          await this.#changed.wait();
         }
       },
       leave: async (reason?: unknown): Promise<void> => {
@@ -218,10 +218,4 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
       },
     };
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) =>
-    signal.addEventListener("abort", () => resolve(), { once: true }),
-  );
 }

@@ -6,6 +6,7 @@
 
 import { watch as watchSystem, type FSWatcher } from "node:fs";
 import { resolve } from "node:path";
+import { sleep } from "./async/sleep.ts";
 import { CopseError } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
 import { listPlaceNames } from "./list.ts";
@@ -281,7 +282,7 @@ class DirectoryWatcher implements Watcher {
       for (;;) {
         await Promise.race([this.#hinted.promise, stopped]);
         if (this.#signal.aborted) break;
-        await Promise.race([Bun.sleep(SETTLE_MS), stopped]);
+        await sleep(SETTLE_MS, { signal: this.#signal }).catch(() => {}); // and then it ends
         this.#hinted = Promise.withResolvers();
         if (this.#overflowed || (this.#options.ignoreFiles && this.#hints.size > 0)) {
           yield { kind: "rescan" };

@@ -63,7 +63,10 @@ pub fn build(b: *std.Build) !void {
     try defines.append(b.allocator, b.fmt("-fmacro-prefix-map={s}/=", .{b.pathFromRoot(".")}));
     const flags = try std.mem.concat(b.allocator, []const u8, &.{ &language, &warnings, defines.items });
 
-    const sources = try collect(b, "native", ".c", if (fault_store) &.{"third_party"} else &.{ "third_party", "store/fault" });
+    // Each system has its own table of calls; the other ones' headers are not there.
+    const other_tables: []const []const u8 = if (target.result.os.tag == .linux) &.{"engine/io_macos"} else &.{ "engine/io_plain", "engine/io_uring" };
+    const left_out: []const []const u8 = if (fault_store) &.{"third_party"} else &.{ "third_party", "store/fault" };
+    const sources = try collect(b, "native", ".c", try std.mem.concat(b.allocator, []const u8, &.{ other_tables, left_out }));
     const blake3 = blake3Library(b, target, strip) orelse
         return fail(b, "BLAKE3's C source is not there yet: `node .ci/setup.mjs` fetches it (npm start and npm test do so too)");
 

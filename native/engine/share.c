@@ -18,8 +18,8 @@ struct value {
 enum wait_state : uint8_t { WAITING, ANSWERED, REFUSED };
 
 // One call that waits. Its task owns it; while WAITING it is in the thing's queue.
-struct wait {
-  struct wait *previous, *next;
+struct waiter {
+  struct waiter *previous, *next;
   struct thing *thing;
   struct hold *hold;
   struct task *task;
@@ -30,14 +30,14 @@ struct wait {
 };
 
 struct thing {
-  struct thing *previous, *next;    // of all things, under `all`
-  uint32_t holds;                   // likewise
-  uint32_t kind;                    // enum copse_shared_kind
-  uint64_t size;                    // permits there are, or values that may wait
-  mutex lock;                       // guards all below
-  uint32_t users;                   // the list of all, and tasks that wait or are about to end
-  uint64_t free;                    // permits
-  struct wait *first[2], *last[2];  // waiting: 0 takers and receivers, 1 senders
+  struct thing *previous, *next;      // of all things, under `all`
+  uint32_t holds;                     // likewise
+  uint32_t kind;                      // enum copse_shared_kind
+  uint64_t size;                      // permits there are, or values that may wait
+  mutex lock;                         // guards all below
+  uint32_t users;                     // the list of all, and tasks that wait or are about to end
+  uint64_t free;                      // permits
+  struct waiter *first[2], *last[2];  // waiting: 0 takers and receivers, 1 senders
   struct value *oldest, *newest;
   uint64_t count;  // of values
   bool closed;
@@ -60,9 +60,9 @@ static struct {
 
 // Queues; the thing's lock is held
 
-static int queue_of(const struct wait *wait) { return wait->call == COPSE_SHARED_CALL_SEND; }
+static int queue_of(const struct waiter *wait) { return wait->call == COPSE_SHARED_CALL_SEND; }
 
-static void append(struct thing *thing, struct wait *wait) {
+static void append(struct thing *thing, struct waiter *wait) {
   int queue = queue_of(wait);
   wait->previous = thing->last[queue];
   wait->next = nullptr;
@@ -70,7 +70,7 @@ static void append(struct thing *thing, struct wait *wait) {
   thing->last[queue] = wait;
 }
 
-static void take_out(struct thing *thing, struct wait *wait) {
+static void take_out(struct thing *thing, struct waiter *wait) {
   int queue = queue_of(wait);
   *(wait->previous ? &wait->previous->next : &thing->first[queue]) = wait->next;
   *(wait->next ? &wait->next->previous : &thing->last[queue]) = wait->previous;
@@ -95,10 +95,10 @@ static struct value *value_take(struct thing *thing) {
 // Waits whose turn has come. They are out of the queue, and told once the lock is let go of: their
 // tasks are kept until then.
 struct turns {
-  struct wait *first, *last;
+  struct waiter *first, *last;
 };
 
-static void turn(struct thing *thing, struct wait *wait, enum wait_state state,
+static void turn(struct thing *thing, struct waiter *wait, enum wait_state state,
                  struct turns *turns) {
   take_out(thing, wait);
   wait->state = state;
@@ -109,9 +109,9 @@ static void turn(struct thing *thing, struct wait *wait, enum wait_state state,
 }
 
 static void turns_tell(struct turns *turns) {
-  struct wait *wait = turns->first;
+  struct waiter *wait = turns->first;
   while (wait) {
-    struct wait *next = wait->next;  // the task may free it as soon as it is told
+    struct waiter *next = wait->next;  // the task may free it as soon as it is told
     struct task *task = wait->task;
     task_expect_no_more(task);
     task_drop(task);
@@ -121,7 +121,7 @@ static void turns_tell(struct turns *turns) {
 
 // Whoever is first in a queue and can be served now, is.
 static void serve(struct thing *thing, struct turns *turns) {
-  for (struct wait *wait; (wait = thing->first[0]) != nullptr;) {
+  for (struct waiter *wait; (wait = thing->first[0]) != nullptr;) {
     if (wait->call == COPSE_SHARED_CALL_TAKE) {
       if (wait->count > thing->free) return;
       thing->free -= wait->count;
@@ -129,7 +129,7 @@ static void serve(struct thing *thing, struct turns *turns) {
       turn(thing, wait, ANSWERED, turns);
       continue;
     }
-    struct wait *sender = thing->first[1];
+    struct waiter *sender = thing->first[1];
     wait->value = value_take(thing);
     if (!wait->value && sender) {
       wait->value = sender->value;
@@ -139,7 +139,7 @@ static void serve(struct thing *thing, struct turns *turns) {
     if (!wait->value && !thing->closed) break;
     turn(thing, wait, wait->value ? ANSWERED : REFUSED, turns);
   }
-  for (struct wait *wait; (wait = thing->first[1]) != nullptr;) {
+  for (struct waiter *wait; (wait = thing->first[1]) != nullptr;) {
     if (thing->closed) {
       turn(thing, wait, REFUSED, turns);
     } else if (thing->count < thing->size) {
@@ -233,7 +233,7 @@ void share_close(struct hold *hold) {
   mutex_lock(&thing->lock);
   hold->closed = true;
   for (int queue = 0; queue < 2; queue++)
-    for (struct wait *wait = thing->first[queue], *next; wait; wait = next) {
+    for (struct waiter *wait = thing->first[queue], *next; wait; wait = next) {
       next = wait->next;
       if (wait->hold == hold) turn(thing, wait, REFUSED, &turns);
     }
@@ -278,7 +278,7 @@ static int32_t send(struct thing *thing, span bytes, struct turns *turns) {
 
 static int32_t receive(struct thing *thing, uint8_t *into, size_t size, struct turns *turns) {
   if (thing->first[0]) return 0;
-  struct wait *sender = thing->first[1];
+  struct waiter *sender = thing->first[1];
   struct value *value = thing->oldest ? thing->oldest : sender ? sender->value : nullptr;
   if (!value) return thing->closed ? COPSE_E_CLOSED : 0;
   if (value->size > size) return (int32_t)value->size + 1;
@@ -358,7 +358,7 @@ static bool send_pages(struct task *task, const struct value *value) {
 }
 
 // Nobody is there any more to hear the answer: it is as if it had not been given.
-static void take_back(struct wait *wait, struct turns *turns) {
+static void take_back(struct waiter *wait, struct turns *turns) {
   struct thing *thing = wait->thing;
   if (wait->call == COPSE_SHARED_CALL_TAKE && !wait->hold->closed) {
     wait->hold->held -= wait->count;
@@ -375,7 +375,7 @@ static void take_back(struct wait *wait, struct turns *turns) {
 
 // The task ends, answered or cancelled. An answer counts though a cancel came after it.
 static void destroy(struct task *task) {
-  struct wait *wait = task->run;
+  struct waiter *wait = task->run;
   struct thing *thing = wait->thing;
   struct turns turns = {};
   mutex_lock(&thing->lock);
@@ -397,7 +397,7 @@ static void destroy(struct task *task) {
 
 static bool finish(struct task *task, struct worker *worker) {
   (void)worker;
-  struct wait *wait = task->run;
+  struct waiter *wait = task->run;
   mutex_lock(&wait->thing->lock);
   bool refused = wait->state == REFUSED;
   mutex_unlock(&wait->thing->lock);
@@ -416,14 +416,14 @@ int32_t share_wait(struct hold *hold, struct task *task, struct fault *fault) {
       !fits(thing, (uint32_t)call) ||
       (call == COPSE_SHARED_CALL_TAKE && (count == 0 || count > thing->size)))
     return fault_set(fault, COPSE_E_ARGUMENT, "a shared call that makes no sense");
-  struct wait *wait = calloc(1, sizeof *wait);
+  struct waiter *wait = calloc(1, sizeof *wait);
   bool is_send = call == COPSE_SHARED_CALL_SEND;
   if (wait) {
-    *wait = (struct wait){.thing = thing,
-                          .hold = hold,
-                          .task = task,
-                          .count = count,
-                          .call = (enum copse_shared_call)call};
+    *wait = (struct waiter){.thing = thing,
+                            .hold = hold,
+                            .task = task,
+                            .count = count,
+                            .call = (enum copse_shared_call)call};
     if (is_send) wait->value = value_make(record_text(request, COPSE_KEY_SHARED_VALUE));
   }
   if (!wait || (is_send && !wait->value)) {

@@ -4,9 +4,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 // Deep enough for a listing's 64 KiB buffer and a good deal of calls; small enough that 40 of them
 // do not matter.
@@ -44,9 +46,17 @@ void condition_begin(condition *condition) {
 void condition_end(condition *condition) { must(pthread_cond_destroy(condition)); }
 
 bool condition_wait_until(condition *condition, mutex *lock, uint64_t deadline_ns) {
+#ifdef __APPLE__
+  // Its conditions know only the wall clock, or how long from now.
+  uint64_t now = clock_now(), left_ns = deadline_ns > now ? deadline_ns - now : 0;
+  struct timespec left = {.tv_sec = (time_t)(left_ns / 1'000'000'000),
+                          .tv_nsec = (long)(left_ns % 1'000'000'000)};
+  return pthread_cond_timedwait_relative_np(condition, lock, &left) == 0;
+#else
   struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1'000'000'000),
                            .tv_nsec = (long)(deadline_ns % 1'000'000'000)};
   return pthread_cond_timedwait(condition, lock, &until) == 0;
+#endif
 }
 
 int64_t clock_wall(void) {
@@ -96,7 +106,11 @@ static void ask_for_long_slices(void) {
 static void *begin(void *argument) {
   struct start start = *(struct start *)argument;
   free(argument);
+#ifdef __APPLE__
+  pthread_setname_np(start.name);
+#else
   pthread_setname_np(pthread_self(), start.name);
+#endif
   ask_for_long_slices();
   start.run(start.argument);
   return nullptr;

@@ -9,9 +9,22 @@
 
 const char *const wake_name = "pipe";
 
+static int make_pipe(int ends[2]) {
+#ifdef __linux__
+  return pipe2(ends, O_CLOEXEC | O_NONBLOCK);
+#else
+  if (pipe(ends) < 0) return -1;
+  for (int i = 0; i < 2; i++) {
+    fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[i], F_SETFL, O_NONBLOCK);
+  }
+  return 0;
+#endif
+}
+
 int32_t wake_begin(struct wake *wake) {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return -errno;
+  if (make_pipe(ends) < 0) return -errno;
   *wake = (struct wake){.read_fd = ends[0], .write_fd = ends[1]};
   return 0;
 }

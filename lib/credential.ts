@@ -77,6 +77,6 @@ async function fromKeyring(service: string): Promise<string | null> {
 
 function fromEnvironment(service: string): string | null {
   const name = service.toUpperCase().replace(/[^A-Z0-9]/g, "_");
-  if (reserved.has(name) || sections.includes(name)) return null;
+  if (reserved.has(name) || sections.includes(name) || name.startsWith("DEFAULTS_")) return null;
   return process.env[`COPSE_${name}`] || null;
 }

@@ -518,7 +518,9 @@ describe("config show and validate", () => {
   test("doctor says where settings come from, and what is wrong with them", async () => {
     using place = settings({ user: "[defaults]\nworkers = 2\n" });
     const { out } = await place.copse(["doctor", "--profile", "lan"]);
-    expect(out).toMatch(/✓ settings +3 from \S*home\/copse\/config\.toml, profile lan\n/);
+    expect(out).toMatch(/✓ settings +\d set; files: \S*home\/copse\/config\.toml, profile lan\n/);
+    expect(out).toMatch(/✓ defaults\.workers +2 \(\S*home\/copse\/config\.toml:2\)\n/);
+    expect(out).toMatch(/✓ defaults\.concurrency +16 \(profile lan\)\n/);
     const wrong = await place.copse(["doctor"], { COPSE_DEFAULTS_WORKRS: "1" });
     expect(wrong.out).toMatch(/✗ settings .*\n +COPSE_DEFAULTS_WORKRS: there is no such key/);
     expect(wrong.status).toBe(2);

@@ -36,11 +36,16 @@ describe("credential", () => {
     expect(await credential("files.example.com", { keyring: false })).toBeNull();
   });
 
-  test.each(["lib", "LIB", "http"])("the variable of %s means something else", async (service) => {
-    process.env.COPSE_LIB ??= "";
-    process.env.COPSE_HTTP = "canary";
-    expect(await credential(service, { keyring: false })).toBeNull();
-  });
+  test.each(["lib", "LIB", "http", "defaults.workers"])(
+    "the variable of %s means something else",
+    async (service) => {
+      process.env.COPSE_LIB ??= "";
+      process.env.COPSE_HTTP = "canary";
+      process.env.COPSE_DEFAULTS_WORKERS = "3";
+      expect(await credential(service, { keyring: false })).toBeNull();
+      delete process.env.COPSE_DEFAULTS_WORKERS;
+    },
+  );
 
   test("the secret store comes first, under the name copse, and can be left out", async () => {
     process.env.COPSE_FILES_EXAMPLE_COM = "from the environment";

@@ -30,6 +30,12 @@ export interface Settings {
   readonly problems: readonly string[];
 }
 
+/** As it is shown to people: nobody may read over a shoulder what a URL has in it. */
+export function shown({ written }: Setting): unknown {
+  if (typeof written !== "string") return written;
+  return written.replace(/(:\/\/[^/?#@:]*):[^/?#]*@/, "$1:***@");
+}
+
 const fileBytesMax = 1 << 20;
 
 const known: ReadonlyMap<string, Key> = new Map(keys.map((key) => [idOf(key), key]));

@@ -130,14 +130,23 @@ function certificates(): Finding[] {
 async function settled(flags: Flags): Promise<Finding[]> {
   const name = "settings";
   try {
-    const { loadSettings } = await import("./config.ts");
+    const { loadSettings, shown } = await import("./config.ts");
     const { files, profile, settings, problems } = loadSettings(flags);
-    const variables = [...settings.values()].filter(({ origin }) => origin.startsWith("COPSE_"));
-    const from = [...files.map(({ path }) => path), ...variables.map(({ origin }) => origin)];
+    const from = files.map(({ path }) => path);
     if (profile !== undefined) from.push(`profile ${profile}`);
-    const value = `${settings.size} from ${from.join(", ") || "nowhere"}`;
     const wrong = problems[0];
-    return [{ name, value, ...(wrong === undefined ? {} : { wrong }) }];
+    return [
+      {
+        name,
+        value: `${settings.size} set; files: ${from.join(", ") || "none"}`,
+        ...(wrong === undefined ? {} : { wrong }),
+      },
+      ...[...settings].map(([key, setting]) => {
+        const value = shown(setting);
+        const text = typeof value === "string" ? value : JSON.stringify(value);
+        return { name: key, value: `${text} (${setting.origin})` };
+      }),
+    ];
   } catch (error) {
     return [{ name, value: "not read", wrong: messageOf(error) }];
   }

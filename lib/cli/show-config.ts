@@ -2,7 +2,7 @@
 
 import type { Interruption } from "../index.ts";
 import type { Flags } from "./args.ts";
-import { checkFile, loadSettings, type Setting } from "./config.ts";
+import { checkFile, loadSettings, shown } from "./config.ts";
 import { escapeText } from "./escape.ts";
 import { fail } from "./failure.ts";
 import { toJson } from "./json.ts";
@@ -32,7 +32,7 @@ async function show(file: string | undefined, flags: Flags): Promise<number> {
     const id = idOf(key);
     const setting = settings.get(id);
     return setting
-      ? { key: id, value: shown(setting.written), origin: setting.origin }
+      ? { key: id, value: shown(setting), origin: setting.origin }
       : { key: id, value: key.builtIn, origin: "built in" };
   });
   if (flags["json"]) {
@@ -75,12 +75,6 @@ function everything(flags: Flags): { files: readonly { path: string }[]; problem
   const { files, problems } = loadSettings(flags);
   const ofProfiles = files.flatMap(({ path, level }) => checkFile(path, level));
   return { files, problems: [...new Set([...problems, ...ofProfiles])] };
-}
-
-/** Nobody may read over a shoulder what a URL has in it. */
-function shown(written: unknown): Setting["written"] {
-  if (typeof written !== "string") return written;
-  return written.replace(/(:\/\/[^/?#@:]*):[^/?#]*@/, "$1:***@");
 }
 
 function text(value: unknown): string {

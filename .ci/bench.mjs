@@ -2,8 +2,9 @@
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { installPrograms } from "./packages.mjs";
 import { build, setup } from "./setup.mjs";
-import { bun, jobEnvironment, main, root, run, Trouble } from "./tools.mjs";
+import { bun, isProgram, jobEnvironment, main, root, run, Trouble } from "./tools.mjs";
 
 main(() => {
   setup();
@@ -19,6 +20,9 @@ main(() => {
   const unknown = names.filter((name) => !all.includes(`${name}.bench.ts`));
   if (unknown.length > 0) throw new Trouble(`no such bench: ${unknown.join(", ")}`);
   const chosen = names.length > 0 ? names.map((name) => `${name}.bench.ts`) : all;
+  // Elsewhere than on Debian fd has its own name. Without them their rows are left out.
+  if (chosen.includes("walk.bench.ts"))
+    installPrograms(isProgram("fd") ? ["rg"] : ["fd", "rg"], { required: false });
   const codes = chosen.map((name) =>
     run(bun(), [join("bench", name), ...options], { stdio: "inherit", env: jobEnvironment() }),
   );

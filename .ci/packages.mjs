@@ -253,6 +253,22 @@ const programs = {
     alpine: ["dbus"],
     brew: ["dbus"],
   },
+  fd: {
+    program: "fdfind",
+    debian: ["fd-find"],
+    fedora: ["fd-find"],
+    arch: ["fd"],
+    alpine: ["fd"],
+    brew: ["fd"],
+  },
+  rg: {
+    program: "rg",
+    debian: ["ripgrep"],
+    fedora: ["ripgrep"],
+    arch: ["ripgrep"],
+    alpine: ["ripgrep"],
+    brew: ["ripgrep"],
+  },
   rsync: {
     program: "rsync",
     debian: ["rsync"],

@@ -116,23 +116,9 @@ function yesOrNo(code: number): boolean | undefined {
 function rust(): readonly Rival[] | string {
   const version = firstLine(["rustc", "--version"]);
   if (!version || !firstLine(["cargo", "--version"])) return "cargo is not installed";
-  const folder = join(built, "rust");
-  const program = join(folder, "target", "release", "cmprs");
-  if (!existsSync(program)) {
-    // A Cargo.lock would spell the registry's host in this repository. Instead Cargo.toml pins every
-    // crate, and what cargo resolves is held against the checksums of crates.sha256.
-    const lock = join(folder, "Cargo.lock");
-    build(["cargo", "generate-lockfile"], folder);
-    const locked = [
-      ...readFileSync(lock, "utf8").matchAll(
-        /name = "([^"]+)"\nversion = "([^"]+)"\nsource = [^\n]*\nchecksum = "([^"]+)"/g,
-      ),
-    ].map(([, name, version, checksum]) => `${checksum}  ${name}-${version}\n`);
-    if (locked.join("") !== readFileSync(join(folder, "crates.sha256"), "utf8"))
-      throw new Error("cargo resolved other crates than bench/rivals/rust/crates.sha256 lists");
-    build(["cargo", "build", "--release", "--locked"], folder);
-  }
-  const pinned = /^rayon = "=([^"]+)"/m.exec(readFileSync(join(folder, "Cargo.toml"), "utf8"))?.[1];
+  const program = cargo("rust", "cmprs");
+  const manifest = readFileSync(join(sources, "rust", "Cargo.toml"), "utf8");
+  const pinned = /^rayon = "=([^"]+)"/m.exec(manifest)?.[1];
   const words = version.split(" ").slice(0, 2).join(" ");
   return [
     {
@@ -148,6 +134,38 @@ function rust(): readonly Rival[] | string {
       command: (left, right) => [program, left, right, "m"],
     },
   ];
+}
+
+/** Builds the Rust program of a folder of rivals/ and says where it is. */
+function cargo(name: string, binary: string): string {
+  const folder = join(built, name);
+  const program = join(folder, "target", "release", binary);
+  if (existsSync(program)) return program;
+  // A Cargo.lock would spell the registry's host in this repository. Instead Cargo.toml pins every
+  // crate, and what cargo resolves is held against the checksums of crates.sha256.
+  const lock = join(folder, "Cargo.lock");
+  build(["cargo", "generate-lockfile"], folder);
+  const locked = [
+    ...readFileSync(lock, "utf8").matchAll(
+      /name = "([^"]+)"\nversion = "([^"]+)"\nsource = [^\n]*\nchecksum = "([^"]+)"/g,
+    ),
+  ].map(([, crate, version, checksum]) => `${checksum}  ${crate}-${version}\n`);
+  if (locked.join("") !== readFileSync(join(folder, "crates.sha256"), "utf8"))
+    throw new Error(`cargo resolved other crates than bench/rivals/${name}/crates.sha256 lists`);
+  build(["cargo", "build", "--release", "--locked"], folder);
+  return program;
+}
+
+/** Rust's walkers and globset in one program (rivals/walk), or the reason why it cannot run here. */
+export function walkRival(): { readonly program: string } | string {
+  if (!firstLine(["cargo", "--version"])) return "cargo is not installed";
+  stage();
+  try {
+    return { program: cargo("walk", "walkrs") };
+  } catch (error) {
+    if (error instanceof BuildError) return error.message;
+    throw error;
+  }
 }
 
 function go(): readonly Rival[] | string {
@@ -233,7 +251,7 @@ function bunJavaScript(): readonly Rival[] {
 /** The manifest of the folder in which the npm packages that benches compare against are installed. */
 export function npmRivals(): string {
   stage();
-  if (!existsSync(join(built, "node_modules", "effect"))) {
+  if (!existsSync(join(built, "node_modules", "fdir"))) {
     if (firstLine(["npm", "--version"])) build(["npm", "ci", "--loglevel=error"], built);
     else build([process.execPath, "install", "--frozen-lockfile", "--no-save"], built);
   }

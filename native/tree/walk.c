@@ -30,6 +30,11 @@ static struct node *node_new(struct walk *walk, struct node *parent, const struc
     if (parent) node->entry[side].name = node->name;
   }
   node->depth = parent ? parent->depth + 1 : 0;
+  size_t above = parent && parent->path_size ? parent->path_size + 1 : 0;
+  if (ckd_add(&node->path_size, above, name.size)) {
+    free(node);
+    return nullptr;
+  }
   if (parent) node->ignore = parent->ignore;
   if (parent) node_hold(parent);
   return node;
@@ -73,6 +78,7 @@ void node_drop(struct node *node) {
       free(node->order[side]);
     }
     if (!parent || node->ignore != parent->ignore) ignore_free(node->ignore);
+    free(atomic_load_explicit(&node->path, memory_order_relaxed));
     free(node);
     node = parent;
   }
@@ -106,21 +112,35 @@ bool node_is_ancestor(const struct node *node, uint8_t side, const struct entry 
   return false;
 }
 
-size_t node_path_size(const struct node *node) {
-  size_t size = 0;
-  for (; node; node = node->parent)
-    if (node->name.size) size += node->name.size + (size ? 1 : 0);
-  return size;
+// Whoever asked first for the path of a node of such a depth leaves it there, so that the path of
+// what lies 1,500 levels deep is not put together from 1,500 names each time.
+constexpr uint32_t PATH_EVERY = 16;
+
+static void keep_path(struct node *node, const uint8_t *path) {
+  if (node->depth == 0 || node->depth % PATH_EVERY != 0 || node->path_size == 0) return;
+  if (atomic_load_explicit(&node->path, memory_order_relaxed)) return;
+  uint8_t *copy = malloc(node->path_size), *nobody = nullptr;
+  if (!copy) return;  // it takes longer then
+  memcpy(copy, path, node->path_size);
+  if (!atomic_compare_exchange_strong_explicit(&node->path, &nobody, copy, memory_order_release,
+                                               memory_order_relaxed))
+    free(copy);  // a batch on another worker was faster
 }
 
-void node_path(const struct node *node, uint8_t *into) {
-  uint8_t *end = into + node_path_size(node);
-  for (; node; node = node->parent) {
-    if (node->name.size == 0) continue;  // the root
-    end -= node->name.size;
-    memcpy(end, node->name.at, node->name.size);
+void node_path(struct node *node, uint8_t *into) {
+  uint8_t *end = into + node->path_size;
+  for (const struct node *at = node; at; at = at->parent) {
+    const uint8_t *kept = atomic_load_explicit(&at->path, memory_order_acquire);
+    if (kept) {
+      memcpy(into, kept, at->path_size);
+      break;
+    }
+    if (at->name.size == 0) continue;  // the root
+    end -= at->name.size;
+    memcpy(end, at->name.at, at->name.size);
     if (end > into) *--end = '/';
   }
+  keep_path(node, into);
 }
 
 bool node_next(struct node *node, struct entry **left, struct entry **right) {

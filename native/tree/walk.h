@@ -45,6 +45,8 @@ struct node {
   struct order *order[2];
   size_t at[2];  // how far the merge has come
   uint32_t depth;
+  size_t path_size;
+  _Atomic(uint8_t *) path;  // kept for those below, of few nodes; often nullptr
   bool side[2];             // which sides there are
   struct ignore *ignore;    // nearest one; its own when it is not the parent's
   bool seen;                // filter.h: it is part of the tree itself
@@ -81,8 +83,8 @@ int32_t node_trouble(const struct node *node, uint8_t side, const struct entry *
                      struct fault *fault);
 // Bytes of the path of the node, and the path itself written backwards from parent to parent into
 // `into`.
-size_t node_path_size(const struct node *node);
-void node_path(const struct node *node, uint8_t *into);
+static inline size_t node_path_size(const struct node *node) { return node->path_size; }
+void node_path(struct node *node, uint8_t *into);
 // Makes both directories usable for this worker; drop with node_let_go. Negative: the side's fault.
 int32_t node_use(struct node *node, uint8_t *side, struct fault *fault);
 void node_let_go(struct node *node);

@@ -159,7 +159,7 @@ static bool see(struct spot *spot, const struct pair *pair) {
 
 // ── Decisions ──
 
-void scan_emit(struct run *run, const struct node *node, uint32_t pattern_node, copse_row *row,
+void scan_emit(struct run *run, struct node *node, uint32_t pattern_node, copse_row *row,
                span detail) {
   const struct scan *scan = scan_of(run);
   const struct patterns *patterns = scan->patterns;

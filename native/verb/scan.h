@@ -43,5 +43,5 @@ void explain_free(struct site *site);
 // and for the directory above a hint.
 void explain_miss(struct run *run, struct node *node, uint32_t pattern_node);
 // Rows of a node for each pattern that it is.
-void scan_emit(struct run *run, const struct node *node, uint32_t pattern_node, copse_row *row,
+void scan_emit(struct run *run, struct node *node, uint32_t pattern_node, copse_row *row,
                span detail);

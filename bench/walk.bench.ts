@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { readdir } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { list } from "../lib/index.ts";
 import { parseLocation } from "../lib/location.ts";
@@ -494,7 +494,8 @@ async function main(): Promise<void> {
     );
   process.stdout.write(`${texts.join("\n")}\n`);
   if (options.quick || options.only.length > 0) return;
-  const head = `# walk: listing trees\n\n\`npm run bench walk\` · copse ${copseVersion()} · ${machine(dirname(data))}, load ${before} · ${options.rounds} rounds in turns, warm, every answer checked. Programs are timed whole, the same program's time in an empty directory taken off.`;
+  const busy = before > availableParallelism() / 2 ? " The machine had other things to do." : "";
+  const head = `# walk: listing trees\n\n\`npm run bench walk\` · copse ${copseVersion()} · ${machine(dirname(data))}, load ${before} · ${options.rounds} rounds in turns, warm, every answer checked. Programs are timed whole, the same program's time in an empty directory taken off.${busy}`;
   write("walk.md", `${head}\n\n${texts.join("\n")}`);
 }
 

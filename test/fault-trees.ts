@@ -40,6 +40,10 @@ const common: Tree = {
   "to-sub": link("sub"),
   dangling: link("nowhere"),
   pipe,
+  // "*.x" is to be found only by who cannot read this.
+  ".copseignore": "*.x\n!kept.x\n",
+  "ignored.x": "",
+  "sub/kept.x": "",
 };
 
 const changedBlock = new Uint8Array(BLOCK_BYTES).fill(7);

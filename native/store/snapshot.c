@@ -185,8 +185,9 @@ bool growing_add(struct growing *growing, const struct entry *entry, const struc
   return true;
 }
 
-void growing_fail(struct growing *growing, const struct fault *fault) {
+bool growing_fail(struct growing *growing, const struct fault *fault) {
   if (!growing->trouble) growing->trouble = fault_copy(fault);
+  return growing->trouble;
 }
 
 void growing_below(struct growing *growing, struct folder *folder) {
@@ -325,30 +326,33 @@ static struct tree **tree_at(struct shelf *shelf, uint64_t number) {
 }
 
 // The folders are walked by `next`, which nobody needs before the tree is freed.
-static void count(struct folder *root, struct snapshot_facts *facts) {
+struct snapshot_facts snapshot_count(struct folder *root) {
+  struct snapshot_facts facts = {.bytes = sizeof(struct tree)};
+  root->next = nullptr;
   for (struct folder *list = root; list;) {
     struct folder *folder = list;
     list = folder->next;
-    facts->entries += folder->count;
-    facts->bytes += sizeof *folder + folder->count * sizeof(struct item);
+    facts.entries += folder->count;
+    facts.bytes += sizeof *folder + folder->count * sizeof(struct item);
     for (size_t i = 0; i < folder->count; i++) {
       struct item *item = &folder->items[i];
-      facts->bytes += item->name_size;
+      facts.bytes += item->name_size;
       if (item->is_trouble) {
-        facts->bytes += sizeof *item->trouble;
+        facts.bytes += sizeof *item->trouble;
       } else if (item->type == ENTRY_LINK) {
-        facts->bytes += sizeof *item->leads + item->leads->target_size;
+        facts.bytes += sizeof *item->leads + item->leads->target_size;
       } else if (item->type == ENTRY_DIRECTORY && item->folder) {
         item->folder->next = list;
         list = item->folder;
       }
     }
   }
+  return facts;
 }
 
 int32_t snapshot_put(struct runtime *runtime, uint64_t number, const struct store *source,
                      const struct entry *root_entry, span path, struct folder *root,
-                     struct snapshot_facts *facts, struct fault *fault) {
+                     struct fault *fault) {
   struct shelf *shelf = shelf_of(runtime);
   size_t size;
   bool fits = !ckd_add(&size, sizeof(struct tree), path.size);
@@ -368,9 +372,6 @@ int32_t snapshot_put(struct runtime *runtime, uint64_t number, const struct stor
   tree->root.digest = nullptr;
   atomic_init(&tree->references, 1);
   if (path.size) memcpy(tree->path, path.at, path.size);
-  *facts = (struct snapshot_facts){.bytes = size};
-  root->next = nullptr;
-  count(root, facts);
   mutex_lock(&shelf->lock);
   struct tree **at = tree_at(shelf, number);
   bool taken = *at;
@@ -460,6 +461,10 @@ static int32_t look(const struct folder *folder, span name, struct entry *out,
 
 // What is in a directory.
 static int32_t inside(const struct item *item, const struct folder **out, struct fault *fault) {
+  if (item->is_trouble) {
+    *fault = *item->trouble;
+    return fault->code;
+  }
   if (item->type != ENTRY_DIRECTORY)
     return fault_set(fault, COPSE_E_NOT_FOUND, "it was no directory when the snapshot was taken");
   if (!item->folder)
@@ -506,7 +511,7 @@ static int32_t snapshot_enter(struct directory *parent, const struct entry *entr
   const struct item *item = item_at(folder_of(parent), entry->name);
   const struct folder *folder;
   if (!item) return not_found(fault);
-  if (item->type == ENTRY_LINK && (entry->has & HAS_FOLLOWED))
+  if (!item->is_trouble && item->type == ENTRY_LINK && (entry->has & HAS_FOLLOWED))
     return fault_set(fault, COPSE_E_UNSUPPORTED,
                      "links were not followed when the snapshot was taken; take it with links: "
                      "\"follow\"");

@@ -15,7 +15,8 @@ struct growing *growing_new(void);  // nullptr: out of memory
 [[nodiscard]] bool growing_add(struct growing *growing, const struct entry *entry,
                                const struct entry *through, const struct fault *trouble);
 // The directory could not be entered or listed: whoever does it in the snapshot is told the same.
-void growing_fail(struct growing *growing, const struct fault *fault);
+// False: out of memory.
+[[nodiscard]] bool growing_fail(struct growing *growing, const struct fault *fault);
 // What is in a directory of that name, which was added or will be; takes over `folder`. Several
 // threads at once.
 void growing_below(struct growing *growing, struct folder *folder);
@@ -27,8 +28,9 @@ void folder_free(struct folder *folder);     // with all below it; nullptr is fi
 struct snapshot_facts {
   uint64_t entries, bytes;  // bytes of memory
 };
+struct snapshot_facts snapshot_count(struct folder *root);
 // Puts the tree on the runtime's shelf; takes over `root` also when it fails. `path`: of the real
 // root, as far as it is known. EXISTS: the number is taken.
 int32_t snapshot_put(struct runtime *runtime, uint64_t number, const struct store *source,
                      const struct entry *root_entry, span path, struct folder *root,
-                     struct snapshot_facts *facts, struct fault *fault);
+                     struct fault *fault);

@@ -83,10 +83,7 @@ static bool see(struct spot *spot, const struct pair *pair) {
 static void failed(struct spot *spot, const struct fault *fault) {
   struct node *node = spot->node;
   if (!node->state) node->state = growing_new();
-  if (node->state)
-    growing_fail(node->state, fault);
-  else
-    out_of_memory(spot->run);
+  if (!node->state || !growing_fail(node->state, fault)) out_of_memory(spot->run);
 }
 
 static void leave(struct run *run, struct node *node) {
@@ -114,20 +111,19 @@ static bool end(struct run *run, struct worker *) {
   struct snapshot *snapshot = snapshot_of(run);
   struct folder *root = snapshot->root;
   if (!root) return false;
-  snapshot->root = nullptr;
-  struct snapshot_facts facts;
-  struct fault fault = {};
-  if (snapshot_put(run->task->runtime, snapshot->number, &run->store[LEFT], &snapshot->entry,
-                   snapshot->path, root, &facts, &fault) < 0) {
-    task_fail(run->task, &fault, run->store[LEFT].shown, (span){});
-    return false;
-  }
+  struct snapshot_facts facts = snapshot_count(root);
   copse_row row = {.kind = COPSE_ROW_SNAPSHOT,
                    .left_size = facts.entries,
                    .right_size = facts.bytes,
                    .left_mtime_ns = COPSE_UNKNOWN_TIME,
                    .right_mtime_ns = COPSE_UNKNOWN_TIME};
   task_emit(run->task, &row, (span){}, (span){}, (span){});
+  if (task_cancelled(run->task)) return false;  // nobody would know of it
+  snapshot->root = nullptr;
+  struct fault fault = {};
+  if (snapshot_put(run->task->runtime, snapshot->number, &run->store[LEFT], &snapshot->entry,
+                   snapshot->path, root, &fault) < 0)
+    task_fail(run->task, &fault, run->store[LEFT].shown, (span){});
   return false;
 }
 

@@ -1,11 +1,11 @@
 import { resolve } from "node:path";
 import { CopseError, showValue } from "./errors.ts";
 import { globSet } from "./globs.ts";
-import { parseLocation } from "./location.ts";
+import { parseLocation, type Place } from "./location.ts";
 import { planOf, type Plan } from "./pattern.ts";
 import { checkOptions, Scope } from "./request.ts";
 import { engineOf } from "./runtime.ts";
-import { scanVerb } from "./scan.ts";
+import { locationBelow, scanVerb } from "./scan.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
 import type {
   Failure,
@@ -20,33 +20,75 @@ import type {
 
 /** A directory above the file, and the patterns that would have the file where it is. */
 interface Candidate {
-  readonly location: string;
+  readonly location: Location;
   readonly patterns: readonly Pattern[];
 }
 
-/** The file's path as text with `/` between its parts: an absolute path, or what a URL has. */
-function pathOf(file: Location): { readonly before: string; readonly parts: string[] } {
+/** Where a file is: a root, and the parts of its path below that. */
+interface Above {
+  readonly rootName: string;
+  readonly parts: string[];
+  locate(path: string): Location;
+}
+
+const split = (path: string): string[] => path.split("/").filter((part) => part !== "");
+
+/** The name a scan of the root gives it: the last part of the innermost path that says anything. */
+function nameOf(root: Location): string {
+  for (let place: Place | undefined = parseLocation(root); place; place = place.inner) {
+    const name = split(place.path).at(-1);
+    if (name !== undefined) return name;
+  }
+  return "";
+}
+
+function inRoot(root: Location, path: string): Above {
+  return {
+    rootName: nameOf(root),
+    parts: split(path),
+    locate: (below) => locationBelow(root, below),
+  };
+}
+
+function above(file: Location): Above {
   const { scheme, path } = parseLocation(file); // throws for what is no location
   const text = file instanceof URL ? file.href : file;
-  if (typeof text !== "string")
-    throw new CopseError(
-      "UNSUPPORTED",
-      `assess takes a path or a URL, not ${showValue(file)}; name what is above the file by a URL`,
-    );
-  const split = (rest: string): string[] => rest.split("/").filter((part) => part !== "");
-  if (scheme === "file") {
-    const whole = resolve(/^file:/i.test(text) ? Bun.fileURLToPath(text) : path);
-    return { before: "/", parts: split(whole) };
+  if (typeof text === "string") {
+    if (scheme === "file") {
+      const whole = resolve(/^file:/i.test(text) ? Bun.fileURLToPath(text) : path);
+      return { rootName: "", parts: split(whole), locate: (below) => `/${below}` };
+    }
+    if (scheme === "archive" || scheme === "pack") {
+      const at = text.lastIndexOf("#");
+      return inRoot(at < 0 ? text : text.slice(0, at), at < 0 ? "" : text.slice(at + 1));
+    }
+    // Of memory:NAME/path the name is the root, of scheme://host/path the host is.
+    const [, before = "", rest = ""] =
+      /^([a-z][a-z0-9+.-]*:\/\/[^/]*\/|[^:]*:[^/]*\/)(.*)$/i.exec(text) ?? [];
+    return {
+      rootName: before.replace(/^.*:/, "").replaceAll("/", ""),
+      parts: split(rest),
+      locate: (below) => `${before}${below}`,
+    };
   }
-  // Of memory:NAME/path the name is the root, of scheme://host/path the host is.
-  const [, before = "", rest = ""] =
-    /^([a-z][a-z0-9+.-]*:\/\/[^/]*\/|[^:]*:[^/]*\/)(.*)$/i.exec(text) ?? [];
-  return { before, parts: split(rest) };
+  if ("archive" in text) {
+    const { path: inner = "", ...root } = text;
+    return inRoot(root, inner);
+  }
+  if ("url" in text) {
+    const inner = above(text.url);
+    // Where an archive is at a URL, `locate` gives a text, and the fields say how to reach it.
+    return { ...inner, locate: (below) => ({ ...text, url: String(inner.locate(below)) }) };
+  }
+  throw new CopseError(
+    "UNSUPPORTED",
+    `assess takes the location of a file, with a path in it, not ${showValue(file)}`,
+  );
 }
 
 /** Nearest first. */
 function candidates(file: Location, plan: Plan): Candidate[] {
-  const { before, parts } = pathOf(file);
+  const { rootName, parts, locate } = above(file);
   const name = parts.pop();
   if (name === undefined) return [];
   const { nodes, roots } = plan;
@@ -65,11 +107,11 @@ function candidates(file: Location, plan: Plan): Candidate[] {
   const found: Candidate[] = [];
   for (let depth = parts.length; holding.size > 0; depth--) {
     const path = parts.slice(0, depth).join("/");
-    const own = parts[depth - 1] ?? before.replace(/^.*:/, "").replaceAll("/", "");
+    const own = parts[depth - 1] ?? rootName;
     const fitting = new Set(nameGlobs.match(own));
     const here = new Set([...holding].filter((node) => fitting.has(node)));
     const patterns = roots.filter(({ node }) => here.has(node)).map(({ pattern }) => pattern);
-    if (patterns.length > 0) found.push({ location: `${before}${path}`, patterns });
+    if (patterns.length > 0) found.push({ location: locate(path), patterns });
     if (depth === 0) break;
     holding = new Set(
       nodes.flatMap(({ directories }, i) =>

@@ -1,5 +1,6 @@
 // Patterns as objects, as text, in files, and in the form of pathvein.
 
+import Ajv from "ajv/dist/2020";
 import { afterAll, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -246,6 +247,59 @@ describe("pattern files", () => {
     expect(fields.toSorted()).toEqual(Object.keys(all).toSorted());
     for (const name of ["subject.json", "dataset.yaml"])
       expect(await loadPattern(join(root, "examples/patterns", name))).toBeObject();
+  });
+
+  test("the schema takes what is read and refuses what is not, by a validator of others", async () => {
+    const root = join(import.meta.dir, "..");
+    const schema = JSON.parse(readFileSync(join(root, "lib/pattern.schema.json"), "utf8"));
+    const ajv = new Ajv({ strictTypes: false, strictRequired: false });
+    expect(ajv.validateSchema(schema)).toBe(true);
+    const fits = ajv.compile(schema);
+    const isRead = (value: unknown): boolean => {
+      try {
+        parsePattern(value as object);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const good: readonly object[] = [
+      {},
+      { name: "sub-*" },
+      { name: null },
+      { name: "" },
+      { $schema: "copse/pattern.schema.json", name: "a", files: [], directories: [] },
+      { files: ["*.nii", { name: "*.tsv", count: { min: 1, max: 3 } }, { name: "x" }] },
+      { directories: [{ name: "a", directories: [{ files: ["x"] }], count: { max: 2 } }] },
+      { optionalFiles: ["x"], optionalDirectories: [{}], forbidden: ["*.tmp"] },
+      JSON.parse(readFileSync(join(root, "examples/patterns/subject.json"), "utf8")),
+      Bun.YAML.parse(readFileSync(join(root, "examples/patterns/dataset.yaml"), "utf8")) as object,
+    ];
+    for (const value of good)
+      expect([value, fits(value), fits.errors, isRead(value)]).toEqual([value, true, null, true]);
+    const bad: readonly unknown[] = [
+      [],
+      "a",
+      null,
+      { name: 1 },
+      { name: "a/b" },
+      { files: "x" },
+      { files: [""] },
+      { files: [{ count: { min: 1 } }] },
+      { files: [{ name: "x", count: { least: 1 } }] },
+      { files: [{ name: "x", count: { min: -1 } }] },
+      { files: [{ name: "x", count: { min: 1.5 } }] },
+      { directories: [{ name: 1 }] },
+      { directories: {} },
+      { forbidden: [1] },
+      { forbidden: ["a/b"] },
+      { file: ["x"] },
+      { directories: [{ nmae: "x" }] },
+    ];
+    for (const value of bad)
+      expect([value, fits(value), isRead(value)]).toEqual([value, false, false]);
+    // parsePattern reads it, because it may be put into another; a file of it is of no use.
+    expect(fits({ count: { min: 1 } })).toBe(false);
   });
 });
 

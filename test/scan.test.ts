@@ -2,7 +2,7 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { basename, relative } from "node:path";
+import { join, basename, relative } from "node:path";
 import {
   assess,
   assessSync,
@@ -239,6 +239,37 @@ for (const ground of [memory, file])
       expect(await asked("s/d/other")).toEqual([]);
     });
   });
+
+test("row 15: assess takes whatever has a path in it, and says where by the same kind", async () => {
+  const inside: Pattern = { name: "d", files: ["x"] };
+  const outside: Pattern = { directories: [inside] };
+  const root = scratch.plant("assessed", { "s/d/x": "", "s/d/y": "" });
+  const archive = scratch.at("assessed.tar");
+  expect(Bun.spawnSync(["tar", "cf", archive, "-C", root, "s"]).exitCode).toBe(0);
+  const places = async (file: Location): Promise<Location[]> => {
+    const rows = await assess(file, [inside, outside]);
+    expect(assessSync(file, [inside, outside])).toEqual(rows);
+    for (const { location, pattern } of rows)
+      expect(paths(await scan(location, pattern))).toContain("");
+    return rows.map(({ location }) => location);
+  };
+  const url = (path: string) => ({ url: Bun.pathToFileURL(join(root, path)) });
+  expect(await places(url("s/d/x"))).toEqual([
+    { url: join(root, "s/d") },
+    { url: join(root, "s") },
+  ]);
+  expect(await places(`archive:${archive}#s/d/x`)).toEqual([
+    `archive:${archive}#s/d`,
+    `archive:${archive}#s`,
+  ]);
+  expect(await places({ archive, path: "s/d/x" })).toEqual([
+    { archive, path: "s/d" },
+    { archive, path: "s" },
+  ]);
+  expect(await places(`archive:${archive}`)).toEqual([]); // nothing in it is named
+  for (const location of [{ files: {} }, { manifest: "x" }])
+    expect(() => assess(location, inside)).toThrow();
+});
 
 describe("scan, on disk:", () => {
   test("row 11: the root's name is that of what it leads to", async () => {

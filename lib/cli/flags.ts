@@ -370,7 +370,10 @@ const shapes: readonly CommandShape[] = [
       "What is listed:": [
         ...what,
         ...walk,
-        { flags: "-R, --recursive", about: "all levels; this is the default" },
+        {
+          flags: "-R, --recursive",
+          about: "all levels, which is the default; wins over --max-depth and a configuration",
+        },
       ],
       "How:": how,
       "Archives:": archives,

@@ -26,6 +26,8 @@ export function optionsFrom(flags: Flags, interruption: Interruption, log: Log):
     const isElse = outputFlags.includes(name) || placeFlags.includes(name);
     if (!isRuntime && !isElse) options[name] = value;
   }
+  // Whatever else was said about depth, in a configuration perhaps.
+  if (flags["recursive"] === true) options["maxDepth"] = Infinity;
   log.say(2, `options ${JSON.stringify(options)}`);
   return { ...options, signal: interruption.signal, ...runtimeFrom(flags, log) };
 }

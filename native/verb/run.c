@@ -505,7 +505,8 @@ int32_t run_where(struct run *run, span *out, struct fault *fault) {
     struct place place;
     int32_t code = place_read(record, &place, fault);
     if (code < 0) return code;
-    *out = place.path;
+    span inside = record_text(record, COPSE_PLACE_SUB);  // an archive's
+    *out = inside.size ? inside : place.path;
     while (out->size && out->at[out->size - 1] == '/') out->size--;
     record = out->size ? (span){} : place.inner;
   }

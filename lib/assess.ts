@@ -162,7 +162,7 @@ function checked(
 ): Assessed {
   checkOptions(options);
   // What is wrong with the arguments is said by the call.
-  parseLocation(file);
+  above(file);
   planOf(patterns, true);
   return assessed(file, patterns, options);
 }

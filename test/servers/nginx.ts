@@ -46,13 +46,30 @@ if (nginxMissing) {
   console.log(`skipped: ${nginxMissing}`);
 }
 
+// A port that was free may be somebody else's by the time nginx wants it: then there are others.
+const attempts = 5;
+
+/** It ended instead of answering. */
+class Ended extends Error {}
+
 export async function startNginx(): Promise<Nginx> {
+  for (let left = attempts; ; left--)
+    try {
+      return await tryNginx();
+    } catch (error) {
+      if (!(error instanceof Ended) || left === 1) throw error;
+    }
+}
+
+async function tryNginx(): Promise<Nginx> {
   const folder = mkdtempSync(join(tmpdir(), "copse-nginx-"));
   const root = join(folder, "www");
   mkdirSync(root);
   makeCertificates(folder);
   const [http, plain, https, https12, closed, proxy] = [0, 0, 0, 0, 0, 0].map(freePort);
   const own = (name: string): string => join(folder, name);
+  // Only this one knows it, so that nobody else's answer is taken for its own.
+  const mark = `/${crypto.randomUUID()}`;
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     .map((name) => `${name}_temp_path ${own(name)};`)
     .join(" ");
@@ -73,7 +90,7 @@ export async function startNginx(): Promise<Nginx> {
          autoindex on; autoindex_format json; http2_max_concurrent_streams 128;
          location /insecure/ { return 302 http://localhost:${http}/; } }
        server { listen 127.0.0.1:${https12} ssl; ${tls} ssl_protocols TLSv1.2; root ${root}; }
-       server { listen 127.0.0.1:${closed}; root ${root};
+       server { listen 127.0.0.1:${closed}; root ${root}; location = ${mark} { return 204; }
          location /basic/ { auth_basic "x"; auth_basic_user_file ${own("users")}; alias ${root}/; }
          location /get/ { limit_except GET { deny all; } if ($request_method = HEAD) { return 405; }
            alias ${root}/; }
@@ -85,7 +102,14 @@ export async function startNginx(): Promise<Nginx> {
      }`,
   );
   let child = start(own("nginx.conf"), folder);
-  await untilItAnswers(`http://127.0.0.1:${closed}/`);
+  const alive = `http://127.0.0.1:${closed}${mark}`;
+  try {
+    await untilItAnswers(alive, child);
+  } catch (error) {
+    child.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
   let seen = 0;
   const server: Nginx = {
     root,
@@ -106,7 +130,7 @@ export async function startNginx(): Promise<Nginx> {
       child.kill("SIGKILL");
       await child.exited;
       child = start(own("nginx.conf"), folder);
-      await untilItAnswers(`http://127.0.0.1:${closed}/`);
+      await untilItAnswers(alive, child);
       server.requests();
     },
     [Symbol.dispose]() {
@@ -128,16 +152,18 @@ function start(config: string, folder: string): Bun.Subprocess {
   });
 }
 
-async function untilItAnswers(url: string): Promise<void> {
+async function untilItAnswers(url: string, child: Bun.Subprocess): Promise<void> {
   const end = Date.now() + 20_000;
   for (;;) {
+    let why: unknown = new Error(`${url} is answered by somebody else`);
     try {
-      await (await fetch(url, { proxy: "" })).arrayBuffer();
-      return;
+      if ((await fetch(url, { proxy: "" })).status === 204) return;
     } catch (error) {
-      if (Date.now() > end) throw error;
-      await Bun.sleep(5);
+      why = error;
     }
+    if (child.exitCode !== null) throw new Ended("nginx ended", { cause: why });
+    if (Date.now() > end) throw why;
+    await Bun.sleep(5);
   }
 }
 

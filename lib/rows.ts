@@ -295,11 +295,18 @@ function planned(page: Page, row: number, path: Text, details: Details | undefin
   const { view } = page;
   const type = typeNames[view.getUint8(row + Row.type) & 15] ?? "other";
   switch (view.getUint8(row + Row.kind)) {
-    case RowKind.COPIED:
-      return withBytes(
-        { kind: "copied", path: path.text, type, size: known(view, row + Row.left_size) ?? 0 },
-        path,
-      );
+    case RowKind.COPIED: {
+      const size = known(view, row + Row.left_size) ?? 0;
+      const copied: Extract<Action, { kind: "copied" }> = {
+        kind: "copied",
+        path: path.text,
+        type,
+        size,
+      };
+      const name = details?.text(Detail.NAME);
+      if (name !== undefined) copied.name = name;
+      return withBytes(copied, path);
+    }
     case RowKind.CREATED:
       return withBytes({ kind: "created", path: path.text }, path);
     case RowKind.UPDATED:

@@ -22,7 +22,13 @@ export interface Planned {
 
 /** One thing that `copy` or `sync` did, or with `dryRun` would do. Switch on `kind`. */
 export type Action =
-  | (Planned & { kind: "copied"; type: EntryType; size: number })
+  | (Planned & {
+      kind: "copied";
+      type: EntryType;
+      size: number;
+      /** Of a single file, whose path is empty: the name it got, which a server may have chosen. */
+      name?: string;
+    })
   | (Planned & { kind: "created" })
   | (Planned & { kind: "updated"; type: EntryType })
   | (Planned & { kind: "renamed"; from: string; fromBytes?: Uint8Array })

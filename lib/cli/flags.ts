@@ -26,6 +26,7 @@ export interface CommandShape {
     | "shuffle"
     | "verify"
     | "cat"
+    | "download"
     | "copy"
     | "sync"
     | "apply"
@@ -219,6 +220,21 @@ const transfer: readonly Flag[] = [
   { flags: "--special-bits", about: "keep set-user-ID, set-group-ID and sticky bits" },
   { flags: "--verify", about: "read again what was written, and compare" },
   { flags: "--no-fsync", about: "do not wait for the disk" },
+];
+
+/** Of files of web servers. */
+const parts: readonly Flag[] = [
+  {
+    flags: "--streams <count>",
+    about: "connections for one file of a web server, 1 to 32 (default: by its distance)",
+    parse: (text) => (text === "auto" ? text : count(text)),
+  },
+  {
+    flags: "--chunk-size <bytes>",
+    about: "of such a file at once: 8M, or 8M-64M (default: by its size)",
+    parse: chunks,
+  },
+  { flags: "--no-resume", about: "do not go on with what an earlier run left, and leave nothing" },
 ];
 
 /** The rest is said by the plan. */
@@ -539,7 +555,7 @@ const shapes: readonly CommandShape[] = [
     places: transferPlaces,
     groups: {
       "What is copied:": [...decide, ...what],
-      "How:": [...transfer, ...how],
+      "How:": [...transfer, ...parts, ...how],
       "Web servers:": web,
       "What is printed:": printed,
     },
@@ -548,6 +564,43 @@ const shapes: readonly CommandShape[] = [
       ["copse copy a b -n", "only say what would be done"],
     ],
     status: "0 done, 2 trouble (the rest is done), 130 interrupted",
+  },
+  {
+    name: "download",
+    alias: "dl",
+    about: "Fetch files of web servers into a directory",
+    places: [
+      {
+        name: "urls",
+        about: "what to fetch; the last may be the directory to put it into (default: here)",
+        many: true,
+      },
+    ],
+    groups: {
+      "What is fetched:": [
+        {
+          flags: "-o, --output <file>",
+          about: "the name of the one file, - is standard output (default: as the server says)",
+        },
+        ...decide.slice(1),
+        { flags: "-n, --dry-run", about: "only say what would be done" },
+        { flags: "--verify", about: "fetch it again and compare" },
+      ],
+      "How:": [
+        { flags: "-j, --parallel <count>", about: "URLs at once (default 5)", parse: count },
+        ...parts,
+        { flags: "--no-fsync", about: "do not wait for the disk" },
+        ...how,
+      ],
+      "Web servers:": web,
+      "What is printed:": printed,
+    },
+    examples: [
+      ["copse dl https://host/disk.img", "into this directory, over several connections"],
+      ["copse dl https://host/a.zip https://host/b.zip /data", "several, into /data"],
+      ["copse dl https://host/x.tar -o - | tar t", "to another command"],
+    ],
+    status: "0 all was fetched, 2 trouble (the rest is fetched), 130 interrupted",
   },
   {
     name: "sync",
@@ -565,7 +618,7 @@ const shapes: readonly CommandShape[] = [
         { flags: "--force", about: "an empty source may empty the destination" },
         { flags: "--moves", about: "rename what has another path in the source; do not copy it" },
       ],
-      "How:": [...transfer, ...how],
+      "How:": [...transfer, ...parts, ...how],
       "Web servers:": web,
       "What is printed:": printed,
     },
@@ -623,7 +676,7 @@ const shapes: readonly CommandShape[] = [
     ],
     groups: {
       "What is unpacked:": [...decide, ...what],
-      "How:": [...transfer, ...how],
+      "How:": [...transfer, ...parts, ...how],
       "Web servers:": web,
       "What is printed:": printed,
     },
@@ -692,6 +745,12 @@ function bytes(text: string): number {
   if (parsed === undefined)
     throw new Error("Give a number of bytes, such as 4096, 128K, 16M or 2G.");
   return parsed;
+}
+
+function chunks(text: string): number | string | { min: number; max: number } {
+  if (text === "auto") return text;
+  const [min = "", max] = text.split("-");
+  return max === undefined ? bytes(min) : { min: bytes(min), max: bytes(max) };
 }
 
 function duration(text: string): number {

@@ -75,6 +75,8 @@ async function run(
       return (await import("./verify.ts")).runVerify(first, flags, interruption);
     case "cat":
       return (await import("./cat.ts")).runCat(first, second, flags, interruption);
+    case "download":
+      return (await import("./download.ts")).runDownload(places, flags, interruption);
     case "apply":
     case "copy":
     case "pack":

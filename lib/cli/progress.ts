@@ -56,7 +56,7 @@ export async function startProgress(): Promise<ProgressLine | undefined> {
   };
 }
 
-/** `1,234 files  56 MB  120 MB/s  3.4 s`, with the share done where the total is known. */
+/** `1,234 files  56 MB  120 MB/s  3.4 s`, with the share done and the time left where the total is known. */
 export function progressText(
   { files, bytes, totalBytes }: Progress,
   perSecond: number,
@@ -64,12 +64,15 @@ export function progressText(
   columns: number,
 ): string {
   const share = totalBytes ? `${Math.min(99, Math.floor((bytes / totalBytes) * 100))} %` : "";
+  const rest = totalBytes !== undefined && perSecond > 0 ? totalBytes - bytes : 0;
+  const remaining = rest > 0 ? `${showDuration((rest * 1000) / perSecond)} left` : "";
   const parts = [
     showCounted(files, "file"),
     showBytes(bytes),
     `${showBytes(Math.round(perSecond))}/s`,
     showDuration(elapsed),
     share,
+    remaining,
   ];
   let line = "";
   for (const part of parts.filter((part) => part !== "")) {

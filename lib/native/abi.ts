@@ -217,6 +217,7 @@ export const Detail = {
   PATH: 22,
   SENTENCE: 23,
   LINE: 72,
+  NAME: 80,
   MISSING: 32,
   FOUND: 33,
   NEAREST: 34,

@@ -388,6 +388,7 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_PACK_COMPRESSED_IN = 63,  // of the files that went through the compressor
   COPSE_DETAIL_PACK_STORED_IN = 64,
   COPSE_DETAIL_PACK_CHUNKS = 65,  // rows of its index
+  COPSE_DETAIL_NAME = 80,         // text: in rows about a single file, the name that it has got
   COPSE_DETAIL_COPIED = 40,       // number, as all up to 55: files and links copied
   COPSE_DETAIL_CREATED = 41,      // directories made
   COPSE_DETAIL_UPDATED = 42,      // entries whose metadata was set

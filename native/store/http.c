@@ -355,7 +355,12 @@ static int32_t http_root(struct store *store, struct arena *arena, struct entry 
   } else {
     code = look(store, url, &answer, &is_directory, fault);
   }
-  *out = (struct entry){.name = arena_copy(arena, path_name(span_of(url))), .mtime_ns = INT64_MIN};
+  char name[HTTP_NAME_MAX + 1];
+  if (code == 0 && answer.name[0])
+    memcpy(name, answer.name, sizeof name);
+  else
+    http_url_name(span_of(url), name);
+  *out = (struct entry){.name = arena_copy(arena, span_of(name)), .mtime_ns = INT64_MIN};
   struct http_directory *made = code == 0 ? directory_new(store, url, !is_directory) : nullptr;
   if (code == 0 && (!made || !out->name.at)) code = no_memory(fault);
   if (code < 0) {

@@ -34,6 +34,7 @@ struct flow {
   struct hash *hash;
   bool pulls;  // the destination may copy without us
   struct resume resume;
+  uint64_t counted;  // bytes that the task's totals have already
 };
 
 // [at, end) as far as the content goes; *at is how far it went.
@@ -62,6 +63,8 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
     int32_t code = got ? to->write(flow->writer, *at, slab, (size_t)got, fault) : 0;
     if (code < 0) return code;
     *at += (uint64_t)got;
+    // What comes from afar takes a while, and somebody may watch.
+    if (flow->reader->fd < 0) pump_count(spot, &flow->counted, (uint64_t)got);
     if (got == 0 || flow->reader->at_end) return 0;
   }
   return 0;
@@ -85,7 +88,7 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
     if (code < 0) return code;
     if (code == 1) {
       *size = source->size;
-      return pump_any(flow->spot, flow->reader, flow->writer, fault);
+      return pump_any(flow->spot, flow->reader, flow->writer, &flow->counted, fault);
     }
   }
   if (!holes || !from->next_data)
@@ -127,6 +130,7 @@ static int32_t open_writer(struct flow *flow, struct pump *pump, const struct en
   flow->resume.identity = (span){};
   for (size_t i = 0; i < flow->resume.kept_count; i++)
     pump->resumed += flow->resume.kept[i].to - flow->resume.kept[i].from;
+  pump_count(flow->spot, &flow->counted, pump->resumed);
   return code;
 }
 
@@ -166,7 +170,7 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
   code = to->commit(flow.writer, size, &out, fault);
   if (code < 0) return code;
   pump->bytes = size;
-  spot->bytes += size;
+  spot->bytes += size > flow.counted ? size - flow.counted : 0;
   atomic_fetch_add_explicit(&spot->run->task->runtime->bytes_written, size, memory_order_relaxed);
   return 0;
 }

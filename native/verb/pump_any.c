@@ -42,7 +42,7 @@ static int32_t add(struct writer *writer, struct a_run *runs, uint64_t at, const
   return found->to - found->from >= RUN_BYTES ? keep(writer, found, fault) : 0;
 }
 
-int32_t pump_any(struct spot *spot, struct reader *reader, struct writer *writer,
+int32_t pump_any(struct spot *spot, struct reader *reader, struct writer *writer, uint64_t *counted,
                  struct fault *fault) {
   const struct store_ops *from = reader->store->ops, *to = writer->store->ops;
   struct a_run *runs = to->keep ? calloc(RUNS, sizeof *runs) : nullptr;
@@ -63,6 +63,7 @@ int32_t pump_any(struct spot *spot, struct reader *reader, struct writer *writer
     code = to->write(writer, at, slab, (size_t)got, fault);
     if (code == 0 && runs) code = add(writer, runs, at, slab, (size_t)got, fault);
     if (code < 0) break;
+    pump_count(spot, counted, (uint64_t)got);
   }
   // Its own fault is not what the caller has to know.
   struct fault ignored = {};

@@ -60,9 +60,20 @@ span spot_path(struct spot *spot) {
   return spot->directory;
 }
 
+// Which name a single file has got: a server may have chosen it.
+static span name_detail(struct spot *spot) {
+  span name = spot->node->entry[RIGHT].name;
+  if (!spot->run->verb->writes_right || name.size == 0) return (span){};
+  struct record_writer writer = {.capacity = name.size + 16};
+  writer.at = arena_take_bytes(spot->arena, writer.capacity);
+  if (writer.at) record_put_text(&writer, COPSE_DETAIL_NAME, name);
+  return (span){writer.at, writer.at ? writer.size : 0};
+}
+
 void spot_emit(struct spot *spot, const copse_row *row, span name, span detail) {
   if (spot->node->nameless)
-    task_emit(spot->run->task, row, (span){}, spot->run->path, detail);
+    task_emit(spot->run->task, row, (span){}, spot->run->path,
+              detail.size ? detail : name_detail(spot));
   else
     task_emit(spot->run->task, row, spot_path(spot), name, detail);
 }
@@ -522,6 +533,8 @@ static int32_t start_single(struct run *run, struct worker *worker, struct direc
       walk_root(&run->walk, (span){}, directory[LEFT], pair.left, directory[RIGHT], pair.right);
   if (!node) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   node->nameless = true;
+  if (run->verb->writes_right && entry[LEFT].type == ENTRY_FILE && (entry[LEFT].has & HAS_SIZE))
+    atomic_store_explicit(&run->task->total_bytes, entry[LEFT].size, memory_order_relaxed);
   directory[LEFT] = directory[RIGHT] = nullptr;
   // The node's own copies: they live as long as the batch.
   pair.left = &node->entry[LEFT];

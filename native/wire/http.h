@@ -81,7 +81,8 @@ struct http_answer {
   bool is_encoded;
   char etag[HTTP_ETAG_MAX + 1];
   char type[HTTP_TYPE_MAX + 1];
-  const char *url;  // after redirects, without credentials; as long as the exchange
+  char name[HTTP_NAME_MAX + 1];  // that the server gives it; "" is none
+  const char *url;               // after redirects, without credentials; as long as the exchange
 };
 
 // nullptr: fault filled (a URL that is none, a header that must not be sent, out of memory).

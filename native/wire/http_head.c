@@ -219,6 +219,8 @@ int32_t http_head_line(struct http_head *head, span line, int64_t now_s, struct 
     head->is_chunked = true;
   } else if (is_word(name, "content-type")) {
     keep_type(head, value);
+  } else if (is_word(name, "content-disposition")) {
+    http_disposition_name(value, head->name);
   } else if (is_word(name, "retry-after")) {
     keep_retry_after(head, value, now_s);
   }

@@ -12,6 +12,7 @@ struct sockaddr;
 
 constexpr size_t HTTP_ETAG_MAX = 255;  // a longer validator is taken for none
 constexpr size_t HTTP_TYPE_MAX = 63;
+constexpr size_t HTTP_NAME_MAX = 255;
 constexpr size_t HTTP_LOCATION_MAX = 8192;
 constexpr uint32_t HTTP_HEAD_MAX = 256 * 1024;  // bytes of all heads of one answer
 
@@ -25,6 +26,7 @@ struct http_head {
   bool has_range, ranges, is_encoded, is_chunked, is_strong;
   char etag[HTTP_ETAG_MAX + 1];  // with its quotes, without W/; "" is none
   char type[HTTP_TYPE_MAX + 1];  // Content-Type without its parameters, lower case
+  char name[HTTP_NAME_MAX + 1];  // as Content-Disposition says, plain; "" is none
   char location[HTTP_LOCATION_MAX + 1];
   bool has_location;
 };
@@ -37,6 +39,10 @@ int32_t http_head_line(struct http_head *head, span line, int64_t now_s, struct 
 
 // "Wed, 15 Nov 2023 22:13:20 GMT"; COPSE_UNKNOWN_TIME for anything else.
 int64_t http_date_ns(span text);
+// http_name.c. A plain name: UTF-8 without control characters and '/', no "." or "..", and from a
+// server nothing that begins with '.'. False, and "": there is none.
+bool http_disposition_name(span value, char out[HTTP_NAME_MAX + 1]);
+bool http_url_name(span url, char out[HTTP_NAME_MAX + 1]);  // its last part, decoded
 // "bytes 0-9/100", "bytes 0-9/*", "bytes */100". False: it says something else.
 bool http_content_range(span text, uint64_t *from, uint64_t *to, uint64_t *total);
 // Digits only, no sign, below 2^63.

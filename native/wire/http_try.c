@@ -83,6 +83,7 @@ static int32_t accept_answer(struct exchange *x) {
                                      .is_encoded = head->is_encoded};
     memcpy(x->answer.etag, head->etag, sizeof head->etag);
     memcpy(x->answer.type, head->type, sizeof head->type);
+    memcpy(x->answer.name, head->name, sizeof head->name);
     x->answer.url = x->url;
     curl_off_t sent_us = 0, first_us = 0;
     curl_easy_getinfo(x->easy, CURLINFO_PRETRANSFER_TIME_T, &sent_us);

@@ -33,8 +33,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
       assert(head.range_from <= head.range_to && head.range_to <= head.range_total);
     assert(strlen(head.etag) <= HTTP_ETAG_MAX && strlen(head.type) <= HTTP_TYPE_MAX);
     assert(strlen(head.location) <= HTTP_LOCATION_MAX);
+    assert(strlen(head.name) <= HTTP_NAME_MAX && head.name[0] != '.' && !strchr(head.name, '/'));
     for (const char *c = head.location; *c; c++) assert((unsigned char)*c >= 0x20);
   }
+  char name[HTTP_NAME_MAX + 1];
+  if (http_url_name((span){copy, size}, name))
+    assert(name[0] && strlen(name) <= HTTP_NAME_MAX && !strchr(name, '/') && strcmp(name, ".."));
   if (!memchr(copy, 0, size)) http_host_is_public((const char *)copy);
   free(copy);
   return 0;

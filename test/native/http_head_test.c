@@ -135,6 +135,73 @@ static void validators(void) {
   passed += 7;
 }
 
+static void names(void) {
+  static const struct {
+    const char *value, *name;
+  } cases[] = {
+      {"attachment", ""},
+      {"inline; filename=plain.txt", "plain.txt"},
+      {"attachment; filename=\"with space.txt\"", "with space.txt"},
+      {"attachment; filename=\"quo\\\"ted;.txt\"; size=3", "quo\"ted;.txt"},
+      {"ATTACHMENT; FILENAME = spaced.txt ; x=y", "spaced.txt"},
+      {"attachment; filename*=UTF-8''na%C3%AFve%20x.txt", "na\xc3\xafve x.txt"},
+      {"attachment; filename*=utf-8'en'a.txt; filename=b.txt", "a.txt"},
+      {"attachment; filename=b.txt; filename*=UTF-8''a.txt", "a.txt"},
+      {"attachment; filename*=ISO-8859-1''a%e9; filename=b.txt", "b.txt"},
+      {"attachment; filename*=UTF-8''%ff%fe; filename=b.txt", "b.txt"},
+      {"attachment; filename*=UTF-8; filename=b.txt", "b.txt"},
+      {"attachment; filename=../../etc/passwd", "passwd"},
+      {"attachment; filename=\"C:\\\\Windows\\\\x.exe\"", "x.exe"},
+      {"attachment; filename*=UTF-8''..%2F..%2Fetc%2Fshadow", "shadow"},
+      {"attachment; filename=\"/\"", ""},
+      {"attachment; filename=..", ""},
+      {"attachment; filename=.bashrc", ""},
+      {"attachment; filename*=UTF-8''%2Ebashrc", ""},
+      {"attachment; filename=\"a\tb\"", ""},
+      {"attachment; filename*=UTF-8''a%0Ab", ""},
+      {"attachment; filename*=UTF-8''a%00b", ""},
+      {"attachment; filename*=UTF-8''a%1b%5b2J", ""},
+      {"attachment; filename=", ""},
+      {"attachment; filename", ""},
+      {"attachment; =x", ""},
+      {"attachment; filename=\"open", "open"},
+      {"; ; ;", ""},
+      {"", ""},
+  };
+  char name[HTTP_NAME_MAX + 1];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    CHECK(http_disposition_name(span_of(cases[i].value), name) == (cases[i].name[0] != 0));
+    CHECK(strcmp(name, cases[i].name) == 0);
+  }
+  static const struct {
+    const char *url, *name;
+  } urls[] = {
+      {"http://h/a.txt", "a.txt"},
+      {"http://h/x/y/a%20b.txt?q=1/2#f", "a b.txt"},
+      {"http://h/x/%2e%2e", "%2e%2e"},
+      {"http://h/a%2Fb", "a%2Fb"},
+      {"http://h/a%00b", "a%00b"},
+      {"http://h/100%", "100%"},
+      {"http://h/%zz", "%zz"},
+      {"http://h/.hidden", ".hidden"},
+      {"http://h/..", ""},
+      {"http://h/x/", ""},
+      {"http://h/", ""},
+      {"http://h", ""},
+      {"http://h?x/y", ""},
+  };
+  for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+    CHECK(http_url_name(span_of(urls[i].url), name) == (urls[i].name[0] != 0));
+    CHECK(strcmp(name, urls[i].name) == 0);
+  }
+  char longest[600] = "attachment; filename=";
+  memset(longest + 21, 'x', 255);
+  CHECK(http_disposition_name((span){(uint8_t *)longest, 21 + 255}, name) && strlen(name) == 255);
+  memset(longest + 21, 'x', 256);
+  CHECK(!http_disposition_name((span){(uint8_t *)longest, 21 + 256}, name));
+  passed += (int)(sizeof cases / sizeof *cases) + (int)(sizeof urls / sizeof *urls) + 2;
+}
+
 static void heads_have_an_end(void) {
   fresh();
   int32_t code = 0;
@@ -224,6 +291,7 @@ int main(void) {
   ranges();
   times();
   validators();
+  names();
   heads_have_an_end();
   headers_that_may_be_sent();
   addresses();

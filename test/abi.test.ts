@@ -243,6 +243,57 @@ describe.skipIf(process.platform !== "linux")("the library", () => {
   );
 });
 
+// Its copy says another number: what is returned is the only immediate of that value in the function.
+test.skipIf(process.platform !== "linux" || process.arch !== "x64")(
+  "a library with another ABI is refused with both versions and its path",
+  () => {
+    const bytes = readFileSync(library);
+    const { at, size } = functionIn(bytes, "copse_abi");
+    const returns = bytes.indexOf(Buffer.from([0xb8, abi.ABI, 0, 0, 0]), at);
+    expect(returns).toBeWithin(at, at + size);
+    bytes.writeUInt32LE(4711, returns + 1);
+    const folder = mkdtempSync(join(tmpdir(), "copse-abi-"));
+    try {
+      const other = join(folder, "libother.so");
+      writeFileSync(other, bytes);
+      const source = `import { list } from ${JSON.stringify(join(root, "lib/index.ts"))};
+        try { await list("."); } catch (error) { console.log(error.code, error.message); }`;
+      const { stdout } = spawnSync(process.execPath, ["-e", source], {
+        encoding: "utf8",
+        env: { ...process.env, COPSE_LIB: other },
+      });
+      expect(stdout).toStartWith("UNSUPPORTED");
+      for (const part of [other, "ABI 4711", `ABI ${abi.ABI}`]) expect(stdout).toContain(part);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
+
+/** Where a function's code lies in a shared library. */
+function functionIn(bytes: Buffer, name: string): { at: number; size: number } {
+  const number = (at: number) => Number(bytes.readBigUInt64LE(at));
+  const sections = Array.from({ length: bytes.readUInt16LE(0x3c) }, (_, i) => {
+    const at = number(0x28) + i * bytes.readUInt16LE(0x3a);
+    return {
+      type: bytes.readUInt32LE(at + 4),
+      address: number(at + 16),
+      offset: number(at + 24),
+      size: number(at + 32),
+      link: bytes.readUInt32LE(at + 40),
+    };
+  });
+  const symbols = sections.find(({ type }) => type === 11)!; // SHT_DYNSYM
+  const strings = sections[symbols.link]!.offset;
+  for (let at = symbols.offset; at < symbols.offset + symbols.size; at += 24) {
+    const text = strings + bytes.readUInt32LE(at);
+    if (bytes.toString("latin1", text, bytes.indexOf(0, text)) !== name) continue;
+    const { address, offset } = sections[bytes.readUInt16LE(at + 6)]!;
+    return { at: number(at + 8) - address + offset, size: number(at + 16) };
+  }
+  throw new Error(`${name} is not exported`);
+}
+
 /** The dynamic section and symbols of a 64-bit little-endian ELF file. */
 function elf(path: string): { exports: string[]; needed: string[]; runPath: string | undefined } {
   const bytes = readFileSync(path);

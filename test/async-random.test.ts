@@ -8,8 +8,11 @@ import {
   Broadcast,
   Channel,
   Condition,
+  Latch,
   Mutex,
   Notify,
+  once,
+  oneshot,
   Pool,
   RateLimit,
   RwLock,
@@ -17,6 +20,7 @@ import {
   Semaphore,
   sleep,
   TaskGroup,
+  WaitGroup,
   Watch,
 } from "../lib/async/index.ts";
 
@@ -391,4 +395,41 @@ describe("random operations", () => {
     now += 1000;
     expect(limit.tryTake(5)).toBe(true);
   });
+
+  everySeed(
+    "Latch, WaitGroup, oneshot and once: all who stayed are let go, once",
+    async (random) => {
+      const count = 1 + random(6);
+      const latch = new Latch(count);
+      const group = new WaitGroup();
+      const [send, received] = [oneshot<number>(), new Set<number>()];
+      let calls = 0;
+      const shared = once(async () => {
+        await turns(random);
+        return ++calls;
+      });
+      group.add(count);
+      let opened = 0;
+      const waiters = Array.from({ length: 12 }, async () => {
+        const signal = someSignal(random);
+        await Promise.all([latch.wait(wait(signal)), group.wait(wait(signal))]);
+        expect(opened).toBe(count);
+        received.add(await send.receive(wait(signal)));
+        expect(await shared()).toBe(1);
+      });
+      const all = succeeded(waiters);
+      for (let i = 0; i < count; i++) {
+        await turns(random);
+        opened++;
+        latch.down();
+        group.done();
+      }
+      await turns(random);
+      send.send(7);
+      const got = await all;
+      expect(calls).toBe(got.length > 0 ? 1 : 0);
+      expect([...received]).toEqual(received.size > 0 ? [7] : []);
+      await Promise.all([latch.wait(), group.wait(), send.receive()]);
+    },
+  );
 });

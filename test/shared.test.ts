@@ -162,7 +162,8 @@ describe("a shared semaphore", () => {
     60_000 * LONG,
   );
 
-  test(
+  // Under ThreadSanitizer a terminated Worker's threads are never gone (seen with Bun 1.4.5).
+  test.skipIf(process.env.COPSE_SANITIZER === "tsan")(
     "a Worker terminated with permits held, or while it waits, gives everything back",
     async () => {
       const rounds = 3 * LONG;

@@ -24,6 +24,9 @@ const archives = {
   archive_zip: { names: /\.(zip|zipx|jar|xps)$|_sfx$/, longest: 16384 },
 };
 
+// Targets that begin with files of test/fixtures, and how long their inputs may become.
+const fixtures = { pack_index: { folder: "packs", longest: 32768 } };
+
 main(async () => {
   const [seconds = "20", ...names] = process.argv.slice(2);
   setup();
@@ -42,7 +45,8 @@ main(async () => {
     // The first one is written to.
     const folders = [corpus, ...(existsSync(seeds) ? [seeds] : [])];
     if (theirs && archives[name]) folders.push(pick(theirs, name));
-    const longest = archives[name]?.longest ?? 4096;
+    if (fixtures[name]) folders.push(join(root, "test", "fixtures", fixtures[name].folder));
+    const longest = (archives[name] ?? fixtures[name])?.longest ?? 4096;
     const limits = [
       `-max_len=${longest}`,
       "-timeout=10",

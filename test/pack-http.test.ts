@@ -1,0 +1,58 @@
+// Packs on a web server: what they hold is listed with one request and one file is had with one more,
+// after the one that tells how long the pack is.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { compare, list, packSync, Runtime, Store, verify } from "../lib/index.ts";
+import { nginxMissing, startNginx, type Nginx } from "./servers/nginx.ts";
+import { Random, Scratch } from "./trees.ts";
+
+describe.skipIf(nginxMissing !== undefined)("a pack on nginx", () => {
+  const scratch = new Scratch();
+  let server: Nginx;
+  let root: string;
+  beforeAll(async () => {
+    server = await startNginx();
+    root = scratch.plant("tree", {
+      ...Object.fromEntries(
+        Array.from(
+          { length: 300 },
+          (_, i) => [`d${i % 9}/f${i}`, `file ${i}\n`.repeat(i)] as const,
+        ),
+      ),
+      "big.bin": new Random(4).bytes(9_000_000),
+    });
+    packSync(root, join(server.root, "x.znippy"));
+    writeFileSync(join(server.root, "none.znippy"), "no pack at all, only text");
+  });
+  afterAll(() => {
+    server[Symbol.dispose]();
+    scratch[Symbol.dispose]();
+  });
+
+  test("lists with one range after the size is known, and gives one file with one more", async () => {
+    using runtime = new Runtime();
+    server.requests();
+    const entries = await list(`pack:${server.http}/x.znippy`, { runtime });
+    expect(entries.filter(({ type }) => type === "file")).toHaveLength(301);
+    const ranges = (): string[] => server.requests().filter((line) => line.includes(" 206 "));
+    expect(ranges()).toHaveLength(1);
+    const store = new Store(`pack:${server.http}/x.znippy`, { runtime });
+    const text = await new Response(store.read("d1/f10")).text();
+    expect(text).toBe("file 10\n".repeat(10));
+    // A store of its own: the index once more, and the file.
+    expect(ranges()).toHaveLength(2);
+  });
+
+  test("is compared and verified like one that is here", async () => {
+    const there = `pack:${server.http}/x.znippy`;
+    expect(await compare(root, there)).toMatchObject({ equal: true, files: 301 });
+    expect(await verify(there)).toMatchObject({ ok: true, files: 301 });
+    const error = await list(`pack:${server.http}/none.znippy`).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    expect(error).toMatchObject({ code: "UNSUPPORTED" });
+  });
+});

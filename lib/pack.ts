@@ -12,8 +12,8 @@ function packVerb(
   waited: boolean,
 ): Verb<Transfer, Action> {
   checkOptions(options);
-  const { level, compress, ...copying } = options;
-  const pack = asNewPack(parseLocation(to), packFields(level, compress));
+  const { level: _l, compress: _c, packageType: _t, repo: _r, ...copying } = options;
+  const pack = asNewPack(parseLocation(to), packFields(options));
   return transferVerb(parseLocation(from), pack, copying, false, waited);
 }
 

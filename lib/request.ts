@@ -40,6 +40,7 @@ import type {
   Location,
   ManifestOptions,
   Options,
+  PackOptions,
   ScanOptions,
   VerifyOptions,
   SyncOptions,
@@ -580,8 +581,18 @@ export function syncRequest(
 const compressions = { auto: Compress.AUTO, always: Compress.ALWAYS, never: Compress.NEVER };
 
 /** What a new pack is told of itself. */
-export function packFields(level: unknown, compress: unknown): readonly PlaceField[] {
+export function packFields(
+  options: Pick<PackOptions, "level" | "compress" | "packageType" | "repo">,
+): readonly PlaceField[] {
+  const { level, compress, packageType, repo } = options;
   const fields: PlaceField[] = [];
+  if (packageType !== undefined)
+    fields.push([PlaceKey.PACK_TYPE, whole("packageType", packageType, 0, 127)]);
+  if (repo !== undefined) {
+    if (typeof repo !== "string" || repo.includes("\0") || repo.length > 4096)
+      throw argumentError("repo", `must be a text of at most 4,096 characters without NUL`);
+    fields.push([PlaceKey.PACK_REPO, repo]);
+  }
   if (level !== undefined) fields.push([PlaceKey.PACK_LEVEL, whole("level", level, 1, 22)]);
   if (compress !== undefined) {
     const chosen = oneOf("compress", compress, ["auto", "always", "never"]);

@@ -219,6 +219,10 @@ export interface PackOptions extends CopyOptions {
    * `always` tries all, `never` stores all.
    */
   compress?: "auto" | "always" | "never";
+  /** A number for the kind of what is packed, kept in the pack's manifest, 0 to 127. Default 0. */
+  packageType?: number;
+  /** Where it is from, kept in the pack's manifest. Default: an empty text. */
+  repo?: string;
 }
 
 /** What `sync` takes besides the options of `copy`. */

@@ -218,6 +218,20 @@ describe("pack and unpack", () => {
     expect((await verify(file)).files).toBe(2);
   });
 
+  test("packageType and repo are kept in the manifest", () => {
+    const root = scratch.plant("kinds", { a: "1" });
+    const file = scratch.at("kinds.znippy");
+    packSync(root, file, { packageType: 7, repo: "https://example.org/répo" });
+    const bytes = readFileSync(file);
+    const manifest = bytes.subarray(Number(bytes.readBigUInt64LE(bytes.length - 8)), -16);
+    expect(manifest.includes(Buffer.from("https://example.org/répo"))).toBe(true);
+    expect(verifySync(file).ok).toBe(true);
+    for (const options of [{ packageType: 128 }, { packageType: -1 }, { repo: "a\0b" }])
+      expect(() => packSync(root, file, options)).toThrow(
+        expect.objectContaining({ code: "ARGUMENT" }),
+      );
+  });
+
   test("dryRun makes no pack", async () => {
     const root = scratch.plant("dry", { a: "1", b: "2" });
     const file = scratch.at("dry.znippy");
@@ -369,7 +383,7 @@ describe("what goes wrong", () => {
     }
     if (!(await isFound(Buffer.concat([whole, Buffer.from([0])])))) missed.push("a byte more");
     expect(missed).toEqual([]);
-  }, 120_000);
+  }, 1_200_000);
 
   test("unpacking a damaged pack writes none of the damaged files", async () => {
     const root = scratch.plant("spoilt", { good: "good", bad: text(1000) });

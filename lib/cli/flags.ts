@@ -659,6 +659,12 @@ const shapes: readonly CommandShape[] = [
           about: "auto: what becomes smaller by it; always; never",
           values: ["auto", "always", "never"],
         },
+        { flags: "--repo <text>", about: "kept in the pack: where it is from" },
+        {
+          flags: "--package-type <number>",
+          about: "kept in the pack: the kind of what is in it, 0 to 127",
+          parse: count,
+        },
         ...how,
       ],
       "Web servers:": web,

@@ -131,6 +131,8 @@ export const Place = {
   PACK_NEW: 64,
   PACK_LEVEL: 65,
   PACK_COMPRESS: 66,
+  PACK_TYPE: 67,
+  PACK_REPO: 68,
   FILE: 80,
   SNAPSHOT: 84,
   ALGORITHM: 81,

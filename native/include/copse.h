@@ -235,6 +235,8 @@ enum copse_place : uint16_t {
   COPSE_PLACE_PACK_NEW = 64,       // bool: a pack that is to be made, what is there is replaced
   COPSE_PLACE_PACK_LEVEL = 65,     // number: zstd's level, 1 to 22, default 3
   COPSE_PLACE_PACK_COMPRESS = 66,  // number: enum copse_compress
+  COPSE_PLACE_PACK_TYPE = 67,      // number, 0 to 127: the manifest's pkg_type, default 0
+  COPSE_PLACE_PACK_REPO = 68,      // text: the manifest's repo, default empty
 
   COPSE_PLACE_FILE = 80,       // record, repeated: PATH, and INNER: the place that is this file
   COPSE_PLACE_SNAPSHOT = 84,   // snapshot, number: COPSE_KEY_SNAPSHOT of the task that took it

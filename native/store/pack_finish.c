@@ -266,11 +266,13 @@ static void write_index(struct arrow_out *out, const struct table *table, int le
   arrow_write(out, fields, COLUMNS, table->rows, metadata, sizeof metadata / sizeof *metadata);
 }
 
-static void write_manifest(struct arrow_out *out, uint64_t at, uint64_t size, uint64_t rows) {
+static void write_manifest(struct arrow_out *out, const struct making *making, uint64_t at,
+                           uint64_t size, uint64_t rows) {
   static const uint8_t nothing[8] = {};
+  const uint32_t repo[] = {0, (uint32_t)making->repo.size};
   const struct arrow_field fields[] = {
-      {"pkg_type", ARROW_INT8, 0, {}, {nothing, 1}},
-      {"repo", ARROW_UTF8, 0, {nothing, 8}, {}},
+      {"pkg_type", ARROW_INT8, 0, {}, {&making->package_type, 1}},
+      {"repo", ARROW_UTF8, 0, {(const uint8_t *)repo, sizeof repo}, making->repo},
       {"module_name", ARROW_UTF8, 0, {nothing, 8}, {}},
       {"index_offset", ARROW_UINT64, 0, {}, {(const uint8_t *)&at, 8}},
       {"index_len", ARROW_UINT64, 0, {}, {(const uint8_t *)&size, 8}},
@@ -335,7 +337,7 @@ static int32_t put_tail(struct output *out, const struct table *table, struct fa
   arrow_put(&extension, zeros, sizeof zeros);
   uint32_t records = write_records(&extension, out->making);
   arrow_put(&extension, zeros, HASH_BYTES);
-  write_manifest(&manifest, begin, index.size, table->rows);
+  write_manifest(&manifest, out->making, begin, index.size, table->rows);
   int32_t code = index.failed || extension.failed || manifest.failed ? no_memory(fault) : 0;
   if (code == 0) {
     // Digits of fixed width, so that the index does not become longer by saying where it ends.

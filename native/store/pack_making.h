@@ -48,6 +48,8 @@ struct making {
   struct store inner;
   int level;
   enum copse_compress compress;
+  uint8_t package_type;
+  span repo;
   mutex lock;  // guards what follows
   struct written **all;
   size_t count, capacity;

@@ -221,6 +221,8 @@ int32_t pack_new_open(struct store *store, const struct place *place, struct fau
   making->level = (int)record_number(place->record, COPSE_PLACE_PACK_LEVEL, 3);
   making->compress = (enum copse_compress)record_number(place->record, COPSE_PLACE_PACK_COMPRESS,
                                                         COPSE_COMPRESS_AUTO);
+  making->package_type = (uint8_t)(record_number(place->record, COPSE_PLACE_PACK_TYPE, 0) & 127);
+  making->repo = record_text(place->record, COPSE_PLACE_PACK_REPO);
   if (making->level < 1 || making->level > 22) making->level = 3;
   making->pending_max = store->task->runtime->cpu_workers * 2 + 2;
   making->inner.hasty = store->hasty;

@@ -442,7 +442,10 @@ function putOptions(record: Record, options: Options, tables: Tables): CheckedDe
   }
   for (const [name, value] of Object.entries(defaults.verb)) {
     const said: unknown = options[name as keyof Options]; // absent where the verb has none of it
-    if (said === undefined) putOf(tables, name)?.(record, value);
+    const put = putOf(tables, name);
+    // What copy calls so is another thing: the parts of a file of a web server.
+    const isOther = name === "chunkSize" && put !== compareTable.chunkSize;
+    if (said === undefined && !isOther) put?.(record, value);
   }
   return defaults;
 }

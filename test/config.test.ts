@@ -377,7 +377,7 @@ describe("what is wrong is said with file, line, key and what was meant", () => 
     ],
     [
       "[defaults]\nchunk_size = '2G'\n",
-      ":2: defaults.chunk_size: must be from 1 to 1073741824, not 2G",
+      ":2: defaults.chunk_size: must be from 65536 to 1073741824, not 2G",
     ],
     [
       "[defaults]\nmetadata = ['size']\n",

@@ -439,6 +439,12 @@ describe("defaults", () => {
     expect(await new Response(store.read("a.log")).text()).toBe("one");
   });
 
+  test("chunkSize is that of compare: parts of a copy are something else", async () => {
+    await using runtime = new Runtime({ defaults: { chunkSize: 1 } });
+    expect((await copy(here("hello"), here("copied-by-1"), { runtime })).copied).toBe(1);
+    expect(await answerOf(here("hello"), here("copied-by-1"), { runtime })).toBe("equal");
+  });
+
   test("are what they were when the runtime was made", async () => {
     const exclude = ["*.log"];
     await using runtime = new Runtime({ defaults: { exclude } });

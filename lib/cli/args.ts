@@ -51,7 +51,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
   const named = commands.find(isAsked);
   for (const shape of named ? [named] : commands) {
     const { name } = shape;
-    const command = addCommand(program, shape, paint);
+    const command = addCommand(program, shape, paint, args);
     command.action(() => {
       asked = { kind: "run", name, places: command.args, flags: given(command) };
     });
@@ -72,7 +72,12 @@ function given(command: Command): Flags {
   return Object.fromEntries(all.filter(([name]) => command.getOptionValueSource(name) === "cli"));
 }
 
-function addCommand(program: Command, shape: CommandShape, paint: Paint): Command {
+function addCommand(
+  program: Command,
+  shape: CommandShape,
+  paint: Paint,
+  args: readonly string[],
+): Command {
   const command = program
     .command(shape.name)
     .description(shape.about)
@@ -94,7 +99,9 @@ function addCommand(program: Command, shape: CommandShape, paint: Paint): Comman
   for (const { flags } of Object.values(shape.groups).flat()) {
     const [, no, name] = /--(no-)?([a-z0-9-]+)$/.exec(flags) ?? [];
     if (name === undefined || ways.includes(name) || /verbose|config/.test(name)) continue;
-    command.addOption(new Option(no ? `--${name}` : `--no-${name}`).hideHelp());
+    const other = no ? `--${name}` : `--no-${name}`;
+    // Describing them all would cost every start.
+    if (args.includes(other)) command.addOption(new Option(other).hideHelp());
   }
   return command;
 }

@@ -60,7 +60,7 @@ const sections: Readonly<Record<string, readonly Omit<Key, "section">[]>> = {
     {
       name: "chunk_size",
       flag: "chunkSize",
-      between: [1, 2 ** 30],
+      between: [2 ** 16, 2 ** 30],
       open: ["auto"],
       builtIn: "auto",
     },

@@ -231,7 +231,7 @@ enum copse_place : uint16_t {
   COPSE_PLACE_RAW_EQUAL = 51,  // bool: equal packed bytes and checksums need no unpacking
   COPSE_PLACE_TREE =
       52,  // any place, record: the place to open where the other side is a directory
-  // files: a table. What concerns TLS may stand here for all of its places.
+  // files: a table. What concerns TLS may stand here, before its files, for all of their places.
   COPSE_PLACE_PACK_NEW = 64,       // bool: a pack that is to be made, what is there is replaced
   COPSE_PLACE_PACK_LEVEL = 65,     // number: zstd's level, 1 to 22, default 3
   COPSE_PLACE_PACK_COMPRESS = 66,  // number: enum copse_compress

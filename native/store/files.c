@@ -20,7 +20,7 @@ struct item {
 
 struct files_state {
   mutex lock;
-  span record;
+  span above;  // what the table says of all its places
   size_t count;
   struct item items[];
 };
@@ -75,14 +75,16 @@ static void files_close(struct store *store) {
 }
 
 static int32_t files_open(struct store *store, const struct place *place, struct fault *fault) {
-  size_t count = 0;
+  size_t count = 0, above = 0;
   struct field field;
-  for (span rest = place->record; record_next(&rest, &field, fault) == 1;)
+  for (span rest = place->record; record_next(&rest, &field, fault) == 1;) {
     count += field.key == COPSE_PLACE_FILE && field.kind == COPSE_FIELD_RECORD;
+    if (count == 0) above = place->record.size - rest.size;
+  }
   struct files_state *state = calloc(1, sizeof *state + count * sizeof *state->items);
   if (!state) return no_memory(fault);
   mutex_begin(&state->lock);
-  state->record = place->record;
+  state->above = (span){place->record.at, above};
   for (span rest = place->record; record_next(&rest, &field, fault) == 1;) {
     if (field.key != COPSE_PLACE_FILE || field.kind != COPSE_FIELD_RECORD) continue;
     state->items[state->count++] =
@@ -102,7 +104,7 @@ static int32_t item_open(struct store *store, struct item *item, struct fault *f
   int32_t code = 0;
   mutex_lock(&state->lock);
   if (!item->is_open) {
-    code = store_open_in(&item->store, item->record, state->record, store->task, fault);
+    code = store_open_in(&item->store, item->record, state->above, store->task, fault);
     item->is_open = code == 0;
   }
   mutex_unlock(&state->lock);

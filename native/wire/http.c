@@ -57,11 +57,13 @@ void exchange_over(struct exchange *x, const struct fault *fault) {
   mutex_unlock(&x->lock);
 }
 
-// Puts the exchange where the thread looks. The thread may be asleep, or not there yet.
-static void tell(struct exchange *x) {
+// Puts the exchange where the thread looks. The thread may be asleep, or not there yet. What is not
+// urgent waits until it looks for another reason.
+static void tell(struct exchange *x, bool is_urgent) {
   struct http *http = x->http;
   mutex_lock(&http->lock);
-  bool raise = !http->inbox;
+  bool raise = is_urgent && !http->is_raised;
+  if (raise) http->is_raised = true;
   if (!x->is_listed) {
     x->is_listed = true;
     atomic_fetch_add_explicit(&x->references, 1, memory_order_relaxed);
@@ -89,6 +91,7 @@ static void line_append(struct line *line, struct exchange *x) {
 void exchange_stand(struct exchange *x, bool stands) {
   if (x->stands == stands) return;
   x->stands = stands;
+  if (stands) x->http->may_admit = true;
   uint32_t change = stands ? 1 : UINT32_MAX;
   if (!x->request.to) x->host->standing += change;
   x->http->standing += change;
@@ -100,6 +103,7 @@ void exchange_move(struct exchange *x, enum phase phase) {
     exchange_stand(x, false);
     (*(x->request.to ? &x->host->parts : &x->host->running))--;
     http->running--;
+    http->may_admit = true;
   } else if (x->phase != PHASE_RUNNING && phase == PHASE_RUNNING) {
     (*(x->request.to ? &x->host->parts : &x->host->running))++;
     http->running++;
@@ -135,8 +139,12 @@ static bool may_begin(const struct http *http, const struct exchange *x, bool is
 static void admit(struct http *http, uint64_t now) {
   for (struct exchange *x = http->lines[PHASE_DELAYED].first, *next; x; x = next) {
     next = x->next;
-    if (x->not_before_ns <= now) exchange_move(x, PHASE_QUEUED);
+    if (x->not_before_ns > now) continue;
+    exchange_move(x, PHASE_QUEUED);
+    http->may_admit = true;
   }
+  if (!http->may_admit) return;
+  http->may_admit = false;
   for (int round = 0; round < 2; round++) {
     for (struct exchange *x = http->lines[PHASE_QUEUED].first, *next; x; x = next) {
       next = x->next;
@@ -175,7 +183,9 @@ static void take_inbox(struct http *http) {
     taken = x;
   }
   http->inbox = nullptr;
+  http->is_raised = false;
   mutex_unlock(&http->lock);
+  http->may_admit = http->may_admit || taken;
   for (struct exchange *x = taken; x; x = next) {
     next = x->next_taken;
     if (!x->is_known) {
@@ -485,7 +495,7 @@ struct exchange *http_send(struct runtime *runtime, const struct http_request *r
     exchange_free(x);
     return nullptr;
   }
-  tell(x);
+  tell(x, true);
   return x;
 }
 
@@ -554,11 +564,15 @@ static void wait_end(struct wait *wait) {
 
 int32_t http_answer(struct exchange *x, const struct task *task, struct http_answer *out,
                     struct fault *fault) {
-  // Told, when it may have to wait for its turn: who waits comes first.
-  if (!atomic_exchange_explicit(&x->is_claimed, true, memory_order_relaxed)) tell(x);
   int32_t code = 0;
   struct wait wait = {};
   mutex_lock(&x->lock);
+  if (!x->is_answered && !x->is_over) {
+    // Told, when it may have to wait for its turn: who waits comes first.
+    mutex_unlock(&x->lock);
+    if (!atomic_exchange_explicit(&x->is_claimed, true, memory_order_relaxed)) tell(x, true);
+    mutex_lock(&x->lock);
+  }
   while (!x->is_answered && !x->is_over && code == 0)
     if (!wait_a_while(&wait, x, task)) code = fault_set(fault, COPSE_E_CANCELLED, "cancelled");
   if (code == 0 && x->is_answered) {
@@ -618,7 +632,7 @@ int64_t http_read(struct exchange *x, const struct task *task, uint8_t *into, si
   bool has_room = x->is_paused && x->filled <= x->capacity / 2;
   mutex_unlock(&x->lock);
   wait_end(&wait);
-  if (has_room) tell(x);
+  if (has_room) tell(x, true);
   return (int64_t)got;
 }
 
@@ -638,7 +652,7 @@ int64_t http_take(struct exchange *x, uint8_t *into, size_t size, struct http_ta
   }
   bool has_room = x->is_paused && x->filled <= x->capacity / 2;
   mutex_unlock(&x->lock);
-  if (has_room) tell(x);
+  if (has_room) tell(x, true);
   return code < 0 ? code : (int64_t)got;
 }
 
@@ -667,8 +681,14 @@ void http_drop(struct exchange *x) {
   if (!x) return;
   mutex_lock(&x->lock);
   x->request.gate = nullptr;  // it may end now
+  bool is_over = x->is_over;
+  if (is_over) {
+    free(x->buffer);
+    x->buffer = nullptr;
+    x->capacity = x->filled = 0;
+  }
   mutex_unlock(&x->lock);
   atomic_store_explicit(&x->is_dropped, true, memory_order_release);
-  tell(x);
+  tell(x, !is_over);  // what is over costs nothing but memory
   exchange_free(x);
 }

@@ -96,6 +96,7 @@ struct http {
   struct wake wake;
   struct exchange *inbox;  // with something new for the thread
   bool is_running, is_closing;
+  bool is_raised;  // the thread was told to look, and did not yet
   struct thread thread;
 
   // The thread's own
@@ -109,6 +110,7 @@ struct http {
   struct multi **owners;
   size_t polled_count, polled_capacity;
   uint64_t idle_ns;
+  bool may_admit;  // something ended, stood aside or came: one that waits may begin
 };
 
 int32_t http_no_memory(struct fault *fault);

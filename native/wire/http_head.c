@@ -5,11 +5,11 @@
 #include <sys/socket.h>
 
 void http_head_begin(struct http_head *head) {
-  *head = (struct http_head){.bytes = head->bytes,
-                             .size = COPSE_UNKNOWN,
-                             .range_total = COPSE_UNKNOWN,
-                             .mtime_ns = COPSE_UNKNOWN_TIME,
-                             .retry_after_ms = COPSE_UNKNOWN};
+  uint32_t bytes = head->bytes;
+  memset(head, 0, offsetof(struct http_head, location) + 1);
+  head->bytes = bytes;
+  head->size = head->range_total = head->retry_after_ms = COPSE_UNKNOWN;
+  head->mtime_ns = COPSE_UNKNOWN_TIME;
 }
 
 // ── Small readers ──

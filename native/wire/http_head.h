@@ -27,8 +27,8 @@ struct http_head {
   char etag[HTTP_ETAG_MAX + 1];  // with its quotes, without W/; "" is none
   char type[HTTP_TYPE_MAX + 1];  // Content-Type without its parameters, lower case
   char name[HTTP_NAME_MAX + 1];  // as Content-Disposition says, plain; "" is none
-  char location[HTTP_LOCATION_MAX + 1];
   bool has_location;
+  char location[HTTP_LOCATION_MAX + 1];  // the last: not all of it is cleared for each answer
 };
 
 // Forgets everything but `bytes`.

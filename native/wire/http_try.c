@@ -106,7 +106,8 @@ static bool head_ended(struct exchange *x) {
   x->is_settled = true;
   long version = 0;
   curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version);
-  if (version >= CURL_HTTP_VERSION_2_0) x->host->is_multiplexed = true;
+  if (version >= CURL_HTTP_VERSION_2_0 && !x->host->is_multiplexed)
+    x->host->is_multiplexed = x->http->may_admit = true;
   if (head->status == 200 || head->status == 206) {
     bool is_small = head->size <= SHARED_MAX || x->request.whole || x->request.head;
     x->wants_own = version >= CURL_HTTP_VERSION_2_0 && !is_small && !x->is_own;

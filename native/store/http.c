@@ -37,6 +37,7 @@ struct http_state {
   struct coming *coming;
   size_t coming_count;
   bool is_root_seen;
+  bool is_alone;  // not one of a table's many; constant
 };
 
 struct http_directory {
@@ -144,6 +145,7 @@ static int32_t http_store_open(struct store *store, const struct place *place,
   arena_begin(&state->arena);
   mutex_begin(&state->lock);
   store->state = state;
+  state->is_alone = place->above.size == 0;
   int32_t code = read_place(state, place, fault);
   if (code < 0) http_store_close(store);
   return code;
@@ -347,6 +349,7 @@ static int32_t http_root(struct store *store, struct arena *arena, struct entry 
   if (exchange || is_first) {
     struct http_request request = state->request;
     request.whole = is_directory_url(url);
+    request.bulk = state->is_alone && !request.whole;
     if (request.whole) request.accept = LISTS;
     if (!exchange) exchange = send(store, url, request, fault);
     if (!exchange) return fault->code;
@@ -515,7 +518,9 @@ static void http_ahead(struct store *store, struct directory *base, const struct
   char *made = base && has_room ? url_of(base, entry, &fault) : nullptr;
   const char *url = base ? made : state->url;
   if (has_room && url && !(!base && is_directory_url(url))) {
-    struct exchange *exchange = send(store, url, whole_request(store, entry), &fault);
+    struct http_request request = whole_request(store, entry);
+    request.bulk = !base && state->is_alone;
+    struct exchange *exchange = send(store, url, request, &fault);
     if (exchange && keep_coming(state, url, exchange) && !base) {
       mutex_lock(&state->lock);
       state->is_root_seen = true;

@@ -67,6 +67,7 @@ struct http_request {
   bool head;   // only what the answer would be
   bool whole;  // a document that is taken as a whole, up to HTTP_WHOLE_MAX bytes
   bool large;  // will not fit a buffer: a connection of its own
+  bool bulk;   // much may come: it is received in larger pieces
 };
 
 constexpr size_t HTTP_WHOLE_MAX = 64 << 20;

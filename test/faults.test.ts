@@ -84,7 +84,7 @@ describe.skipIf(!isPossible)("when a call to the system fails", () => {
           `(${Object.keys(sweep.calls).length} scenarios of ${calls} calls in all)`,
       );
     },
-    isLong ? 3_600_000 : 120_000,
+    isLong ? 3_600_000 : 300_000,
   );
 
   afterAll(() => spawnSync("rm", ["-f", stateFile]));

@@ -242,12 +242,13 @@ static void forward_run(struct job *job, struct worker *worker) {
       set_laters(forward, &spot);
       goes_on = false;
     } else {
-      spot.directory = path_parent(path);
+      // One that is only told of keeps its name as it is: it may not be a path at all.
+      bool is_bad = entry.type == ENTRY_NONE;
+      spot.directory = is_bad ? (span){} : path_parent(path);
       spot.has_directory = true;
-      entry.name = path_name(path);
-      int32_t done = entry.type == ENTRY_NONE
-                         ? fault.code
-                         : forward_entry(forward, &spot, path, &entry, &reader, &fault);
+      entry.name = is_bad ? path : path_name(path);
+      int32_t done =
+          is_bad ? fault.code : forward_entry(forward, &spot, path, &entry, &reader, &fault);
       if (done < 0) {
         atomic_store_explicit(&run->unseen, true, memory_order_relaxed);
         spot_error(&spot, &fault, entry.name);

@@ -283,7 +283,8 @@ function scenarios(trees: ReturnType<typeof faultTrees>): readonly Scenario[] {
     },
     ...writeScenarios(scratch, {
       disarm: preload.preload_disarm,
-      mayLeaveParts: () => preload.preload_failed() > 0 && !isMemory,
+      mayLeaveParts: () => preload.preload_failed() > 0 && current.kinds !== MEMORY,
+      wasLiedTo: () => current.mayVanish === true,
     }),
   ];
   const others: readonly Scenario[] = [
@@ -402,7 +403,8 @@ const usual: readonly Mode[] = [
 const rare: readonly Mode[] = [
   ...files("EMFILE", ["LIMIT"]),
   ...files("EACCES", ["DENIED"]),
-  ...files("ENOENT", ["NOT_FOUND", "CHANGED"], true),
+  // EXISTS: what is not there is made, and then is.
+  ...files("ENOENT", ["NOT_FOUND", "CHANGED", "EXISTS"], true),
   ...files("ENOMEM", ["MEMORY"]),
   ...files("ENOSPC", ["NO_SPACE"]),
   ...files("EINVAL", ["IO", "CHANGED"]),
@@ -538,7 +540,7 @@ async function step(
   writeSync(state, `${scenario.name}: ${mode.name}, call ${at}`.padEnd(120), 0);
   if (preload.preload_arm(mode.kinds, at, mode.errno, mode.isSticky) !== 0)
     throw new Error("libcopse.so is not loaded");
-  isMemory = mode.kinds === MEMORY;
+  current = mode;
   let runtime: Runtime | undefined;
   let answer: Outcome | undefined;
   let complaint: string | undefined;
@@ -569,8 +571,8 @@ const trees = faultTrees(scratch);
 const archives = plantArchives(scratch);
 const archived = plantArchived(scratch);
 const web = await startWeb();
-let isMemory = false;
 const counts = { once: 0, sticky: 0 };
+let current: Mode;
 const calls: Record<string, number> = {};
 const none: Mode = {
   name: "nothing fails",

@@ -112,6 +112,8 @@ interface Preload {
   disarm(): void;
   /** Of the step that just ran: the call that was to remove something may have failed. */
   mayLeaveParts(): boolean;
+  /** It was told that something is not there, and believed it. */
+  wasLiedTo(): boolean;
 }
 
 export function writeScenarios(scratch: Scratch, preload: Preload): readonly WriteScenario[] {
@@ -169,7 +171,7 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
   ): Promise<Transferred> => {
     plant(target, old);
     return examined(work, (complete) => {
-      if (complete) checkDone(target, done);
+      if (complete && !preload.wasLiedTo()) checkDone(target, done);
       checkNotTorn(target, old, preload.mayLeaveParts());
     });
   };

@@ -1,7 +1,8 @@
 // The fault sweep: every allocation, every call on files and every thread start of the core fails once,
 // and once for good, in a child process (fault-child.ts) under a preloaded library (native/fault_preload.c).
 //
-// COPSE_FAULTS=all adds scenarios, system errors, interrupted calls and short reads: some minutes.
+// COPSE_FAULTS=all adds scenarios, system errors, interrupted calls and short reads: a quarter of an hour.
+// COPSE_FAULT_ONLY takes the scenarios whose names hold it.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";

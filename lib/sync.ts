@@ -73,6 +73,11 @@ function transfer(
     saved: count(Detail.SAVED),
     resumed: count(Detail.RESUMED),
     retries: count(Detail.RETRIES),
+    ways: {
+      clone: count(Detail.WAY_CLONE),
+      copyRange: count(Detail.WAY_COPY_RANGE),
+      splice: count(Detail.WAY_SPLICE),
+    },
     planned: steps.reduce((sum, key) => sum + count(key), ending.errors),
     rate: ending.milliseconds > 0 ? Math.round((transferred * 1000) / ending.milliseconds) : 0,
     verified: count(Detail.VERIFIED),

@@ -94,6 +94,11 @@ export interface Transfer extends Totals {
   resumed: number;
   /** Steps that were tried again. */
   retries: number;
+  /**
+   * Bytes that did not pass through the process: shared with the source (`clone`), copied inside the
+   * kernel (`copyRange`, `splice` between file systems). What else was copied was read and written.
+   */
+  ways: { readonly clone: number; readonly copyRange: number; readonly splice: number };
   /** Steps that there were: all that was done, and `errors`. */
   planned: number;
   /** Bytes of copied files a second, from beginning to end. */

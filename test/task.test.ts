@@ -412,31 +412,35 @@ describe("cancelled", () => {
   });
 
   const randomly = isLong ? 10_000 : 1000;
-  test(`${randomly} times at random moments, counters balance and each settles once`, async () => {
-    await using runtime = new Runtime();
-    const times = Math.ceil(randomly / slowness);
-    let settled = 0;
-    for (let i = 0; i < times; i += 50) {
-      const tasks = Array.from({ length: 50 }, (_, j) =>
-        j % 3 ? list(many, { runtime }) : slowTask({ runtime }),
-      );
-      const ends = tasks.map((task) =>
-        task.then(
-          () => settled++,
-          () => settled++,
-        ),
-      );
-      for (const [j, task] of tasks.entries()) {
-        if (j % 7 === 0) await Bun.sleep(0);
-        task.cancel();
+  test(
+    `${randomly} times at random moments, counters balance and each settles once`,
+    async () => {
+      await using runtime = new Runtime();
+      const times = Math.ceil(randomly / slowness);
+      let settled = 0;
+      for (let i = 0; i < times; i += 50) {
+        const tasks = Array.from({ length: 50 }, (_, j) =>
+          j % 3 ? list(many, { runtime }) : slowTask({ runtime }),
+        );
+        const ends = tasks.map((task) =>
+          task.then(
+            () => settled++,
+            () => settled++,
+          ),
+        );
+        for (const [j, task] of tasks.entries()) {
+          if (j % 7 === 0) await Bun.sleep(0);
+          task.cancel();
+        }
+        await Promise.all(ends);
+        const { started, done, failed, cancelled, running, queued } = runtime.stats;
+        expect(started).toBe(done + failed + cancelled + running + queued);
       }
-      await Promise.all(ends);
-      const { started, done, failed, cancelled, running, queued } = runtime.stats;
-      expect(started).toBe(done + failed + cancelled + running + queued);
-    }
-    expect(settled).toBe(times);
-    expect(runtime.stats).toMatchObject({ running: 0, queued: 0 });
-  });
+      expect(settled).toBe(times);
+      expect(runtime.stats).toMatchObject({ running: 0, queued: 0 });
+    },
+    (isLong ? 300_000 : 5000) * slowness,
+  );
 });
 
 describe("with a signal", () => {

@@ -250,6 +250,9 @@ export const Detail = {
   COPY_NS: 53,
   MOVE_NS: 54,
   DELETE_NS: 55,
+  WAY_CLONE: 80,
+  WAY_COPY_RANGE: 81,
+  WAY_SPLICE: 82,
 } as const;
 export const GlobsKey = { KIND: 1, NOCASE: 2, DOT: 3, PATTERN: 4 } as const;
 export const GlobsKind = { PATHS: 0, NAMES: 1 } as const;

@@ -46,6 +46,9 @@ struct io_file {
 constexpr size_t IO_FILES_MAX = 32;
 constexpr int64_t IO_FILE_PENDING = INT64_MIN;
 
+// How content came from file to file.
+enum io_way : uint8_t { IO_CLONE, IO_COPY_RANGE, IO_SPLICE, IO_WAYS };
+
 struct io_ring;  // what read_files keeps between two calls; one thread's own
 
 struct io_ops {
@@ -82,7 +85,8 @@ struct io_ops {
   int (*set_size)(int fd, uint64_t size);
   // The whole content of another file, shared; -EOPNOTSUPP, -EXDEV, -EINVAL: not here.
   int (*clone)(int fd, int from);
-  int64_t (*copy_range)(int fd, int from, uint64_t at, size_t size);  // same offset in both
+  // From the same offset to the same offset, inside the kernel. *way says how.
+  int64_t (*copy_range)(int fd, int from, uint64_t at, size_t size, enum io_way *way);
   // Keeps others who lock the same file or directory out until it is closed; -EAGAIN.
   int (*lock)(int fd);
   int (*file_system)(int fd, uint64_t *magic);  // fstatfs f_type

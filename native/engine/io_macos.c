@@ -233,8 +233,8 @@ static int macos_clone(int fd, int from) {
   return fcopyfile(from, fd, nullptr, COPYFILE_DATA) < 0 ? -errno : 0;
 }
 
-static int64_t macos_copy_range(int fd, int from, uint64_t begin, size_t size) {
-  (void)fd, (void)from, (void)begin, (void)size;
+static int64_t macos_copy_range(int fd, int from, uint64_t begin, size_t size, enum io_way *way) {
+  (void)fd, (void)from, (void)begin, (void)size, (void)way;
   return -ENOSYS;
 }
 

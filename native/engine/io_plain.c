@@ -179,9 +179,45 @@ static int plain_set_size(int fd, uint64_t size) {
 
 static int plain_clone(int fd, int from) { return RETRY(ioctl(fd, FICLONE, from)); }
 
-static int64_t plain_copy_range(int fd, int from, uint64_t at, size_t size) {
+// Through a pipe, which takes pages and not bytes: between file systems, where copy_file_range does
+// not go. (sendfile would write at the file's own offset, which all who write to it share.)
+static int64_t splice_range(int fd, int from, uint64_t at, size_t size) {
+  constexpr size_t PIECE = 1 << 20;  // what a pipe may hold without privileges
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) return -ENOSYS;
+  fcntl(ends[0], F_SETPIPE_SZ, (int)PIECE);
   off_t from_at = (off_t)at, to_at = (off_t)at;
-  return RETRY(copy_file_range(from, &from_at, fd, &to_at, size, 0));
+  int64_t moved = 0, code = 0;
+  while (code >= 0 && (size_t)moved < size) {
+    size_t left = size - (size_t)moved;
+    ssize_t in =
+        RETRY(splice(from, &from_at, ends[1], nullptr, left < PIECE ? left : PIECE, SPLICE_F_MOVE));
+    if (in <= 0) {
+      code = in;
+      break;
+    }
+    while (in > 0 && code >= 0) {
+      ssize_t out = RETRY(splice(ends[0], nullptr, fd, &to_at, (size_t)in, SPLICE_F_MOVE));
+      if (out <= 0) {
+        code = out < 0 ? out : -EIO;
+      } else {
+        in -= out;
+        moved += out;
+      }
+    }
+  }
+  close(ends[0]);
+  close(ends[1]);
+  return moved > 0 ? moved : code;  // what failed fails again at the next call
+}
+
+static int64_t plain_copy_range(int fd, int from, uint64_t at, size_t size, enum io_way *way) {
+  off_t from_at = (off_t)at, to_at = (off_t)at;
+  *way = IO_COPY_RANGE;
+  int64_t copied = RETRY(copy_file_range(from, &from_at, fd, &to_at, size, 0));
+  if (copied != -EXDEV && copied != -ENOSYS && copied != -EOPNOTSUPP) return copied;
+  *way = IO_SPLICE;
+  return splice_range(fd, from, at, size);
 }
 
 static int plain_lock(int fd) { return RETRY(flock(fd, LOCK_EX | LOCK_NB)); }

@@ -36,8 +36,9 @@ struct task {
   bool waited;
   _Atomic uint64_t files, bytes, total_bytes, errors;  // total_bytes COPSE_UNKNOWN until known
   _Atomic uint32_t done_flags;                         // enum copse_done
-  struct limit limit;                                  // bytes a second of its own
-  const uint8_t *request;  // the task's own copy; valid until it is freed
+  _Atomic uint64_t ways[3];  // bytes that went inside the kernel, by enum io_way
+  struct limit limit;        // bytes a second of its own
+  const uint8_t *request;    // the task's own copy; valid until it is freed
   size_t request_len;
 
   // The verb. `finish` is called once on a worker when all jobs ended and may return true to say

@@ -407,6 +407,9 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_COPY_NS = 53,   // nanoseconds: listing, deciding and copying, which go on at once
   COPSE_DETAIL_MOVE_NS = 54,   // finding what moved, and renaming it
   COPSE_DETAIL_DELETE_NS = 55,
+  COPSE_DETAIL_WAY_CLONE = 80,       // number: bytes that were shared (reflink)
+  COPSE_DETAIL_WAY_COPY_RANGE = 81,  // bytes that copy_file_range moved
+  COPSE_DETAIL_WAY_SPLICE = 82,  // bytes that went through a pipe; the rest was read and written
 };
 
 // Keys of the record of copse_globs_open.

@@ -287,6 +287,12 @@ static bool is_not_here(int64_t code) {
          code == -ENOTTY || code == -EPERM || code == -EBADF || code == -ETXTBSY;
 }
 
+static_assert(sizeof(((struct task *)nullptr)->ways) / sizeof(uint64_t) == IO_WAYS);
+
+static void went(struct writer *writer, enum io_way way, uint64_t bytes) {
+  atomic_fetch_add_explicit(&writer->store->task->ways[way], bytes, memory_order_relaxed);
+}
+
 int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint64_t size,
                   struct fault *fault) {
   struct file_writer *writer = (struct file_writer *)base;
@@ -300,17 +306,23 @@ int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint6
       return 0;
     }
     atomic_store_explicit(&writer->may_be_long, true, memory_order_relaxed);
+    struct io_stat stat;
+    if (writer->io->stat(writer->fd, "", true, &stat) >= 0) went(base, IO_CLONE, stat.size);
     return 1;
   }
   if (atomic_load_explicit(&state->no_range, memory_order_relaxed)) return 0;
   size_t piece = (size_t)(size < RANGE_MAX ? size : RANGE_MAX);
-  int64_t copied = writer->io->copy_range(writer->fd, reader->fd, at, piece);
+  enum io_way way;
+  int64_t copied = writer->io->copy_range(writer->fd, reader->fd, at, piece, &way);
   if (is_not_here(copied)) {
     atomic_store_explicit(&state->no_range, true, memory_order_relaxed);
     return 0;
   }
   if (copied < 0) return fault_from_errno(fault, (int)-copied, "copy_file_range");
-  if (copied > 0) reach(writer, at + (uint64_t)copied);
+  if (copied > 0) {
+    reach(writer, at + (uint64_t)copied);
+    went(base, way, (uint64_t)copied);
+  }
   return copied;
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/record.h"
+#include "engine/io.h"
 
 static span request_of(const struct run *run) {
   return (span){run->task->request, run->task->request_len};
@@ -162,11 +163,14 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
 
 static void summary(struct run *run) {
   struct sync *sync = sync_of(run);
-  uint8_t bytes[COUNTS * 16];  // eight for the head of each field
+  uint8_t bytes[COUNTS * 16 + IO_WAYS * 16];  // eight for the head of each field
   struct record_writer writer = {bytes, sizeof bytes, 0};
   for (uint8_t i = 0; i < COUNTS; i++)
     record_put_number(&writer, (uint16_t)(COPSE_DETAIL_COPIED + i),
                       atomic_load_explicit(&sync->counts[i], memory_order_relaxed));
+  for (uint8_t i = 0; i < IO_WAYS; i++)
+    record_put_number(&writer, (uint16_t)(COPSE_DETAIL_WAY_CLONE + i),
+                      atomic_load_explicit(&run->task->ways[i], memory_order_relaxed));
   copse_row row = {.kind = COPSE_ROW_SUMMARY,
                    .left_size = COPSE_UNKNOWN,
                    .right_size = COPSE_UNKNOWN,

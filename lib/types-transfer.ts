@@ -149,7 +149,9 @@ export interface Plan {
 
 /** What `apply` takes besides what its plan says. */
 export interface ApplyOptions
-  extends Options, Pick<SyncOptions, "backupDir" | "dryRun" | "verify" | "fsync" | "retries"> {
+  extends
+    Options,
+    Pick<SyncOptions, "backupDir" | "dryRun" | "verify" | "fsync" | "retries" | "resume"> {
   /** The source, where it needs more than a plan may hold, such as a password. */
   from?: Location;
   /** The destination, likewise. */
@@ -188,9 +190,10 @@ export interface CopyOptions extends Options {
   /** How often a step that may work a moment later is tried again, 0 to 100. Default 3. */
   retries?: number;
   /**
-   * Go on with a file of a web server where an earlier run ended. Default true: what came of one above
-   * 1 MiB is kept beside its destination, `.copse-….keep`, when a run fails, is cancelled or is killed,
-   * and used when the server still has that content. Only what has its digest is used.
+   * Go on with a large file where an earlier run ended. Default true: what came of one of a web server
+   * above 1 MiB, or of this machine from 16 MiB on, is kept beside its destination, `.copse-….keep`,
+   * when a run is cut off, cancelled or killed, and used when the source still has that content. Only
+   * what has its digest, or is what the source has, is used.
    */
   resume?: boolean;
   /**

@@ -72,3 +72,53 @@ test(`${kills} kills: no torn file, nothing lost, no temporary after the next ru
   expect(running).toBeGreaterThan(0); // some were killed while they ran
   console.log(`kills: ${kills}, ${running} while it ran, ${left} temporaries left and swept`);
 });
+
+test(`${Math.ceil(kills / 2)} kills in a large file, of the first run and of those that go on`, async () => {
+  const random = new Random(seed + 1);
+  const size = 36 * 1024 * 1024 + 17;
+  const large = (version: number): Buffer => {
+    const bytes = Buffer.alloc(size, version);
+    for (let at = 0; at < size; at += 4096)
+      bytes.writeUInt32LE(at ^ version, Math.min(at, size - 4));
+    return bytes;
+  };
+  const from = scratch.plant("large-from", { large: large(0), "d/small": "0" });
+  const to = scratch.at("large-to");
+  syncSync(from, to, { fsync: false });
+  const stray = (): string[] => readdirSync(to).filter((name) => name.includes(".copse-"));
+  let resumed = 0;
+  let version = 0;
+  let isDone = true;
+  for (let kill = 0; kill < kills / 2; kill++) {
+    if (isDone) writeFileSync(join(from, "large"), large(++version));
+    const script = `import { syncSync } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};
+      process.stdout.write("go");
+      const { resumed } = syncSync(${JSON.stringify(`fault:delay=1:${from}`)}, ${JSON.stringify(to)}, { fsync: false });
+      process.stdout.write("done" + resumed);`;
+    const child = Bun.spawn([process.execPath, "-e", script], {
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    const reader = child.stdout.getReader();
+    await reader.read();
+    await Bun.sleep(random.below(250));
+    child.kill("SIGKILL");
+    await child.exited;
+    const rest = await reader.read();
+    isDone = !rest.done;
+    if (isDone) resumed += Number(new TextDecoder().decode(rest.value).slice(4));
+    const found = readFileSync(join(to, "large"));
+    const isWhole = found.equals(large(version)) || (!isDone && found.equals(large(version - 1)));
+    if (!isWhole) throw new Error(`large is torn after kill ${kill} (seed ${seed})`);
+    if (isDone) expect(stray()).toEqual([]);
+    // Every few kills the run may come to its end.
+    if (kill % 4 !== 3 || isDone) continue;
+    const again = syncSync(`fault:delay=0:${from}`, to, { fsync: false });
+    resumed += again.resumed;
+    expect({ errors: again.errors, stray: stray() }).toEqual({ errors: 0, stray: [] });
+    expect(readFileSync(join(to, "large")).equals(large(version))).toBe(true);
+    isDone = true;
+  }
+  expect(resumed).toBeGreaterThan(0);
+  console.log(`kills: ${Math.ceil(kills / 2)} in a large file, ${resumed} bytes not brought again`);
+});

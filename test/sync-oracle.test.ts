@@ -47,6 +47,14 @@ function plant(root: string, grown: Grown, random: Random): void {
 const left = (from: string, to: string): string =>
   run("rsync", "-a", "-i", "-n", "--checksum", "--delete", `${from}/`, `${to}/`);
 
+/** The whole tree: types, modes, times to the nanosecond, sizes, targets, and what is in files. */
+function facts(root: string): string {
+  const line = "%P %y %m %T@ %l\n";
+  const names = run("find", root, "-type", "d", "-printf", "%P %y %m %T@\n", "-o", "-printf", line);
+  const hashes = run("sh", "-c", 'cd "$1" && find . -type f -exec sha256sum {} +', "sh", root);
+  return [...names.split("\n"), ...hashes.split("\n")].toSorted().join("\n");
+}
+
 test.skipIf(!hasRsync)(`rsync finds nothing to do after sync (${pairs} pairs)`, () => {
   let actions = 0;
   for (let i = 0; i < pairs; i++) {
@@ -66,6 +74,7 @@ test.skipIf(!hasRsync)(`rsync finds nothing to do after sync (${pairs} pairs)`, 
     if (rest !== "" || first.errors > 0)
       throw new Error(`seed ${seed}: ${JSON.stringify(first)}\n${rest}`);
     actions += first.actions.length;
+    expect({ seed, facts: facts(to) }).toEqual({ seed, facts: facts(from) });
     const again = syncSync(from, to, { ...options, force: true });
     expect({ seed, actions: again.actions }).toEqual({ seed, actions: [] });
     rmSync(from, { recursive: true });

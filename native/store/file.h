@@ -93,6 +93,8 @@ int32_t file_claim(struct directory *, struct fault *);
 int32_t file_resume(struct directory *, const struct wanted *, uint64_t size, struct resume *,
                     struct writer **, struct fault *);
 int32_t file_keep(struct writer *, struct range, const uint8_t digest[HASH_BYTES], struct fault *);
+int64_t file_reread(struct writer *, uint64_t at, uint8_t *into, size_t size, struct fault *);
+void file_forget(struct writer *);
 // A partial that somebody may still want to resume, by its name and age.
 bool file_is_kept(const char *name, const struct io_ops *io, int fd);
 bool file_is_stale(struct directory *, const struct entry *);

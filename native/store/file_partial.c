@@ -8,7 +8,7 @@
 //
 // A head or record is 64 bytes, numbers little-endian:
 //     head    "copse partial 1\0", size (8), the first 24 bytes of the content's hash, check (16)
-//     record  from (8), to (8), BLAKE3 of these bytes (32), check (16)
+//     record  from (8), to (8), BLAKE3 of these bytes or zeros (32), check (16)
 // where check is the beginning of BLAKE3 over the content's hash and what comes before it.
 #include <errno.h>
 #include <stdio.h>
@@ -26,6 +26,8 @@ constexpr size_t RECORDS_MAX = 1 << 20;                       // of 1 MiB each: 
 constexpr size_t PIECE = 256 * 1024;                          // read at once to prove a range
 constexpr int64_t KEPT_NS = 7ll * 24 * 3600 * 1'000'000'000;  // nobody will come for it any more
 static const char magic[16] = "copse partial 1";
+// What the kernel copied passed nobody who could have hashed it.
+static const uint8_t no_digest[HASH_BYTES];
 
 static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
@@ -104,19 +106,31 @@ static int by_from(const void *left, const void *right) {
   return (a > b) - (a < b);
 }
 
-static void put_in_order(struct resume *resume) {
-  if (resume->kept_count == 0) return;
-  qsort(resume->kept, resume->kept_count, sizeof *resume->kept, by_from);
+static void put_in_order(struct range *ranges, size_t *count) {
+  if (*count == 0) return;
+  qsort(ranges, *count, sizeof *ranges, by_from);
   size_t last = 0;
-  for (size_t i = 1; i < resume->kept_count; i++) {
-    struct range *into = &resume->kept[last], *one = &resume->kept[i];
+  for (size_t i = 1; i < *count; i++) {
+    struct range *into = &ranges[last], *one = &ranges[i];
     if (one->from <= into->to) {
       if (one->to > into->to) into->to = one->to;
     } else {
-      resume->kept[++last] = *one;
+      ranges[++last] = *one;
     }
   }
-  resume->kept_count = last + 1;
+  *count = last + 1;
+}
+
+static int32_t add_range(struct range **ranges, size_t *count, struct range range,
+                         struct fault *fault) {
+  // There is room up to the next power of two.
+  if ((*count & (*count - 1)) == 0) {
+    struct range *more = realloc(*ranges, (*count ? *count * 2 : 1) * sizeof *more);
+    if (!more) return no_memory(fault);
+    *ranges = more;
+  }
+  (*ranges)[(*count)++] = range;
+  return 0;
 }
 
 // Reads the journal. What is not whole ends it.
@@ -129,26 +143,21 @@ static int32_t find_kept(struct file_writer *writer, struct resume *resume, stru
   uint8_t *piece = malloc(PIECE);
   if (!piece) return no_memory(fault);
   int32_t code = 0;
-  size_t capacity = 0;
   uint64_t at = writer->journal_at + RECORD;
   for (size_t i = 0; i < RECORDS_MAX && code == 0; i++, at += RECORD) {
     if (!read_all(writer, at, record, RECORD) || !is_whole(writer, record)) break;
     struct range range = {number_at(record), number_at(record + 8)};
     if (range.from >= range.to || range.to > writer->size) break;
-    if (!is_proved(writer, range, record + 16, piece)) continue;
-    if (resume->kept_count == capacity) {
-      capacity = capacity ? capacity * 2 : 64;
-      struct range *more = realloc(resume->kept, capacity * sizeof *more);
-      if (!more) code = no_memory(fault);
-      if (!more) break;
-      resume->kept = more;
-    }
-    resume->kept[resume->kept_count++] = range;
+    bool is_claim = memcmp(record + 16, no_digest, HASH_BYTES) == 0;
+    if (!is_claim && !is_proved(writer, range, record + 16, piece)) continue;
+    code = is_claim ? add_range(&resume->claimed, &resume->claimed_count, range, fault)
+                    : add_range(&resume->kept, &resume->kept_count, range, fault);
   }
   free(piece);
   writer->journal_at = at;
   writer->has_records = true;
-  put_in_order(resume);
+  put_in_order(resume->kept, &resume->kept_count);
+  put_in_order(resume->claimed, &resume->claimed_count);
   if (task_cancelled(writer->base.store->task))
     code = fault_set(fault, COPSE_E_CANCELLED, "cancelled while resuming");
   return code;
@@ -246,10 +255,19 @@ int32_t file_keep(struct writer *base, struct range range, const uint8_t digest[
   if (code < 0) return code;
   put_number(record, range.from);
   put_number(record + 8, range.to);
-  memcpy(record + 16, digest, HASH_BYTES);
+  memcpy(record + 16, digest ? digest : no_digest, HASH_BYTES);
   finish_record(writer, record);
   return append(writer, record, fault);
 }
+
+int64_t file_reread(struct writer *base, uint64_t at, uint8_t *into, size_t size,
+                    struct fault *fault) {
+  const struct file_writer *writer = (const struct file_writer *)base;
+  int64_t got = writer->io->read(writer->fd, into, size, at);
+  return got < 0 ? fault_from_errno(fault, (int)-got, "pread") : got;
+}
+
+void file_forget(struct writer *base) { ((struct file_writer *)base)->has_records = false; }
 
 bool file_is_kept(const char *name, const struct io_ops *io, int fd) {
   size_t size = strlen(name);

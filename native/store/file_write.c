@@ -35,6 +35,12 @@ static int32_t is_directory(struct fault *fault) {
   return fault_set(fault, COPSE_E_EXISTS, "a directory has that name; remove it first");
 }
 
+static int32_t is_there_now(struct fault *fault) {
+  return fault_set(fault, COPSE_E_EXISTS,
+                   "something has that name now, or one that differs only in case; run again, or "
+                   "rename one of the two");
+}
+
 static const struct io_ops *io_of(const struct directory *base) {
   return ((const struct file_state *)base->store->state)->io;
 }
@@ -343,12 +349,15 @@ int32_t file_commit(struct writer *base, uint64_t size, struct entry *out, struc
     if (code >= 0) code = io->stat(writer->fd, "", true, &stat), call = "fstat";
     // Renamed while it is locked: nobody takes it for a stale one in between.
     if (code >= 0)
-      code = io->rename(at, writer->temporary, at, writer->name, true), call = "renameat";
+      code = io->rename(at, writer->temporary, at, writer->name, !writer->wanted.is_new),
+      call = "renameat";
     if (code >= 0) writer->temporary[0] = 0;  // it has its name now
     int closed = io->close(writer->fd);
     writer->fd = -1;
     if (code >= 0) code = closed, call = "close";
-    if (code == -EISDIR || code == -ENOTEMPTY || code == -EEXIST)
+    if (code == -EEXIST && writer->wanted.is_new)
+      result = is_there_now(fault);
+    else if (code == -EISDIR || code == -ENOTEMPTY || code == -EEXIST)
       result = is_directory(fault);
     else if (code < 0)
       result = fault_from_errno(fault, -code, call);
@@ -388,6 +397,10 @@ int32_t file_make(struct directory *base, const struct wanted *wanted, struct fa
   copy[target.size] = 0;
   const char *name = name_of(wanted->entry->name), *made = name;
   int code = io->make_link(at, made, copy);
+  if (code == -EEXIST && wanted->is_new) {
+    free(copy);
+    return is_there_now(fault);
+  }
   if (code == -EEXIST) {
     made = temporary;
     code = temporary_name(temporary) ? io->make_link(at, made, copy) : -EIO;

@@ -145,6 +145,8 @@ struct resume {
   span identity;       // names the content: other content, nothing is kept
   struct range *kept;  // in order, apart; from malloc, the caller frees it
   size_t kept_count;
+  struct range *claimed;  // likewise: what was kept without a digest, and nobody has proved
+  size_t claimed_count;
 };
 
 struct writer {  // each store puts its own fields after this
@@ -162,6 +164,8 @@ struct wanted {
   const struct entry *entry;  // name, type, a link's target, and what `what` says
   uint32_t what;              // bits of enum want; the rest is left to the store
   span attributes;            // WANT_XATTR: as attributes() gave them; others are taken away
+  bool is_new;  // nothing had the name: EXISTS when something does now, or one that differs only in
+                // case does where that is the same name. What a store cannot tell it may replace
 };
 
 struct store_ops {
@@ -278,7 +282,11 @@ struct store_ops {
   // says which bytes are worth keeping; both are called by one worker at a time.
   int32_t (*resume)(struct directory *, const struct wanted *, uint64_t size, struct resume *,
                     struct writer **, struct fault *);
+  // A digest of nullptr: nobody knows it. `reread` gives what was written by whoever left it,
+  // `forget` says that nobody will come for it.
   int32_t (*keep)(struct writer *, struct range, const uint8_t digest[HASH_BYTES], struct fault *);
+  int64_t (*reread)(struct writer *, uint64_t at, uint8_t *into, size_t size, struct fault *);
+  void (*forget)(struct writer *);
   // With CAN_PARALLEL several workers may write at different offsets at once; else one after
   // another, onward. A range that is never written is zeros.
   int32_t (*write)(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);

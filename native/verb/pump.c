@@ -5,6 +5,7 @@
 #include "base/record.h"
 #include "engine/runtime.h"
 #include "verb/pump_any.h"
+#include "verb/pump_parts.h"
 
 // Between looks at the cancel flag.
 constexpr uint64_t PULL_BYTES = 64 << 20;
@@ -34,7 +35,8 @@ struct flow {
   struct hash *hash;
   bool pulls;  // the destination may copy without us
   struct resume resume;
-  uint64_t counted;  // bytes that the task's totals have already
+  bool in_parts;              // the writer keeps what it has
+  uint64_t resumed, counted;  // as pump_parts says
 };
 
 // [at, end) as far as the content goes; *at is how far it went.
@@ -81,6 +83,10 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
     *size = source->size;
     if (shared > 0) return 0;
   }
+  *size = source->size;
+  if (flow->in_parts)
+    return pump_parts(flow->spot, flow->reader, flow->writer, &flow->resume, source->size,
+                      flow->pulls, &flow->resumed, &flow->counted, fault);
   *size = 0;
   if (from->scatter && knows_size && !flow->hash && (flow->writer->store->can & CAN_PARALLEL)) {
     flow->spot->side = LEFT;
@@ -114,12 +120,14 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
 
 // What an earlier run brought of the same content is used, where there can be such a thing.
 static int32_t open_writer(struct flow *flow, struct pump *pump, const struct entry *source,
-                           struct fault *fault) {
+                           bool holes, struct fault *fault) {
   const struct store_ops *from = flow->reader->store->ops, *to = pump->to->store->ops;
   const struct task *task = flow->spot->run->task;
   bool is_known = source->inode || source->device || source->mtime_ns != INT64_MIN;
   flow->spot->side = RIGHT;
-  if (!from->scatter || !to->resume || pump->hash || !(source->has & HAS_SIZE) ||
+  bool in_parts = !from->scatter && flow->reader->access == READ_ANYWHERE && !holes && to->reread &&
+                  source->size >= PARTS_LEAST;
+  if (!(from->scatter || in_parts) || !to->resume || pump->hash || !(source->has & HAS_SIZE) ||
       source->size < SPLIT_SMALL || !is_known ||
       !record_number((span){task->request, task->request_len}, COPSE_KEY_RESUME, 1))
     return to->writer(pump->to, &pump->wanted, &flow->writer, fault);
@@ -128,6 +136,8 @@ static int32_t open_writer(struct flow *flow, struct pump *pump, const struct en
   int32_t code =
       to->resume(pump->to, &pump->wanted, source->size, &flow->resume, &flow->writer, fault);
   flow->resume.identity = (span){};
+  flow->in_parts = code == 0 && in_parts;
+  if (in_parts) return code;
   for (size_t i = 0; i < flow->resume.kept_count; i++)
     pump->resumed += flow->resume.kept[i].to - flow->resume.kept[i].from;
   pump_count(flow->spot, &flow->counted, pump->resumed);
@@ -149,7 +159,7 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
     if (code == 0 && !is_still(source, &before)) code = changed(fault);
   }
   if (code == 0) {
-    code = open_writer(&flow, pump, is_large ? &before : source, fault);
+    code = open_writer(&flow, pump, is_large ? &before : source, holes, fault);
   }
   flow.hash = pump->hash;
   holes &= !pump->hash;
@@ -163,6 +173,11 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
     if (code == 0 && (!is_whole || !is_still(source, &after))) code = changed(fault);
   }
   free(flow.resume.kept);
+  free(flow.resume.claimed);
+  pump->resumed += flow.resumed;
+  // What cannot be brought to its end is in nobody's way.
+  bool is_lost = code < 0 && code != COPSE_E_CANCELLED && !fault_retryable(code);
+  if (flow.writer && is_lost && flow.in_parts) to->forget(flow.writer);
   if (flow.writer && code < 0) to->abandon(flow.writer);
   if (code < 0) return code;
   spot->side = RIGHT;

@@ -44,8 +44,10 @@ static int32_t create(struct spot *spot, struct directory *above, const struct w
   *fault = (struct fault){};
   code = ops->stat(above, &old, false, fault);
   if (code < 0) return code;
-  if (old.type == ENTRY_DIRECTORY)  // made by somebody else a moment ago
-    return ops->enter(above, &old, &node->directory[RIGHT], fault);
+  if (old.type == ENTRY_DIRECTORY)
+    return fault_set(fault, COPSE_E_EXISTS,
+                     "a directory has that name now, or one that differs only in case; run again, "
+                     "or rename one of the two");
   code = make_way(spot, above, &old, fault);
   return code < 0 ? code : ops->create(above, wanted, &node->directory[RIGHT], fault);
 }

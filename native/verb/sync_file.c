@@ -1,9 +1,13 @@
 // sync_file: one file or link of the source, brought to the other side.
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/record.h"
 #include "verb/pump.h"
 #include "verb/sync.h"
+
+// From here on a file is a job of its own.
+constexpr uint64_t LARGE = 16 << 20;
 
 static void row_emit(struct spot *spot, uint8_t kind, const struct entry *entry,
                      const struct entry *right, uint16_t reason, span detail) {
@@ -93,12 +97,14 @@ static bool wait_ms(const struct run *run, uint64_t milliseconds) {
   return true;
 }
 
-static int32_t copy_once(struct spot *spot, struct entry *left, span name, uint64_t *bytes,
-                         struct fault *fault) {
+static int32_t copy_once(struct spot *spot, struct entry *left, bool is_new, span name,
+                         uint64_t *bytes, struct fault *fault) {
   struct node *node = spot->node;
   struct entry want;
   struct pump pump = {.from = node->directory[LEFT], .to = node->directory[RIGHT], .source = left};
   int32_t code = sync_want(spot, pump.from, left, name, &want, &pump.wanted, fault);
+  // A name that the caller gives himself is his to replace.
+  pump.wanted.is_new = is_new && !node->nameless;
   if (code == 0) code = pump_file(spot, &pump, fault);
   *bytes = pump.bytes;
   if (code == 0) sync_count(sync_of(spot->run), COUNT_RESUMED, pump.resumed);
@@ -126,15 +132,15 @@ static int32_t keep_old(struct spot *spot, const struct entry *right, struct fau
   return sync_back_up(spot, spot->node->directory[RIGHT], right, path, false, fault);
 }
 
-int32_t sync_copy(struct spot *spot, struct entry *left, struct entry *right, span name,
-                  struct fault *fault) {
+static int32_t copy_now(struct spot *spot, struct entry *left, struct entry *right, span name,
+                        struct fault *fault) {
   struct sync *sync = sync_of(spot->run);
   int32_t code = sync_allows(spot, COPSE_ROW_COPIED, left->name, left, right, fault);
   if (code <= 0) return code;
   uint64_t bytes = left->size;
   code = sync->is_dry ? 0 : keep_old(spot, right, fault);
   for (uint64_t tries = 0; code == 0 && !sync->is_dry; tries++) {
-    code = copy_once(spot, left, name, &bytes, fault);
+    code = copy_once(spot, left, !right, name, &bytes, fault);
     if (code == 0 || tries == sync->retries_max || !fault_retryable(code)) break;
     if (!wait_ms(spot->run, 100u << (tries < 6 ? tries : 6))) break;
     code = 0;
@@ -147,6 +153,51 @@ int32_t sync_copy(struct spot *spot, struct entry *left, struct entry *right, sp
   sync_count(sync, COUNT_COPIED, 1);
   sync_count(sync, COUNT_BYTES, bytes);
   sync_row(spot, COPSE_ROW_COPIED, left, right, 0);
+  return 0;
+}
+
+// A large file by itself: what is in its batch does not wait for it.
+struct large {
+  struct job job;
+  struct node *node;  // held
+  struct entry *left, *right;
+  span name;
+};
+
+static void large_run(struct job *job, struct worker *worker) {
+  struct large *large = (struct large *)job;
+  struct node *node = large->node;
+  struct run *run = node->walk->owner;
+  if (!run_over(run)) {
+    struct arena arena;
+    struct spot spot = run_spot(run, node, worker, &arena);
+    struct fault fault = {};
+    int32_t code = node_use(node, &spot.side, &fault);
+    if (code == 0) {
+      code = copy_now(&spot, large->left, large->right, large->name, &fault);
+      node_let_go(node);
+    }
+    if (code < 0) spot_error(&spot, &fault, large->left->name);
+    run_spot_end(&spot);
+  }
+  node_drop(node);
+  free(large);
+}
+
+int32_t sync_copy(struct spot *spot, struct entry *left, struct entry *right, span name,
+                  struct fault *fault) {
+  struct run *run = spot->run;
+  if (spot->node->nameless) {
+    atomic_store_explicit(&run->task->total_bytes, left->size, memory_order_relaxed);
+    return copy_now(spot, left, right, name, fault);
+  }
+  bool is_alone = left->size >= LARGE && !sync_of(run)->is_dry && run->store[LEFT].can & CAN_RANGE;
+  struct large *large = is_alone ? malloc(sizeof *large) : nullptr;
+  if (!large) return copy_now(spot, left, right, name, fault);
+  *large = (struct large){
+      .job.run = large_run, .node = spot->node, .left = left, .right = right, .name = name};
+  node_hold(spot->node);
+  run_add(run, JOB_LEAF, &large->job);
   return 0;
 }
 
@@ -307,6 +358,7 @@ int32_t sync_links(struct spot *spot, struct entry *left, struct entry *right,
     struct wanted wanted;
     code = keep_old(spot, right, fault);
     if (code == 0) code = sync_want(spot, from, left, name, &want, &wanted, fault);
+    wanted.is_new = !right;
     spot->side = RIGHT;
     if (code == 0) code = to->store->ops->make(to, &wanted, fault);
     if (code < 0) return code;

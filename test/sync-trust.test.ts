@@ -1,0 +1,293 @@
+// Copy and sync where the ground gives way: full and read-only disks, rights that are missing, names
+// that are taken, directories that are swapped while they are written to. COPSE_SWAPS=10000 asks for
+// that many syncs under swapping.
+
+import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { compareSync, copy, sync, syncSync } from "../lib/index.ts";
+import { said, shape } from "./synced.ts";
+import { isRoot, link, Scratch } from "./trees.ts";
+import { leaveNothingOpen } from "./ways.ts";
+
+leaveNothingOpen();
+const swaps = Number(process.env["COPSE_SWAPS"] ?? 60);
+setDefaultTimeout(60_000 + swaps * 100);
+
+const library = join(import.meta.dir, "..", "lib", "index.ts");
+const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
+
+let scratch = new Scratch();
+afterAll(() => scratch[Symbol.dispose]());
+beforeEach(() => {
+  scratch[Symbol.dispose]();
+  scratch = new Scratch();
+});
+
+const ours = (root: string): string[] =>
+  readdirSync(root, { recursive: true })
+    .map(String)
+    .filter((name) => name.includes(".copse-"));
+
+function ask(...command: string[]): { status: number; said: string } {
+  const { exitCode, stdout, stderr } = Bun.spawnSync(command);
+  return { status: exitCode, said: `${stdout.toString()}${stderr.toString()}` };
+}
+
+/** With something mounted at `at`; a sentence where that cannot be done here. */
+async function mounted(
+  at: string,
+  args: readonly string[],
+  work: () => Promise<void>,
+): Promise<void> {
+  mkdirSync(at, { recursive: true });
+  const { status, said: why } = ask("mount", ...args, at);
+  if (status !== 0) {
+    console.log(`skipped: mount ${args.join(" ")}: ${why.trim()}`);
+    return;
+  }
+  try {
+    await work();
+  } finally {
+    ask("umount", at);
+  }
+}
+
+describe("the disk", () => {
+  test.skipIf(!isRoot)(
+    "that is full: NO_SPACE, what fits is there, nothing of ours stays",
+    async () => {
+      const from = scratch.plant("from", {
+        a: "fits",
+        large: new Uint8Array(3_000_000).fill(1),
+        larger: new Uint8Array(20_000_000).fill(2),
+        z: "fits, too",
+      });
+      const to = scratch.at("to");
+      await mounted(to, ["-t", "tmpfs", "-o", "size=1m", "tmpfs"], async () => {
+        writeFileSync(join(to, "large"), "old");
+        const result = await sync(from, to);
+        // The root's own mode and time may have to be set.
+        expect(said(result).filter((line) => line !== "updated ")).toEqual([
+          "copied a",
+          "error large NO_SPACE",
+          "error larger NO_SPACE",
+          "copied z",
+        ]);
+        expect(shape(to)).toEqual({ a: "fits", large: "old", z: "fits, too" });
+      });
+    },
+  );
+
+  test.skipIf(!isRoot)("that is read-only: DENIED, nothing changes", async () => {
+    const from = scratch.plant("from", { a: "new", b: "b" });
+    const real = scratch.plant("real", { a: "old", c: "c" });
+    const to = scratch.at("to");
+    await mounted(to, ["--bind", real], async () => {
+      expect(ask("mount", "-o", "remount,bind,ro", to).status).toBe(0);
+      const result = await sync(from, to);
+      const lines = ["error  DENIED", "error a DENIED", "error b DENIED", "error c DENIED"];
+      expect(said(result)).toEqual(lines);
+    });
+    expect(shape(real)).toEqual({ a: "old", c: "c" });
+  });
+
+  test("that answers EIO for one file: that file fails, the rest is done", async () => {
+    const from = scratch.plant("from", { a: "a", b: "b", c: "c" });
+    const to = scratch.plant("to", { a: "old", b: "old", c: "old" });
+    const result = await sync(`fault:read=2,code=IO:${from}`, to, { concurrency: 1, retries: 0 });
+    expect(result).toMatchObject({ errors: 1, copied: 2 });
+    expect(said(result).filter((line) => line.endsWith(" IO"))).toHaveLength(1);
+    expect(ours(to)).toEqual([]);
+  });
+
+  test.skipIf(!isRoot)(
+    "without case: names that differ only in it clash, and it is said",
+    async () => {
+      const image = scratch.at("image");
+      const to = scratch.at("to");
+      const made =
+        Bun.which("mkfs.vfat") &&
+        ask("truncate", "-s", "16M", image).status === 0 &&
+        ask("mkfs.vfat", image).status === 0;
+      if (!made) {
+        console.log("skipped: a file system without case: there is no mkfs.vfat");
+        return;
+      }
+      const from = scratch.plant("from", { name: "one", NAME: "two" });
+      await mounted(to, ["-o", "loop", image], async () => {
+        const result = await copy(from, to);
+        expect(result.errors + readdirSync(to).length).toBeGreaterThanOrEqual(2);
+      });
+    },
+  );
+});
+
+describe("rights", () => {
+  const nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+  const script = `const { syncSync } = await import(${JSON.stringify(library)});
+    const { actions, errors } = syncSync(process.argv[1], process.argv[2]);
+    console.log(JSON.stringify({ errors, rows: actions.map((a) => a.kind + " " + a.path + (a.error ? " " + a.error.code : "")) }));`;
+  const asNobody = (from: string, to: string): { errors: number; rows: string[] } | undefined => {
+    const { status, said: text } = ask(...nobody, process.execPath, "-e", script, from, to);
+    if (status === 0) return JSON.parse(text) as { errors: number; rows: string[] };
+    console.log(`skipped: as uid 65534: ${text.split("\n")[0]}`);
+    return undefined;
+  };
+
+  test.skipIf(!isRoot)("of somebody else: DENIED for what is closed, the rest is done", () => {
+    chmodSync(scratch.path, 0o755);
+    const from = scratch.plant("from", { a: "a", closed: "c", "d/x": "x", "shut/y": "y" });
+    chmodSync(join(from, "closed"), 0);
+    chmodSync(join(from, "shut"), 0);
+    const to = scratch.plant("to", { "d/x": "old", old: "old", "own/z": "z" });
+    for (const path of ["", "own"]) chownSync(join(to, path), 65534, 65534);
+    const answer = asNobody(from, to);
+    if (!answer) return;
+    // Below d nothing may be written; shut cannot be listed, so nothing is deleted.
+    expect(answer.rows).toContain("copied a");
+    expect(answer.rows).toContain("error closed DENIED");
+    expect(answer.rows).toContain("error d/x DENIED");
+    expect(answer.rows.some((row) => row.startsWith("error shut DENIED"))).toBe(true);
+    expect(answer.rows.some((row) => row.startsWith("deleted"))).toBe(false);
+    expect(shape(to)).toMatchObject({ a: "a", "d/x": "old", old: "old", "own/z": "z" });
+    expect(ours(to)).toEqual([]);
+  });
+});
+
+describe("names", () => {
+  test("of ours that are taken by a directory, a link or a pipe stay as they are", async () => {
+    const from = scratch.plant("from", { f: "f", large: new Uint8Array(17_000_000).fill(3) });
+    const outside = scratch.plant("outside", { secret: "s" });
+    const to = scratch.plant("to", {
+      ".copse-0011223344556677.part/in": "a directory",
+      ".copse-0011223344556688.keep/in": "a directory",
+      ".copse-0011223344556699.keep": link("../outside/secret"),
+      ".copse-00112233445566aa.keep": "no journal",
+    });
+    expect((await sync(from, to)).errors).toBe(0);
+    expect(shape(outside)).toEqual({ secret: "s" });
+    expect(readFileSync(join(to, "f"), "utf8")).toBe("f");
+    expect(shape(to)).toMatchObject({
+      ".copse-0011223344556677.part/in": "a directory",
+      ".copse-0011223344556688.keep/in": "a directory",
+    });
+  });
+
+  test("that appear while they are written are not replaced, nor is what differs only in case", async () => {
+    // Where names have no case, a twin appears in the same way: the listing did not have it.
+    const from = scratch.plant("from", { f: "new", "d/g": "new", l: link("f") });
+    const to = scratch.plant("to", {});
+    const task = copy(`fault:delay=100:${from}`, to, { concurrency: 1 });
+    while (readdirSync(to).every((name) => !name.endsWith(".part"))) await Bun.sleep(1);
+    writeFileSync(join(to, "f"), "theirs");
+    const result = await task;
+    expect(said(result)).toContain("error f EXISTS");
+    expect(readFileSync(join(to, "f"), "utf8")).toBe("theirs");
+    expect(ours(to)).toEqual([]);
+  });
+
+  test("of 255 bytes, with a journal beside them", async () => {
+    const from = scratch.plant("from", {
+      ["x".repeat(255)]: new Uint8Array(17_000_000).fill(4),
+      ["é".repeat(127)]: "accents",
+    });
+    const result = await sync(from, scratch.at("to"));
+    expect(result).toMatchObject({ copied: 2, errors: 0 });
+    expect(compareSync(from, scratch.at("to")).equal).toBe(true);
+  });
+});
+
+test(`directories swapped for links during ${swaps} syncs lead nowhere`, async () => {
+  const outside = scratch.plant("outside", { f: "outside", "deep/g": "outside, too" });
+  const before = shape(outside);
+  const from = scratch.plant("from", {
+    ...Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`d/f${i}`, `new ${i}`])),
+    "d/deep/g": "new g",
+    "d/deep/f": "new f",
+  });
+  const to = scratch.plant("to", { "d/f": "goes", "d/gone/f": "goes", "d/deep/h": "goes" });
+  // Another process, so that it runs while this one is inside a sync.
+  const swapper = Bun.spawn(
+    [
+      process.execPath,
+      "-e",
+      `const { renameSync, symlinkSync, rmSync } = require("node:fs");
+       const [to, outside] = process.argv.slice(1);
+       process.stdout.write("go");
+       for (let i = 0; ; i++) {
+         const name = i % 2 ? "/d" : "/d/deep";
+         try {
+           renameSync(to + name, to + "/real");
+           try { symlinkSync(outside, to + name); } catch {}
+           try { rmSync(to + name); } catch {}
+           renameSync(to + "/real", to + name);
+         } catch {}
+       }`,
+      to,
+      outside,
+    ],
+    { stdout: "pipe", stderr: "inherit" },
+  );
+  await swapper.stdout.getReader().read();
+  let trouble = 0;
+  try {
+    for (let i = 0; i < swaps; i++) {
+      const options = { fsync: false, moves: i % 3 === 0, force: true } as const;
+      try {
+        trouble += syncSync(from, to, options).errors > 0 ? 1 : 0;
+      } catch {
+        trouble++;
+      }
+      writeFileSync(join(from, "d", `f${i % 12}`), `newer ${i}`);
+      if (i % 10 === 0) expect(shape(outside)).toEqual(before);
+    }
+  } finally {
+    swapper.kill("SIGKILL");
+    await swapper.exited;
+  }
+  expect(shape(outside)).toEqual(before);
+  console.log(`swaps: ${swaps} syncs, ${trouble} of them met one`);
+});
+
+test.skipIf(!Bun.which("strace"))("run twice, it writes nothing the second time", () => {
+  const from = scratch.plant("from", {
+    ...Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`d${i % 4}/f${i}`, `${i}`])),
+    large: new Uint8Array(17_000_000).fill(5),
+    l: link("large"),
+    "empty/": "",
+  });
+  const to = scratch.at("to");
+  syncSync(from, to);
+  const trace = scratch.at("trace");
+  const changing =
+    "write,pwrite64,writev,ftruncate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,link,linkat,symlink,symlinkat,chmod,fchmod,fchmodat,chown,fchown,fchownat,utimensat,fsync,fdatasync,copy_file_range,setxattr,fsetxattr,removexattr,openat";
+  const { status, said: text } = ask(
+    "strace",
+    "-f",
+    "-y",
+    "-qq",
+    "-o",
+    trace,
+    "-e",
+    `trace=${changing}`,
+    process.execPath,
+    main,
+    "sync",
+    from,
+    to,
+    "--json",
+  );
+  if (status !== 0 && !text.includes('"planned"')) {
+    console.log(`skipped: strace: ${text.split("\n")[0]}`);
+    return;
+  }
+  expect(JSON.parse(text)).toMatchObject({ planned: 0, errors: 0 });
+  const lines = readFileSync(trace, "utf8").split("\n");
+  const inTo = lines.filter((line) => line.includes(to));
+  expect(inTo.length).toBeGreaterThan(0); // it was looked at
+  const isChange = (line: string): boolean =>
+    // What one thread's call was cut by has its flags in the line before.
+    !/openat(?:\(| resumed)/.test(line) || /O_WRONLY|O_RDWR|O_CREAT|O_TRUNC/.test(line);
+  expect(inTo.filter(isChange)).toEqual([]);
+});

@@ -66,6 +66,7 @@ async function main(): Promise<void> {
   const loadBefore = load().toFixed(2);
   const memory = process.env.COPSE_BENCH_DIR ?? (existsSync("/dev/shm") ? "/dev/shm" : tmpdir());
   const folder = mkdtempSync(join(memory, "copse-bench-download-"));
+  const where = machine(folder); // which is gone when the results are written
   const server = await startNginx();
   const content = pseudoRandom((options.quick ? 16 : 256) * MIB);
   const texts: string[] = [];
@@ -98,7 +99,7 @@ async function main(): Promise<void> {
 
 Made by \`bun run bench download\` on ${new Date().toISOString().slice(0, 10)}; do not edit.
 
-- Machine: ${machine(folder)}; load before the start ${loadBefore}.
+- Machine: ${where}; load before the start ${loadBefore}.
 - copse ${copseVersion()} on Bun ${Bun.version}, ${versionOf("curl")}, ${versionOf("aria2c")}; ${options.rounds} rounds in turns; milliseconds.
 - Files go to memory; nobody waits for a disk.
 

@@ -13,7 +13,7 @@ export interface Question {
   readonly right: Location;
   readonly options?: Pick<
     CompareOptions,
-    "stopAtFirst" | "by" | "sample" | "concurrency" | "emptyDirectories"
+    "stopAtFirst" | "by" | "sample" | "concurrency" | "emptyDirectories" | "cache" | "limits"
   >;
   /** Tell how far resident memory rose above what the process held before. */
   readonly memory?: boolean;

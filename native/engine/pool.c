@@ -10,6 +10,9 @@
 
 constexpr uint64_t IDLE_NS = 5'000'000'000;  // a thread without work ends after this long
 constexpr uint32_t LOWER_EVERY = 8;          // each eighth job comes from a lower lane
+// Jobs for CPU workers that wait before no more branches are taken. What waits holds on to
+// listings: without a bound a walk lists a whole tree before the first file of it is hashed.
+constexpr uint32_t COMPUTING_MAX = 32;
 // A worker that runs out of work looks around this long before it sleeps. Waking a sleeping thread
 // costs both sides more than most jobs take; tasks that follow each other closely find it awake.
 // One worker of a kind at a time.
@@ -92,9 +95,11 @@ static enum kind kind_of(const struct pool *pool, enum job_place place) {
 }
 
 static struct job **next_job(struct pool *pool, struct group *group, enum kind kind) {
-  for (int place = 0; place < JOB_PLACES; place++)
+  for (int place = 0; place < JOB_PLACES; place++) {
+    if (place == JOB_BRANCH && group->computing >= COMPUTING_MAX) continue;
     if (group->jobs[place] && kind_of(pool, (enum job_place)place) == kind)
       return &group->jobs[place];
+  }
   return nullptr;
 }
 
@@ -247,6 +252,7 @@ static void run_job(struct pool *pool, struct group *group, struct worker *worke
   struct job **from = next_job(pool, group, kind);
   struct job *job = *from;
   *from = job->next;
+  if (from == &group->jobs[JOB_COMPUTE]) group->computing--;
   group->running++;
   lane_remove(workers, group, kind);  // to the end of its lane, so that groups take turns
   lanes_refresh(pool, group);
@@ -462,6 +468,7 @@ static void add(struct group *group, enum job_place place, struct job *job) {
   job->group = group;
   job->next = group->jobs[place];
   group->jobs[place] = job;
+  group->computing += place == JOB_COMPUTE;
   group->pending++;
   lanes_refresh(group->pool, group);
   if (!wake_one(group->pool, kind_of(group->pool, place))) work_inline(group->pool);

@@ -8,6 +8,8 @@
 //   - Within a group, leaves run before branches, and newest before oldest in each, which bounds
 //   what is in
 //     flight: a directory's files are read before the next directory is entered.
+//   - Branches wait while many of the group's jobs wait for a CPU worker: they would only bring
+//   more.
 //   - Groups take turns, job by job, so that a large task does not starve a small one. Three
 //   priorities; every
 //     eighth job comes from a lower lane.
@@ -61,6 +63,7 @@ constexpr size_t WORKER_SLAB = 256 * 1024;
 struct group {
   struct pool *pool;
   struct job *jobs[JOB_PLACES];  // newest first; guarded by the pool's lock, as all below
+  uint32_t computing;            // of them in JOB_COMPUTE
   struct group *next_ready[2], *previous_ready[2];  // its place in the lane of each kind of worker
   bool ready[2];
   bool parked;

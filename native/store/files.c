@@ -351,6 +351,12 @@ static int32_t files_next_data(struct reader *base, uint64_t at, uint64_t *begin
   return 1;
 }
 
+static bool files_promised(const struct reader *base, uint32_t *algorithm, const uint8_t **digest) {
+  const struct files_reader *reader = base->slot[0];
+  const struct store_ops *ops = reader->inner.store->ops;
+  return ops->promised && ops->promised(&reader->inner, algorithm, digest);
+}
+
 const struct store_ops files_store = {
     .scheme = "files",
     .can = CAN_LIST | CAN_RANGE | IS_VIEW,
@@ -373,5 +379,6 @@ const struct store_ops files_store = {
     .read_any = files_read_any,
     .read_end = files_read_end,
     .measure = files_measure,
+    .promised = files_promised,
     .next_data = files_next_data,
 };

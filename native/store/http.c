@@ -651,6 +651,14 @@ static int32_t http_measure(struct reader *base, struct entry *out, bool *holes,
   return 0;
 }
 
+static bool http_promised(const struct reader *base, uint32_t *algorithm, const uint8_t **digest) {
+  static_assert(HTTP_SHA256_BYTES == HASH_BYTES);
+  const struct http_reader *reader = base->slot[0];
+  *algorithm = COPSE_ALGORITHM_SHA256;
+  *digest = reader->first.sha256;
+  return reader->first.has_sha256;
+}
+
 const struct store_ops http_store = {
     .scheme = "http",
     .can = CAN_LIST | CAN_RANGE | CAN_IDENTITY,
@@ -673,4 +681,5 @@ const struct store_ops http_store = {
     .read_any = http_read_any,
     .read_end = http_read_end,
     .measure = http_measure,
+    .promised = http_promised,
 };

@@ -237,6 +237,9 @@ struct store_ops {
   // What is open now: the HAS_STAT fields. *holes: it has fewer blocks than its size needs. CHANGED
   // when it is not a regular file.
   int32_t (*measure)(struct reader *, struct entry *out, bool *holes, struct fault *);
+  // Optional. What the place says the digest of the whole content is, without proof: HASH_BYTES by
+  // *algorithm. False: it says none.
+  bool (*promised)(const struct reader *, uint32_t *algorithm, const uint8_t **digest);
   // The next range that may hold data at or after `at`: [*begin, *end). 0: none, only a hole up to
   // the end. 1: a range. May be nullptr: everything is data.
   int32_t (*next_data)(struct reader *, uint64_t at, uint64_t *begin, uint64_t *end,

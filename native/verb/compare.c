@@ -264,6 +264,38 @@ int32_t compare_algorithm(const struct run *run, uint32_t *algorithm, struct fau
              : 0;
 }
 
+// A server may say which digest its content has. When that is the digest of what the other side
+// has, its word is taken and its content is not fetched. Else the content decides: *side is whose
+// reader was opened for the question, or none's. What fails here fails again where it is told of.
+static bool is_promised(struct spot *spot, const struct pair *pair, struct reader *reader,
+                        uint8_t *side) {
+  const struct entry *entries[2] = {pair->left, pair->right};
+  struct fault fault = {};
+  uint8_t promising = spot->node->directory[RIGHT]->store->ops->promised ? RIGHT : LEFT;
+  struct directory *directory = spot->node->directory[promising];
+  const struct store_ops *ops = directory->store->ops;
+  if (!ops->promised || ops->reader(directory, entries[promising], reader, &fault) < 0)
+    return false;
+  uint32_t algorithm;
+  const uint8_t *promise;
+  uint8_t own[HASH_BYTES];
+  uint64_t bytes = spot->bytes;
+  // A digest of another algorithm that is there already costs less than reading what it is of.
+  const struct store *other = spot->node->directory[!promising]->store;
+  bool has_digest = entries[!promising]->has & HAS_DIGEST;
+  bool is_same = ops->promised(reader, &algorithm, &promise) &&
+                 (!has_digest || other->algorithm == algorithm) &&
+                 spot_digest(spot, !promising, entries[!promising], algorithm, own, &fault) == 0 &&
+                 memcmp(own, promise, HASH_BYTES) == 0;
+  if (is_same) {
+    ops->read_end(reader);
+  } else {
+    *side = promising;
+    spot->bytes = bytes;  // what was read will be read again
+  }
+  return is_same;
+}
+
 // The hashes of both sides into `content`. Where sizes are known without reading, as with a
 // manifest or a cache they are, unequal ones need no hashes.
 static int32_t hash_both(struct spot *spot, const struct pair *pair, bool sizes,
@@ -280,10 +312,22 @@ static int32_t hash_both(struct spot *spot, const struct pair *pair, bool sizes,
     content->reason = COPSE_REASON_SIZE;
     return 0;
   }
+  struct reader reader;
+  uint8_t side = RIGHT + 1;  // whose reader is open
+  if (compare_of(spot->run)->by == COPSE_BY_HASH && is_promised(spot, pair, &reader, &side)) {
+    content->equal = true;
+    return 0;
+  }
   content->hashed = true;
   struct fault of_right = {};
-  int32_t left = spot_digest(spot, LEFT, pair->left, algorithm, content->hash[LEFT], fault);
-  int32_t right = spot_digest(spot, RIGHT, pair->right, algorithm, content->hash[RIGHT], &of_right);
+  struct fault *faults[2] = {fault, &of_right};
+  const struct entry *entries[2] = {pair->left, pair->right};
+  int32_t codes[2];
+  for (uint8_t i = 0; i < 2; i++)
+    codes[i] = i == side ? spot_digest_open(spot, i, entries[i], &reader, algorithm,
+                                            content->hash[i], faults[i])
+                         : spot_digest(spot, i, entries[i], algorithm, content->hash[i], faults[i]);
+  int32_t left = codes[LEFT], right = codes[RIGHT];
   if (left < 0 && right < 0) {  // a row for each side: the left one's is written here
     spot->side = LEFT;
     spot_error(spot, fault, pair->left->name);

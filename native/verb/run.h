@@ -83,6 +83,10 @@ void run_ahead(struct spot *spot, struct step *steps, size_t count);
 // The digest of one file's whole content. `algorithm`: enum copse_algorithm.
 int32_t spot_digest(struct spot *spot, uint8_t side, const struct entry *entry, uint32_t algorithm,
                     uint8_t out[HASH_BYTES], struct fault *fault);
+// The same for an open reader at its beginning, which it ends.
+int32_t spot_digest_open(struct spot *spot, uint8_t side, const struct entry *entry,
+                         struct reader *reader, uint32_t algorithm, uint8_t out[HASH_BYTES],
+                         struct fault *fault);
 
 // Fills the buffer unless the content ends. A read that stops short where the size says that there
 // is more has not met the end: a page that cannot be read cuts the call that comes to it, and only

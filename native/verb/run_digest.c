@@ -61,23 +61,33 @@ int32_t spot_digest(struct spot *spot, uint8_t side, const struct entry *entry, 
     if (cache_find(cache, &before, algorithm, out)) return 0;
   }
   struct reader reader;
-  int64_t opened_ns = clock_wall();
   code = ops->reader(directory, entry, &reader, fault);
-  if (code < 0) return code;
+  return code < 0 ? code : spot_digest_open(spot, side, entry, &reader, algorithm, out, fault);
+}
+
+int32_t spot_digest_open(struct spot *spot, uint8_t side, const struct entry *entry,
+                         struct reader *reader, uint32_t algorithm, uint8_t out[HASH_BYTES],
+                         struct fault *fault) {
+  struct directory *directory = spot->node->directory[side];
+  const struct store_ops *ops = directory->store->ops;
+  struct cache *cache = spot->run->cache;
+  spot->side = side;
+  struct entry before = *entry;
+  int64_t opened_ns = clock_wall();
   struct digest digest;
   bool began = digest_begin(&digest, algorithm);
-  code = began ? ops->measure(&reader, &before, nullptr, fault)
-               : fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  int32_t code = began ? ops->measure(reader, &before, nullptr, fault)
+                       : fault_set(fault, COPSE_E_MEMORY, "out of memory");
   struct entry after = before;
-  if (code == 0) code = read_all(spot, &reader, &digest, before.size, fault);
-  if (code == 0) code = ops->measure(&reader, &after, nullptr, fault);
+  if (code == 0) code = read_all(spot, reader, &digest, before.size, fault);
+  if (code == 0) code = ops->measure(reader, &after, nullptr, fault);
   if (code == 0 && (before.size != after.size || before.mtime_ns != after.mtime_ns))
     code = fault_set(fault, COPSE_E_CHANGED,
                      "the file changed while it was read; run again when nobody writes to it");
   // What one read took was whole when it was read.
   if (code == 0 && after.size > WORKER_SLAB)
     code = run_still_there(directory, &after, entry, fault);
-  ops->read_end(&reader);
+  ops->read_end(reader);
   if (began && !digest_end(&digest, code == 0 ? out : nullptr) && code == 0)
     code = fault_set(fault, COPSE_E_INTERNAL, "the content could not be hashed");
   if (code == 0 && cache && before.ctime_ns == after.ctime_ns)

@@ -80,6 +80,8 @@ struct http_answer {
   bool ranges;             // the server says it can begin anywhere
   bool is_strong;          // the validator means the same bytes
   bool is_encoded;
+  bool has_sha256;  // the server says one of the whole content
+  uint8_t sha256[HTTP_SHA256_BYTES];
   char etag[HTTP_ETAG_MAX + 1];
   char type[HTTP_TYPE_MAX + 1];
   char name[HTTP_NAME_MAX + 1];  // that the server gives it; "" is none

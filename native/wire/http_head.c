@@ -165,6 +165,56 @@ static int32_t keep_location(struct http_head *head, span value, struct fault *f
   return 0;
 }
 
+static int base64_digit(uint8_t byte) {
+  if (byte >= 'A' && byte <= 'Z') return byte - 'A';
+  if (byte >= 'a' && byte <= 'z') return byte - 'a' + 26;
+  if (byte >= '0' && byte <= '9') return byte - '0' + 52;
+  return byte == '+' ? 62 : byte == '/' ? 63 : -1;
+}
+
+// Exactly one SHA-256 in base64. Anything else, such as "...-2" of an object that came in parts, is
+// none.
+static void keep_sha256(struct http_head *head, span text) {
+  constexpr size_t DIGITS = 43;
+  uint8_t sha256[HTTP_SHA256_BYTES];
+  uint32_t bits = 0, count = 0;
+  if (text.size != DIGITS + 1 || text.at[DIGITS] != '=') return;
+  for (size_t i = 0, made = 0; i < DIGITS; i++) {
+    int digit = base64_digit(text.at[i]);
+    if (digit < 0) return;
+    bits = bits << 6 | (uint32_t)digit;
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    sha256[made++] = (uint8_t)(bits >> count);
+  }
+  if (bits & ((1u << count) - 1)) return;  // bits that belong to nothing
+  if (head->has_sha256 && memcmp(head->sha256, sha256, sizeof sha256) != 0)
+    head->is_disputed = true;
+  memcpy(head->sha256, sha256, sizeof sha256);
+  head->has_sha256 = true;
+}
+
+// "sha-512=:...:, sha-256=:...:", and the older form without the colons.
+static void keep_digest(struct http_head *head, span value, bool has_colons) {
+  while (value.size) {
+    span member, name;
+    if (!cut(&value, ',', &member)) {
+      member = value;
+      value.size = 0;
+    }
+    member = trim(member);
+    if (!cut(&member, '=', &name) || !is_word(trim(name), "sha-256")) continue;
+    if (has_colons) {
+      span parameters = member;
+      if (cut(&parameters, ';', &name)) member = trim(name);
+      if (member.size < 2 || member.at[0] != ':' || member.at[member.size - 1] != ':') continue;
+      member = (span){member.at + 1, member.size - 2};
+    }
+    keep_sha256(head, member);
+  }
+}
+
 static void keep_retry_after(struct http_head *head, span value, int64_t now_s) {
   uint64_t seconds;
   int64_t at = http_date_ns(value);
@@ -221,6 +271,12 @@ int32_t http_head_line(struct http_head *head, span line, int64_t now_s, struct 
     keep_type(head, value);
   } else if (is_word(name, "content-disposition")) {
     http_disposition_name(value, head->name);
+  } else if (is_word(name, "repr-digest")) {
+    keep_digest(head, value, true);
+  } else if (is_word(name, "digest")) {
+    keep_digest(head, value, false);
+  } else if (is_word(name, "x-amz-checksum-sha256")) {
+    keep_sha256(head, value);
   } else if (is_word(name, "retry-after")) {
     keep_retry_after(head, value, now_s);
   }

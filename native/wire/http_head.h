@@ -13,6 +13,7 @@ struct sockaddr;
 constexpr size_t HTTP_ETAG_MAX = 255;  // a longer validator is taken for none
 constexpr size_t HTTP_TYPE_MAX = 63;
 constexpr size_t HTTP_NAME_MAX = 255;
+constexpr size_t HTTP_SHA256_BYTES = 32;
 constexpr size_t HTTP_LOCATION_MAX = 8192;
 constexpr uint32_t HTTP_HEAD_MAX = 256 * 1024;  // bytes of all heads of one answer
 
@@ -28,6 +29,10 @@ struct http_head {
   char type[HTTP_TYPE_MAX + 1];  // Content-Type without its parameters, lower case
   char name[HTTP_NAME_MAX + 1];  // as Content-Disposition says, plain; "" is none
   bool has_location;
+  // What the server says the whole content's SHA-256 is: Repr-Digest, Digest,
+  // x-amz-checksum-sha256.
+  bool has_sha256, is_disputed;  // is_disputed: it says two that differ, so none counts
+  uint8_t sha256[HTTP_SHA256_BYTES];
   char location[HTTP_LOCATION_MAX + 1];  // the last: not all of it is cleared for each answer
 };
 

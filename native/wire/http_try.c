@@ -83,6 +83,9 @@ static int32_t accept_answer(struct exchange *x) {
                                      .ranges = head->ranges || head->status == 206,
                                      .is_strong = head->is_strong,
                                      .is_encoded = head->is_encoded};
+    // Of an encoded answer the digest is that of what was encoded.
+    x->answer.has_sha256 = head->has_sha256 && !head->is_disputed && !head->is_encoded;
+    memcpy(x->answer.sha256, head->sha256, sizeof head->sha256);
     memcpy(x->answer.etag, head->etag, sizeof head->etag);
     memcpy(x->answer.type, head->type, sizeof head->type);
     memcpy(x->answer.name, head->name, sizeof head->name);

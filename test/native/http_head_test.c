@@ -202,6 +202,47 @@ static void names(void) {
   passed += (int)(sizeof cases / sizeof *cases) + (int)(sizeof urls / sizeof *urls) + 2;
 }
 
+static void digests(void) {
+#define BASE64 "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+  static const char *const good[] = {
+      "Repr-Digest: sha-256=:" BASE64 ":\r\n",
+      "repr-digest:sha-512=:AA==:,sha-256=:" BASE64 ":;p=1,x\r\n",
+      "Digest: md5=AA==, SHA-256=" BASE64 "\r\n",
+      "X-Amz-Checksum-Sha256: " BASE64 "\r\n",
+  };
+  static const char *const wrong[] = {
+      "Repr-Digest: sha-256=" BASE64 "\r\n",
+      "Repr-Digest: sha-256=:" BASE64 "\r\n",
+      "Repr-Digest: sha-256=::\r\n",
+      "Repr-Digest: sha-256=:\r\n",
+      "Repr-Digest: sha-256\r\n",
+      "Repr-Digest: xsha-256=:" BASE64 ":\r\n",
+      "Digest: SHA-256=:" BASE64 ":\r\n",
+      "x-amz-checksum-sha256: " BASE64 "-3\r\n",
+      "x-amz-checksum-sha256: A" BASE64 "\r\n",
+      "Content-Digest: sha-256=:" BASE64 ":\r\n",
+      "Digest: ,,,=,=\r\n",
+      "Repr-Digest:\r\n",
+      "Digest: SHA-256=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9=\r\n",
+  };
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++, passed++) {
+    fresh();
+    CHECK(say(good[i]) == 0 && head.has_sha256 && !head.is_disputed);
+    for (uint8_t k = 0; k < HTTP_SHA256_BYTES; k++) CHECK(head.sha256[k] == k);
+  }
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++, passed++) {
+    fresh();
+    CHECK(say(wrong[i]) == 0 && !head.has_sha256);
+  }
+  fresh();
+  CHECK(say(good[0]) == 0 && say(good[2]) == 0 && !head.is_disputed);
+  CHECK(say("Digest: sha-256=BAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\r\n") == 0);
+  CHECK(head.is_disputed);
+  // The next head knows nothing of it.
+  CHECK(say("HTTP/1.1 200 OK\r\n") == 0 && !head.has_sha256 && !head.is_disputed);
+  passed++;
+}
+
 static void heads_have_an_end(void) {
   fresh();
   int32_t code = 0;
@@ -292,6 +333,7 @@ int main(void) {
   times();
   validators();
   names();
+  digests();
   heads_have_an_end();
   headers_that_may_be_sent();
   addresses();

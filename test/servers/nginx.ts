@@ -91,6 +91,7 @@ async function tryNginx(): Promise<Nginx> {
          location /insecure/ { return 302 http://localhost:${http}/; } }
        server { listen 127.0.0.1:${https12} ssl; ${tls} ssl_protocols TLSv1.2; root ${root}; }
        server { listen 127.0.0.1:${closed}; root ${root}; location = ${mark} { return 204; }
+         location /digest/ { alias ${root}/; add_header Repr-Digest "sha-512=:AAAA:, sha-256=:$arg_sha256:"; }
          location /basic/ { auth_basic "x"; auth_basic_user_file ${own("users")}; alias ${root}/; }
          location /get/ { limit_except GET { deny all; } if ($request_method = HEAD) { return 405; }
            alias ${root}/; }

@@ -36,7 +36,7 @@ function messageOf(act: () => unknown): string {
 }
 
 describe("the old form", () => {
-  test("to_json of a leaf, byte for byte", () => {
+  test("row 5: to_json of a leaf, byte for byte", () => {
     expect(toPathveinJSON({ name: "a", files: ["*.txt", "é\u007f\n"] })).toBe(
       String.raw`{"directory_name": "a", "files": ["*.txt", "\u00e9\u007f\n"], "directories": [], "optional_files": [], "optional_directories": []}`,
     );
@@ -67,7 +67,7 @@ describe("the old form", () => {
     expect(toPathveinJSON(parsePattern(text))).toBe(text);
   });
 
-  test("children as strings and as objects, mixed; unknown keys are ignored", () => {
+  test("row 6: children as strings and as objects, mixed; unknown keys are ignored", () => {
     const read = parsePattern({
       directory_name: "a",
       surprise: 1,
@@ -140,7 +140,7 @@ describe("errors name the field and the reason:", () => {
 });
 
 describe("the builder", () => {
-  test("makes what an object says, and leaves what it began with", () => {
+  test("row 3: makes what an object says, and leaves what it began with", () => {
     const anat = pattern("anat").withFiles("*.nii");
     const begun = pattern("sub-*").withFiles("a", "a").withDirectories(anat);
     const built = begun
@@ -164,7 +164,7 @@ describe("the builder", () => {
     });
   });
 
-  test("all files and all directories: the ordered union, each once", () => {
+  test("row 4: all files and all directories: the ordered union, each once", () => {
     const built = pattern()
       .withFiles("b", "a")
       .withOptionalFiles("a", "c")
@@ -207,7 +207,7 @@ describe("pattern files", () => {
       expect(await loadPattern(scratch.at(name))).toEqual(wanted);
     });
 
-  test("errors name the file, the field and the reason", async () => {
+  test("row 7: errors name the file, the field and the reason", async () => {
     const table: readonly [string, string, RegExp][] = [
       ["bad.json", '{"files": 3}', /bad\.json: .*files must be an array/],
       ["bad.yaml", "files: [", /bad\.yaml: /],

@@ -77,7 +77,7 @@ static void about(void) {
   CHECK(copse_about(text, sizeof text) == size);
   static const char *const keys[] = {"version",  "abi",       "mode",    "wake", "backends",
                                      "schemes",  "libraries", "kernel",  "arch", "cores",
-                                     "pageSize", "uring",     "features"};
+                                     "pageSize", "ring",      "features"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     char key[32];
     snprintf(key, sizeof key, "\"%s\":", keys[i]);

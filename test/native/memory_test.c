@@ -72,7 +72,7 @@ static int32_t open_writer(struct store *store, const char *path, uint32_t mode,
   struct directory *directory;
   int32_t code = parent_of(store, path, true, &entry.name, &directory, own);
   if (code < 0) return code;
-  struct wanted wanted = {&entry, (mode ? WANT_MODE : 0u) | WANT_MTIME, {}};
+  struct wanted wanted = {.entry = &entry, .what = (mode ? WANT_MODE : 0u) | WANT_MTIME};
   code = store->ops->writer(directory, &wanted, writer, own);
   store->ops->leave(directory);
   return code;
@@ -107,7 +107,8 @@ static int32_t create(struct store *store, const char *path) {
   struct directory *directory, *made;
   int32_t code = parent_of(store, path, true, &entry.name, &directory, &fault);
   if (code < 0) return code;
-  code = store->ops->create(directory, &(struct wanted){&entry, WANT_MODE, {}}, &made, &fault);
+  code = store->ops->create(directory, &(struct wanted){.entry = &entry, .what = WANT_MODE}, &made,
+                            &fault);
   store->ops->leave(directory);
   if (code == 0) store->ops->leave(made);
   return code;

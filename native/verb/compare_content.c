@@ -5,7 +5,7 @@
 // for the CPU workers; the lowest block that differs wins, so the offset is the first difference
 // whatever the threads do.
 //
-// Read sizes and thresholds were measured (docs/architecture.md, "reading"): 256 KiB for the first
+// Read sizes and thresholds were measured (docs/architecture.md, "Reading"): 256 KiB for the first
 // read, 128 KiB after it (two buffers stay in the second-level cache), blocks of 8 MiB from 16 MiB
 // up.
 #include <stdlib.h>

@@ -8,8 +8,8 @@
 
 constexpr size_t BUFFER_LEAST = 16 * 1024;
 constexpr uint64_t SHARED_MAX = 256 * 1024;  // read in a shared pool without pausing
-// Four times as much at once takes 8 to 15 % off the processor's time for a large body, and is too
-// much to allocate for a small one.
+// Four times as much at once takes some of the processor's time off for a large body
+// (docs/http.md), and is too much to allocate for a small one.
 constexpr long RECEIVE_BYTES = 64 * 1024, RECEIVE_BULK = 256 * 1024;
 constexpr uint64_t REFUSAL_MAX = 64 * 1024;  // the body of an error or redirect is read this far
 constexpr uint64_t BACKOFF_MS = 250;

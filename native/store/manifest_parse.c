@@ -358,7 +358,10 @@ int32_t manifest_parse(span text, uint32_t algorithm, struct manifest *out, stru
   *out = (struct manifest){.algorithm = algorithm};
   arena_begin(&out->arena);
   struct parser parser = {.manifest = out, .fault = fault};
-  parser.unescaped = malloc(text.size + 1);
+  // All strings of a line without their escapes, and half as much for those of hex digits.
+  size_t room;
+  bool fits = !ckd_add(&room, text.size, text.size / 2 + 1);
+  parser.unescaped = fits ? malloc(room) : nullptr;
   int32_t code = parser.unescaped ? 0 : no_memory(&parser);
   bool is_json = text.size && text.at[0] == '{';
   if (code == 0 && is_json && text.at[text.size - 1] != '\n')

@@ -18,6 +18,10 @@ static const struct {
   int32_t code;
   size_t count;
 } cases[] = {
+    // More in hex digits than there is of anything else.
+    {"{\"path\":\"u\",\"targetBytes\":"
+     "\"2cff233445566778898aabbccddeeff00112233445566778899aabbccd\",\"t\":1}\n",
+     COPSE_E_CORRUPT, 0},
     {"", 0, 0},
     {HASH "  a\n", 0, 1},
     {HASH " *a\n", 0, 1},

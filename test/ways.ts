@@ -120,7 +120,9 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
 function openFiles(): string[] {
   return readdirSync("/proc/self/fd").flatMap((fd) => {
     try {
-      return [readlinkSync(`/proc/self/fd/${fd}`).replace(/\[\d+\]$/, "")];
+      const name = readlinkSync(`/proc/self/fd/${fd}`).replace(/\[\d+\]$/, "");
+      // One a worker of the default runtime, there from its first step to its end.
+      return name === "anon_inode:[io_uring]" ? [] : [name];
     } catch {
       return []; // the descriptor by which the folder itself was read
     }
@@ -164,6 +166,8 @@ export function leaveNothingOpen(): void {
     }
     expect(more).toEqual([]);
     const { workers, ioWorkers } = Runtime.default.info;
-    expect(threads()).toBeLessThanOrEqual(threadsBefore + workers + ioWorkers);
+    // Bun's own pool grows up to the cores when it is first needed.
+    const ofBun = navigator.hardwareConcurrency;
+    expect(threads()).toBeLessThanOrEqual(threadsBefore + workers + ioWorkers + ofBun);
   });
 }

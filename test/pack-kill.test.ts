@@ -67,6 +67,17 @@ test(`${kills} kills of pack: the old pack or the new one (seed ${seed})`, async
   console.log(`pack: ${kills} kills, ${running} while it ran`);
 });
 
+test("what a killed pack left goes with the next one, and nothing else does", () => {
+  const tree = grow(3);
+  const folder = scratch.plant("left", {
+    ".copse-0011223344556677.part": "left by a killed run",
+    ".copse-mine.part": "not ours",
+    other: "other",
+  });
+  packSync(tree, join(folder, "x.znippy"));
+  expect(readdirSync(folder).toSorted()).toEqual([".copse-mine.part", "other", "x.znippy"]);
+});
+
 test(`${kills} kills of unpack: no torn file, and the next run finishes (seed ${seed})`, async () => {
   const random = new Random(seed + 1);
   const tree = grow(2);

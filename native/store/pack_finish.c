@@ -420,6 +420,20 @@ static int32_t prepare(struct making *making, struct fault *fault) {
   return code < 0 ? code : rename_all(making, fault);
 }
 
+// What packs that were killed left where this one will stand. What cannot be looked at stays.
+static void sweep(struct directory *above) {
+  const struct store_ops *ops = above->store->ops;
+  if (!ops->is_stale) return;
+  struct listing listing;
+  listing_begin(&listing);
+  struct fault ignored = {};
+  if (ops->list(above, &listing, &ignored) == 0)
+    for (size_t i = 0; i < listing.count; i++)
+      if (ops->is_stale(above, &listing.entries[i]))
+        (void)!ops->remove(above, &listing.entries[i], &ignored);
+  listing_free(&listing);
+}
+
 int32_t pack_finish(struct store *store, struct fault *fault) {
   struct making *making = making_of(store);
   const struct store_ops *ops = making->inner.ops;
@@ -435,6 +449,7 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
              ? ops->above(&making->inner, true, &arena, &entry, &above, fault)
              : fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no pack", ops->scheme);
   if (code == 0) {
+    sweep(above);
     entry.type = ENTRY_FILE;
     struct wanted wanted = {.entry = &entry};
     out.buffer = malloc(OUT_BYTES);

@@ -55,7 +55,7 @@ test(`${kills} kills of pack: the old pack or the new one (seed ${seed})`, async
   let running = 0;
   for (let i = 1; i <= kills; i++) {
     const [was, now] = i % 2 === 1 ? trees : [trees[1], trees[0]];
-    if (await killed("pack", now, file, random.below(90))) running++;
+    if (await killed("pack", now, file, random.below(30))) running++;
     expect(verifySync(file).ok).toBe(true);
     const holds = [was, now].filter((tree) => compareSync(tree, `pack:${file}`).equal);
     expect(holds).toHaveLength(1);

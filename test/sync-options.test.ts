@@ -47,7 +47,11 @@ describe("hard links", () => {
     const plan = await sync(from, to, { hardLinks: true, dryRun: true });
     expect(plan.linked).toBe(2);
     expect(inode(join(to, "a"))).not.toBe(inode(join(to, "d", "b")));
-    expect(said(await sync(from, to, { hardLinks: true }))).toEqual(said(plan));
+    // Which of the names comes first, and is the file, is not fixed: several workers look.
+    const done = await sync(from, to, { hardLinks: true });
+    expect(done.linked).toBe(2);
+    for (const line of [...said(done), ...said(plan)])
+      expect(line).toMatch(/^linked (a|d\/b|d\/e\/c)$/);
     expect(inode(join(to, "a"))).toBe(inode(join(to, "d", "b")));
   });
 

@@ -533,26 +533,33 @@ static int32_t globs_open(span record, struct globs **out, struct fault *fault) 
   return code;
 }
 
+// The id of a thing; where `made` says that there is none, or there is no room for it, why not.
+static int32_t thing_open(void *thing, enum slot_kind kind, int32_t made, copse_id *out,
+                          struct fault *fault, uint8_t *sentence, size_t sentence_capacity) {
+  uint64_t id = 0;
+  int32_t code = made;
+  if (code == 0 && !id_put(thing, kind, &id))
+    code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  if (code < 0) {
+    if (sentence && sentence_capacity)
+      snprintf((char *)sentence, sentence_capacity, "%s", fault->text);
+    return code;
+  }
+  remember(id);
+  *out = id;
+  return 0;
+}
+
 int32_t copse_globs_open(const uint8_t *record, size_t record_len, copse_id *out, uint8_t *sentence,
                          size_t sentence_capacity) {
   if (!out || (!record && record_len) || record_len > REQUEST_MAX) return COPSE_E_ARGUMENT;
   *out = 0;
   struct fault fault = {};
   struct globs *globs = nullptr;
-  uint64_t id = 0;
-  int32_t code = globs_open((span){record, record_len}, &globs, &fault);
-  if (code == 0 && !id_put(globs, SLOT_GLOBS, &id)) {
-    globs_free(globs);
-    code = fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-  }
-  if (code < 0) {
-    if (sentence && sentence_capacity)
-      snprintf((char *)sentence, sentence_capacity, "%s", fault.text);
-    return code;
-  }
-  remember(id);
-  *out = id;
-  return 0;
+  int32_t made = globs_open((span){record, record_len}, &globs, &fault);
+  int32_t code = thing_open(globs, SLOT_GLOBS, made, out, &fault, sentence, sentence_capacity);
+  if (made == 0 && code < 0) globs_free(globs);
+  return code;
 }
 
 static int32_t globs_answer(struct globs *globs, span texts, uint32_t count, uint32_t answer,
@@ -628,21 +635,11 @@ int32_t copse_shared_open(const uint8_t *record, size_t record_len, copse_id *ou
   *out = 0;
   struct fault fault = {};
   struct hold *hold = nullptr;
-  uint64_t id = 0;
-  int32_t code = record_check((span){record, record_len}, &fault);
-  if (code == 0) code = share_open(&hold, (span){record, record_len}, &fault);
-  if (code == 0 && !id_put(hold, SLOT_SHARED, &id)) {
-    share_close(hold);
-    code = fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-  }
-  if (code < 0) {
-    if (sentence && sentence_capacity)
-      snprintf((char *)sentence, sentence_capacity, "%s", fault.text);
-    return code;
-  }
-  remember(id);
-  *out = id;
-  return 0;
+  int32_t made = record_check((span){record, record_len}, &fault);
+  if (made == 0) made = share_open(&hold, (span){record, record_len}, &fault);
+  int32_t code = thing_open(hold, SLOT_SHARED, made, out, &fault, sentence, sentence_capacity);
+  if (made == 0 && code < 0) share_close(hold);
+  return code;
 }
 
 int32_t copse_shared_call(copse_id id, uint32_t call, uint8_t *bytes, size_t size) {

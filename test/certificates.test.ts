@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { commandPlace, main, type Ran } from "./command.ts";
+import { commandPlace, finished, main, type Ran } from "./command.ts";
 import { nginxMissing, startNginx, type Nginx } from "./servers/nginx.ts";
 import { run } from "./trees.ts";
 
@@ -50,12 +50,7 @@ async function copse(
     stdout: "pipe",
     stderr: "pipe",
   });
-  const [out, err, status] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-    child.exited,
-  ]);
-  return { out, err, status };
+  return await finished(child);
 }
 
 async function source(more: Readonly<Record<string, string>>, isBare = false): Promise<string> {

@@ -103,7 +103,8 @@ export function commandPlace(): CommandPlace {
   };
 }
 
-async function finished(child: Bun.Subprocess<"ignore", "pipe", "pipe">): Promise<Ran> {
+/** What a process said, and how it ended. */
+export async function finished(child: Bun.Subprocess<"ignore", "pipe", "pipe">): Promise<Ran> {
   const [out, err, status] = await Promise.all([
     child.stdout.text(),
     child.stderr.text(),

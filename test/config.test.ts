@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { commands, nameOf } from "../lib/cli/flags.ts";
 import { flagOf, keys, later, profiles, shortNames } from "../lib/cli/keys.ts";
-import { commandPlace, main, type Ran } from "./command.ts";
+import { commandPlace, finished, main, type Ran } from "./command.ts";
 import { run } from "./trees.ts";
 
 const { environment, onTerminal, plant } = commandPlace();
@@ -57,12 +57,7 @@ function settings(written: Written): Place {
         stdout: "pipe",
         stderr: "pipe",
       });
-      const [out, err, status] = await Promise.all([
-        child.stdout.text(),
-        child.stderr.text(),
-        child.exited,
-      ]);
-      return { out, err, status };
+      return await finished(child);
     },
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };

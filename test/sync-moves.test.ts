@@ -1,22 +1,17 @@
 // sync with moves: what has another path in the source is renamed, not copied.
 
-import { afterAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compare, sync, syncSync } from "../lib/index.ts";
 import { said, shape } from "./synced.ts";
-import { asTree, mutated, plantOnDisk, Random, randomTree, Scratch } from "./trees.ts";
-import { leaveNothingOpen } from "./ways.ts";
+import { asTree, mutated, plantOnDisk, Random, randomTree } from "./trees.ts";
+import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
 setDefaultTimeout(120_000);
 
-let scratch = new Scratch();
-afterAll(() => scratch[Symbol.dispose]());
-beforeEach(() => {
-  scratch[Symbol.dispose]();
-  scratch = new Scratch();
-});
+const scratch = scratchForEach();
 
 const inode = (path: string): number => statSync(path).ino;
 const options = { moves: true } as const;

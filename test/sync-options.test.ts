@@ -1,22 +1,17 @@
 // What sync keeps and says by option: hard links, a place for what is replaced, the report.
 
-import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compare, copy, sync, type SyncOptions } from "../lib/index.ts";
 import { said, shape } from "./synced.ts";
-import { hard, link, run, Scratch } from "./trees.ts";
-import { leaveNothingOpen } from "./ways.ts";
+import { hard, link, run } from "./trees.ts";
+import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
 setDefaultTimeout(60_000);
 
-let scratch = new Scratch();
-afterAll(() => scratch[Symbol.dispose]());
-beforeEach(() => {
-  scratch[Symbol.dispose]();
-  scratch = new Scratch();
-});
+const scratch = scratchForEach();
 
 const inode = (path: string): number => statSync(path).ino;
 

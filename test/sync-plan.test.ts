@@ -1,23 +1,18 @@
 // A dry run is a plan: it can be looked at, kept as JSON, and applied as far as it is still true.
 
-import { afterAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { apply, applySync, CopseError, sync, syncSync, type Plan } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
 import { said, shape } from "./synced.ts";
-import { asTree, link, mutated, plantOnDisk, Random, randomTree, Scratch } from "./trees.ts";
-import { leaveNothingOpen } from "./ways.ts";
+import { asTree, link, mutated, plantOnDisk, Random, randomTree } from "./trees.ts";
+import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
 setDefaultTimeout(120_000);
 
-let scratch = new Scratch();
-afterAll(() => scratch[Symbol.dispose]());
-beforeEach(() => {
-  scratch[Symbol.dispose]();
-  scratch = new Scratch();
-});
+const scratch = scratchForEach();
 
 const { copse: command } = commandPlace();
 

@@ -1,7 +1,7 @@
 // copy and sync over local trees and memory: what is done, what is refused, and what is left alone.
 
 import { dlopen } from "bun:ffi";
-import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -29,18 +29,13 @@ import {
   type SyncOptions,
 } from "../lib/index.ts";
 import { said, shape } from "./synced.ts";
-import { hard, isRoot, link, pipe, run, Scratch, type Tree } from "./trees.ts";
-import { leaveNothingOpen } from "./ways.ts";
+import { hard, isRoot, link, pipe, run, type Tree } from "./trees.ts";
+import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
 setDefaultTimeout(60_000);
 
-let scratch = new Scratch();
-afterAll(() => scratch[Symbol.dispose]());
-beforeEach(() => {
-  scratch[Symbol.dispose]();
-  scratch = new Scratch();
-});
+const scratch = scratchForEach();
 
 const code = async (promise: PromiseLike<unknown>): Promise<string> => {
   try {

@@ -1,7 +1,7 @@
 // The ways to ask the same question. Every case of a table is asked in each of them, and the answers must agree.
 
-import { afterAll, beforeAll, expect, setDefaultTimeout } from "bun:test";
-import { readdirSync, readlinkSync } from "node:fs";
+import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout } from "bun:test";
+import { chmodSync, mkdirSync, readdirSync, readlinkSync } from "node:fs";
 import {
   compare,
   compareSync,
@@ -17,6 +17,7 @@ import {
   type Location,
   type Options,
 } from "../lib/index.ts";
+import { Scratch } from "./trees.ts";
 
 export interface Way {
   readonly name: string;
@@ -170,4 +171,16 @@ export function leaveNothingOpen(): void {
     const ofBun = navigator.hardwareConcurrency;
     expect(threads()).toBeLessThanOrEqual(threadsBefore + workers + ioWorkers + ofBun);
   });
+}
+
+/** A scratch that is empty at the begin of every test of the file. */
+export function scratchForEach(): Scratch {
+  const scratch = new Scratch();
+  afterAll(() => scratch[Symbol.dispose]());
+  beforeEach(() => {
+    scratch[Symbol.dispose]();
+    mkdirSync(scratch.path);
+    chmodSync(scratch.path, 0o755);
+  });
+  return scratch;
 }

@@ -207,16 +207,6 @@ static void decoder_give(struct pack_state *state, struct decoder *decoder) {
   mutex_unlock(&state->lock);
 }
 
-static int32_t reserve(uint8_t **at, size_t *capacity, uint64_t size, struct fault *fault) {
-  if (size <= *capacity) return 0;
-  free(*at);
-  *capacity = 0;
-  *at = malloc((size_t)size);
-  if (!*at) return no_memory(fault);
-  *capacity = (size_t)size;
-  return 0;
-}
-
 // The stored bytes of a chunk.
 static int32_t read_blob(struct pack_state *state, struct decoder *decoder,
                          const struct pack_chunk *chunk, uint8_t *into, struct fault *fault) {
@@ -240,7 +230,7 @@ static int32_t decode(struct pack_state *state, struct decoder *decoder,
     if (chunk->size / EXPANSION_MAX > chunk->blob_size)
       return fault_set(fault, COPSE_E_CORRUPT,
                        "damaged: it says more bytes than its frame can hold");
-    code = reserve(&decoder->blob, &decoder->blob_capacity, chunk->blob_size, fault);
+    code = frame_room(&decoder->blob, &decoder->blob_capacity, chunk->blob_size, fault);
     if (code == 0) code = read_blob(state, decoder, chunk, decoder->blob, fault);
     span frame = {decoder->blob, (size_t)chunk->blob_size};
     if (code == 0) code = frame_size(frame, &said, fault);
@@ -248,14 +238,14 @@ static int32_t decode(struct pack_state *state, struct decoder *decoder,
       code =
           fault_set(fault, COPSE_E_CORRUPT, "damaged: a frame and the index say different sizes");
     // One byte more than nothing, so that there is always something to point to.
-    if (code == 0) code = reserve(&decoder->plain, &decoder->plain_capacity, said + 1, fault);
+    if (code == 0) code = frame_room(&decoder->plain, &decoder->plain_capacity, said + 1, fault);
     if (code == 0 && !decoder->unpacker) {
       decoder->unpacker = unpacker_new();
       if (!decoder->unpacker) code = no_memory(fault);
     }
     if (code == 0) code = frame_read(decoder->unpacker, frame, decoder->plain, said, fault);
   } else {
-    code = reserve(&decoder->plain, &decoder->plain_capacity, said + 1, fault);
+    code = frame_room(&decoder->plain, &decoder->plain_capacity, said + 1, fault);
     if (code == 0) code = read_blob(state, decoder, chunk, decoder->plain, fault);
   }
   if (code < 0) return code;

@@ -2,6 +2,7 @@
 #define ZSTD_STATIC_LINKING_ONLY
 #include "store/pack_frame.h"
 
+#include <stdlib.h>
 #include <xxhash.h>
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -46,6 +47,16 @@ struct packer *packer_new(int level) {
 void packer_free(struct packer *packer) { ZSTD_freeCCtx((ZSTD_CCtx *)packer); }
 
 const char *frame_version(void) { return ZSTD_versionString(); }
+
+int32_t frame_room(uint8_t **at, size_t *capacity, uint64_t size, struct fault *fault) {
+  if (size <= *capacity) return 0;
+  free(*at);
+  *capacity = 0;
+  *at = malloc((size_t)size);
+  if (!*at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  *capacity = (size_t)size;
+  return 0;
+}
 
 // ── Reading ──
 
@@ -189,14 +200,12 @@ static void put32(uint8_t *at, uint64_t value) {
 size_t frame_bound(size_t size) { return ZSTD_compressBound(size) + 64; }
 
 bool packer_gains(struct packer *quick, span bytes, uint8_t *into, size_t capacity) {
-  constexpr size_t SAMPLE = 64 * 1024;
-  if (bytes.size < SAMPLE) return true;
   // The beginning alone may be a header of a file that does not pack, or the other way round.
-  const size_t places[] = {0, (bytes.size - SAMPLE) / 2};
+  const size_t places[] = {0, (bytes.size - SAMPLE_BYTES) / 2};
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     size_t packed =
-        ZSTD_compress2((ZSTD_CCtx *)quick, into, capacity, bytes.at + places[i], SAMPLE);
-    if (ZSTD_isError(packed) || packed < SAMPLE - SAMPLE / 64) return true;
+        ZSTD_compress2((ZSTD_CCtx *)quick, into, capacity, bytes.at + places[i], SAMPLE_BYTES);
+    if (ZSTD_isError(packed) || packed < SAMPLE_BYTES - SAMPLE_BYTES / 64) return true;
   }
   return false;
 }

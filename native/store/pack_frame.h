@@ -16,11 +16,15 @@ int32_t frame_size(span frame, uint64_t *size, struct fault *fault);
 int32_t frame_read(struct unpacker *unpacker, span frame, uint8_t *into, uint64_t size,
                    struct fault *fault);
 
+// A buffer of at least `size` bytes; what was in it is lost.
+int32_t frame_room(uint8_t **at, size_t *capacity, uint64_t size, struct fault *fault);
+
 [[nodiscard]] struct packer *packer_new(int level);  // level 1 to 22; nullptr: out of memory
 void packer_free(struct packer *packer);
 // The most that frame_write may need for `size` bytes.
-// Whether compressing a chunk is worth the time, from two samples of it at zstd's level 1. `into`
-// has room for the frame of a chunk as long.
+// Whether compressing a chunk of SAMPLE_BYTES or more is worth the time, from two samples of it at
+// zstd's level 1. `into` has room for the frame of a chunk as long.
+constexpr size_t SAMPLE_BYTES = 64 * 1024;
 bool packer_gains(struct packer *quick, span bytes, uint8_t *into, size_t capacity);
 size_t frame_bound(size_t size);
 // Writes a frame; `compress` false: stored, not compressed. Bytes written, or negative.

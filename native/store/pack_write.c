@@ -119,17 +119,9 @@ static void compressor_give(struct making *making, struct compressor *compressor
 
 static void compressor_free(struct compressor *compressor) {
   packer_free(compressor->packer);
-  if (compressor->quick) packer_free(compressor->quick);
+  packer_free(compressor->quick);
   free(compressor->out);
   free(compressor);
-}
-
-static int32_t reserve(struct compressor *compressor, size_t size, struct fault *fault) {
-  if (compressor->capacity >= size) return 0;
-  free(compressor->out);
-  compressor->out = malloc(size);
-  compressor->capacity = compressor->out ? size : 0;
-  return compressor->out ? 0 : no_memory(fault);
 }
 
 // Whether it is worth compressing: a try of high levels takes long, and gains nothing on what is
@@ -145,9 +137,10 @@ static int32_t frame_add(struct making *making, span bytes, struct part *part,
                          struct fault *fault) {
   struct compressor *compressor = compressor_take(making);
   if (!compressor) return no_memory(fault);
-  int32_t code = reserve(compressor, frame_bound(bytes.size), fault);
+  int32_t code =
+      frame_room(&compressor->out, &compressor->capacity, frame_bound(bytes.size), fault);
   bool gains = true;
-  if (code == 0 && making->compress == COPSE_COMPRESS_AUTO)
+  if (code == 0 && making->compress == COPSE_COMPRESS_AUTO && bytes.size >= SAMPLE_BYTES)
     code = probe(compressor, bytes, &gains, fault);
   span blob = bytes;
   if (code == 0 && gains) {

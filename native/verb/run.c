@@ -771,17 +771,21 @@ static void open_job(struct job *job, struct worker *worker) {
 
 // ── Beginning and end ──
 
-// What a store says of what it made: a row of its own after the verb's summary.
-static void tell_of(struct task *task, const struct store *store) {
-  uint8_t bytes[256];
-  struct record_writer writer = {bytes, sizeof bytes, 0};
-  store->ops->report(store, &writer);
+void run_summary(struct task *task, span details) {
   copse_row row = {.kind = COPSE_ROW_SUMMARY,
                    .left_size = COPSE_UNKNOWN,
                    .right_size = COPSE_UNKNOWN,
                    .left_mtime_ns = COPSE_UNKNOWN_TIME,
                    .right_mtime_ns = COPSE_UNKNOWN_TIME};
-  task_emit(task, &row, (span){}, (span){}, (span){bytes, writer.size});
+  task_emit(task, &row, (span){}, (span){}, details);
+}
+
+// What a store says of what it made: a row of its own after the verb's summary.
+static void tell_of(struct task *task, const struct store *store) {
+  uint8_t bytes[256];
+  struct record_writer writer = {bytes, sizeof bytes, 0};
+  store->ops->report(store, &writer);
+  run_summary(task, (span){bytes, writer.size});
 }
 
 static bool finish(struct task *task, struct worker *worker) {

@@ -67,6 +67,8 @@ struct spot run_spot(struct run *run, struct node *node, struct worker *worker,
 void run_spot_end(struct spot *spot);
 span spot_path(
     struct spot *spot);  // the directory's path; {nullptr, 0} and a failed task when memory ran out
+// A SUMMARY row of the whole task with these details.
+void run_summary(struct task *task, span details);
 void spot_emit(struct spot *spot, const copse_row *row, span name, span detail);
 void spot_error(struct spot *spot, const struct fault *fault, span name);  // of spot->side
 // A row about an entry of one side (ENTRY, ONLY_LEFT, ONLY_RIGHT): stats it and reads a link's

@@ -171,12 +171,7 @@ static void summary(struct run *run) {
   for (uint8_t i = 0; i < IO_WAYS; i++)
     record_put_number(&writer, (uint16_t)(COPSE_DETAIL_WAY_CLONE + i),
                       atomic_load_explicit(&run->task->ways[i], memory_order_relaxed));
-  copse_row row = {.kind = COPSE_ROW_SUMMARY,
-                   .left_size = COPSE_UNKNOWN,
-                   .right_size = COPSE_UNKNOWN,
-                   .left_mtime_ns = COPSE_UNKNOWN_TIME,
-                   .right_mtime_ns = COPSE_UNKNOWN_TIME};
-  task_emit(run->task, &row, (span){}, (span){}, (span){bytes, writer.size});
+  run_summary(run->task, (span){bytes, writer.size});
 }
 
 void sync_refuse(struct run *run, const struct fault *fault) {

@@ -17,7 +17,8 @@ struct value {
 
 enum wait_state : uint8_t { WAITING, ANSWERED, REFUSED };
 
-// One call that waits. Its task owns it; while WAITING it is in the thing's queue.
+// One call that waits; while WAITING it is in the thing's queue. It is there until its task is over
+// and whoever gave it its turn has told the task: a cancel may end the task in between.
 struct waiter {
   struct waiter *previous, *next;
   struct thing *thing;
@@ -27,6 +28,7 @@ struct waiter {
   uint64_t count;       // TAKE
   enum copse_shared_call call;
   enum wait_state state;
+  _Atomic uint8_t users;
 };
 
 struct thing {
@@ -92,8 +94,12 @@ static struct value *value_take(struct thing *thing) {
   return value;
 }
 
-// Waits whose turn has come. They are out of the queue, and told once the lock is let go of: their
-// tasks are kept until then.
+static void waiter_drop(struct waiter *wait) {
+  if (atomic_fetch_sub_explicit(&wait->users, 1, memory_order_acq_rel) == 1) free(wait);
+}
+
+// Waits whose turn has come. They are out of the queue, and told once the lock is let go of: they
+// and their tasks are kept until then.
 struct turns {
   struct waiter *first, *last;
 };
@@ -103,6 +109,7 @@ static void turn(struct thing *thing, struct waiter *wait, enum wait_state state
   take_out(thing, wait);
   wait->state = state;
   task_hold(wait->task);
+  atomic_fetch_add_explicit(&wait->users, 1, memory_order_relaxed);
   wait->next = nullptr;
   *(turns->last ? &turns->last->next : &turns->first) = wait;
   turns->last = wait;
@@ -111,9 +118,10 @@ static void turn(struct thing *thing, struct waiter *wait, enum wait_state state
 static void turns_tell(struct turns *turns) {
   struct waiter *wait = turns->first;
   while (wait) {
-    struct waiter *next = wait->next;  // the task may free it as soon as it is told
+    struct waiter *next = wait->next;
     struct task *task = wait->task;
     task_expect_no_more(task);
+    waiter_drop(wait);
     task_drop(task);
     wait = next;
   }
@@ -392,7 +400,7 @@ static void destroy(struct task *task) {
   thing_drop(thing);
   turns_tell(&turns);
   free(wait->value);
-  free(wait);
+  waiter_drop(wait);
 }
 
 static bool finish(struct task *task, struct worker *worker) {
@@ -423,7 +431,8 @@ int32_t share_wait(struct hold *hold, struct task *task, struct fault *fault) {
                             .hold = hold,
                             .task = task,
                             .count = count,
-                            .call = (enum copse_shared_call)call};
+                            .call = (enum copse_shared_call)call,
+                            .users = 1};
     if (is_send) wait->value = value_make(record_text(request, COPSE_KEY_SHARED_VALUE));
   }
   if (!wait || (is_send && !wait->value)) {

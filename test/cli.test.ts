@@ -4,7 +4,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { commands } from "../lib/cli/flags.ts";
+import { commands } from "../lib/cli/commands.ts";
 import { commandPlace, main, paths, rows } from "./command.ts";
 
 const { folder, copse, shell, plant } = commandPlace();

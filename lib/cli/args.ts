@@ -1,7 +1,8 @@
-// The command line, parsed. commander does the work; flags.ts says what there is.
+// The command line, parsed. commander does the work; commands.ts says what there is.
 
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { commands, type CommandShape, type Flag } from "./flags.ts";
+import { commands, type CommandShape } from "./commands.ts";
+import type { Flag } from "./flags.ts";
 import { escapeText } from "./escape.ts";
 import type { Paint } from "./terminal.ts";
 
@@ -36,7 +37,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
       getOutHasColors: () => true,
     })
     .configureHelp({
-      // The texts of flags.ts name the values and defaults that matter.
+      // The texts of commands.ts name the values and defaults that matter.
       optionDescription: ({ description }) => description,
       argumentDescription: ({ description }) => description,
       styleTitle: paint.bold,

@@ -1,6 +1,7 @@
-// copse completion: the script a shell reads, made from flags.ts.
+// copse completion: the script a shell reads, made from commands.ts.
 
-import { commands, type CommandShape, type Flag } from "./flags.ts";
+import { commands, type CommandShape } from "./commands.ts";
+import type { Flag } from "./flags.ts";
 import { print } from "./print.ts";
 import { status } from "./status.ts";
 

@@ -8,7 +8,8 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { CopseError } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { filesInForce, type ConfigFile, type Level } from "./config-files.ts";
-import { commands, nameOf, type CommandShape } from "./flags.ts";
+import { commands, type CommandShape } from "./commands.ts";
+import { nameOf } from "./flags.ts";
 import { flagOf, idOf, keys, later, profiles, sectionNames, shortNames, type Key } from "./keys.ts";
 import { concerns } from "./place.ts";
 

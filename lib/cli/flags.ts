@@ -1,7 +1,18 @@
-// What can be said on the command line, as data: args.ts parses by it, completion.ts offers it, and
-// test/cli.test.ts checks that docs/cli.md explains it. Flags are the API's option names in kebab case.
+// The flags that several commands have, as data. They are the API's option names in kebab case.
 
-import { parseBytes, parseDuration } from "./units.ts";
+import {
+  bytes,
+  chunks,
+  count,
+  duration,
+  formatNames,
+  formats,
+  gather,
+  limitNames,
+  limits,
+  memory,
+  metadata,
+} from "./values.ts";
 
 export interface Flag {
   /** As commander wants it: `-q, --quiet` or `--by <way>`. */
@@ -12,53 +23,7 @@ export interface Flag {
   readonly parse?: (text: string, before: unknown) => unknown;
 }
 
-export interface CommandShape {
-  readonly name:
-    | "compare"
-    | "compare-all"
-    | "manifest"
-    | "pack"
-    | "list"
-    | "scan"
-    | "assess"
-    | "pattern"
-    | "watch"
-    | "shuffle"
-    | "verify"
-    | "cat"
-    | "download"
-    | "copy"
-    | "sync"
-    | "apply"
-    | "unpack"
-    | "scan"
-    | "assess"
-    | "pattern"
-    | "config"
-    | "doctor"
-    | "completion";
-  readonly about: string;
-  /** Another name for it. */
-  readonly alias?: string;
-  /** Its arguments, and what completes each. */
-  readonly places: readonly {
-    /** One or more of it; only the last. */
-    readonly many?: true;
-    /** May be left out; only the last. */
-    readonly optional?: true;
-    readonly name: string;
-    readonly about: string;
-    readonly values?: readonly string[];
-  }[];
-  readonly groups: Readonly<Record<string, readonly Flag[]>>;
-  readonly examples: readonly (readonly [command: string, about: string])[];
-  readonly status: string;
-}
-
-const formatNames = ["tar", "zip", "cpio", "ar", "iso", "7z", "rar", "lha", "cab"];
-const limitNames = ["entries", "bytes", "ratio", "depth", "pathLength", "nested"] as const;
-
-const what: readonly Flag[] = [
+export const what: readonly Flag[] = [
   { flags: "--include <glob>", about: "look only at paths that match (repeatable)", parse: gather },
   { flags: "--exclude <glob>", about: "leave out paths that match (repeatable)", parse: gather },
   {
@@ -69,7 +34,7 @@ const what: readonly Flag[] = [
 ];
 
 /** Of commands that walk one tree. */
-const walk: readonly Flag[] = [
+export const walk: readonly Flag[] = [
   {
     flags: "--ignore-files <names>",
     about: "leave out what files of these names say, as git reads a .gitignore (with commas)",
@@ -88,7 +53,7 @@ const walk: readonly Flag[] = [
   },
 ];
 
-const how: readonly Flag[] = [
+export const how: readonly Flag[] = [
   { flags: "--concurrency <count>", about: "files in flight", parse: count },
   {
     flags: "--bandwidth <bytes>",
@@ -125,7 +90,7 @@ const how: readonly Flag[] = [
 ];
 
 /** For every command that takes a location; place.ts makes places of them. */
-const web: readonly Flag[] = [
+export const web: readonly Flag[] = [
   {
     flags: "--header <line>",
     about: "send 'Name: value', or the lines of @FILE; - is standard input (repeatable)",
@@ -155,7 +120,7 @@ const web: readonly Flag[] = [
 ];
 
 /** For every command that takes a location; place.ts makes places of them. */
-const archives: readonly Flag[] = [
+export const archives: readonly Flag[] = [
   { flags: "--archives", about: "look inside: every location is an archive" },
   { flags: "--strip <count>", about: "wrapper directories to go through, at most", parse: count },
   {
@@ -167,31 +132,26 @@ const archives: readonly Flag[] = [
   { flags: "--raw-equal", about: "equal packed bytes of zip entries need no unpacking" },
 ];
 
-const verbose: Flag = {
+export const verbose: Flag = {
   flags: "-v, --verbose",
   about: "say on standard error what is decided and how long it takes; -vv, -vvv: more",
   parse: (_text, before) => (typeof before === "number" ? before : 0) + 1,
 };
 
 /** For every command that works: config.ts reads them. */
-const settings: readonly Flag[] = [
+export const settings: readonly Flag[] = [
   { flags: "--profile <name>", about: "lan, wan, small-files, low-memory, max-throughput, or own" },
   { flags: "--config <file>", about: "read this one too, after the others" },
   { flags: "--no-config", about: "read no configuration file" },
   { flags: "--no-progress", about: "no line of progress on the terminal" },
 ];
 
-const patternFlag: Flag = {
+export const patternFlag: Flag = {
   flags: "-p, --pattern <file>",
   about: "a pattern: JSON, YAML or TOML (repeatable, at least one)",
   parse: gather,
 };
-const transferPlaces: CommandShape["places"] = [
-  { name: "from", about: "a directory or file" },
-  { name: "to", about: "where to; a file goes into a directory that is there" },
-];
-
-const decide: readonly Flag[] = [
+export const decide: readonly Flag[] = [
   {
     flags: "--by <way>",
     about: "what is the same: stat: size and mtime; content, hash: every byte",
@@ -204,7 +164,7 @@ const decide: readonly Flag[] = [
   },
 ];
 
-const transfer: readonly Flag[] = [
+export const transfer: readonly Flag[] = [
   { flags: "-n, --dry-run", about: "only say what would be done" },
   { flags: "-a, --archive", about: "keep owner, extended attributes and hard links, too" },
   { flags: "--hard-links", about: "names of one file stay names of one file" },
@@ -223,7 +183,7 @@ const transfer: readonly Flag[] = [
 ];
 
 /** Of files of web servers. */
-const parts: readonly Flag[] = [
+export const parts: readonly Flag[] = [
   {
     flags: "--streams <count>",
     about: "connections for one file of a web server, 1 to 32 (default: by its distance)",
@@ -238,590 +198,22 @@ const parts: readonly Flag[] = [
 ];
 
 /** The rest is said by the plan. */
-const applyFlags = ["--dry-run", "--backup-dir", "--verify", "--no-fsync"];
+export const applyFlags = ["--dry-run", "--backup-dir", "--verify", "--no-fsync"];
 
-const printed: readonly Flag[] = [
+export const printed: readonly Flag[] = [
   { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
   { flags: "--json", about: "one JSON document" },
   { flags: "--jsonl", about: "one JSON row per line as it is done, a summary last" },
   verbose,
 ];
 
-const cache: Flag = {
+export const cache: Flag = {
   flags: "--cache [file]",
   about: "keep hashes between runs, and read only what changed",
 };
-
-const shapes: readonly CommandShape[] = [
-  {
-    name: "compare",
-    about: "What differs between two trees or files",
-    places: [
-      { name: "left", about: "a directory or file" },
-      { name: "right", about: "what to compare it with" },
-    ],
-    groups: {
-      "What is compared:": [
-        {
-          flags: "--by <way>",
-          about: "content: every byte; hash: BLAKE3; stat: size and mtime only",
-          values: ["content", "hash", "stat"],
-        },
-        {
-          flags: "--metadata <names>",
-          about: "compare these too: mode, mtime, owner, xattr (with commas)",
-          parse: metadata,
-        },
-        {
-          flags: "--text <rule>",
-          about:
-            "in texts leave out eol, space, blank-lines (with commas); of some files only: '*.md=eol,space' (repeatable)",
-          parse: text,
-        },
-        {
-          flags: "--moves",
-          about: "pair an only-left with an only-right file of the same content",
-        },
-        { flags: "--stop-at-first", about: "stop at the first difference" },
-        {
-          flags: "--no-empty-directories",
-          about: "leave out one-sided directories that hold nothing",
-        },
-        ...what,
-      ],
-      "How:": [
-        { flags: "--no-size-check", about: "read files of unequal size too, to find the offset" },
-        { flags: "--no-sample", about: "with --stop-at-first: no quick look into large files" },
-        cache,
-        { flags: "--chunk-size <bytes>", about: "bytes per read, such as 128K", parse: bytes },
-        ...how,
-      ],
-      "Archives:": archives,
-      "Web servers:": web,
-      "What is printed:": [
-        {
-          flags: "-q, --quiet",
-          about: "nothing: the exit status is the answer (stops at the first)",
-        },
-        { flags: "--json", about: "one JSON document" },
-        { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
-        verbose,
-      ],
-    },
-    examples: [
-      ["copse compare site backup/site", "what differs, where and why"],
-      ["copse compare a b --exclude '*.log' --exclude .git", "without some names"],
-      ["copse compare a b --by stat --moves", "by size and time; find what was renamed"],
-      ["copse compare site.tar.gz site", "an archive against the tree it was made of"],
-      ["copse compare old.zip new.tar.xz --archives", "what is inside of two archives"],
-      ["copse compare a b -q && echo same", "only the answer"],
-      ["copse compare a b --json | jq '.differences[].path'", "for a program"],
-    ],
-    status: "0 equal, 1 different, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "compare-all",
-    about: "Which of many trees or files are equal, each read once",
-    places: [{ name: "locations", about: "directories or files", many: true }],
-    groups: {
-      "What is compared:": [
-        ...what,
-        ...walk,
-        {
-          flags: "--algorithm <name>",
-          about: "blake3 (default) or sha256, as a manifest among them has",
-          values: ["blake3", "sha256"],
-        },
-      ],
-      "How:": [cache, ...how],
-      "Archives:": archives,
-      "Web servers:": web,
-      "What is printed:": [
-        { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
-        { flags: "--json", about: "one JSON document" },
-        verbose,
-      ],
-    },
-    examples: [["copse compare-all a b c", "groups of equal ones"]],
-    status: "0 all equal, 1 different, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "manifest",
-    about: "The paths, sizes and hashes of a tree, to compare with later",
-    places: [{ name: "location", about: "a directory or file" }],
-    groups: {
-      "What is hashed:": [...what, ...walk],
-      "How:": [
-        {
-          flags: "--algorithm <name>",
-          about: "blake3 (default) or sha256",
-          values: ["blake3", "sha256"],
-        },
-        cache,
-        ...how,
-      ],
-      "Archives:": archives,
-      "Web servers:": web,
-      "What is printed:": [
-        {
-          flags: "--format <name>",
-          about: "jsonl (default), or a list for sha256sum (sha256) or b3sum",
-          values: ["jsonl", "sha256", "b3sum"],
-        },
-        verbose,
-      ],
-    },
-    examples: [
-      ["copse manifest site > site.jsonl", "then: copse compare site manifest:site.jsonl"],
-      ["copse manifest site --format sha256 > SHA256SUMS", "for sha256sum --check"],
-    ],
-    status: "0 all was hashed, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "list",
-    alias: "ls",
-    about: "What a tree holds",
-    places: [{ name: "location", about: "a directory or file" }],
-    groups: {
-      "What is listed:": [
-        ...what,
-        ...walk,
-        {
-          flags: "-R, --recursive",
-          about: "all levels, which is the default; wins over --max-depth and a configuration",
-        },
-      ],
-      "How:": how,
-      "Archives:": archives,
-      "Web servers:": web,
-      "What is printed:": [
-        { flags: "-l, --long", about: "permissions and exact bytes too" },
-        { flags: "-h, --human", about: "with -l: sizes for people" },
-        {
-          flags: "-s, --sort <order>",
-          about: "path (default), name, size (largest first), time (newest first), none",
-          values: ["path", "name", "size", "time", "none"],
-        },
-        { flags: "-0, --null", about: "only the paths, as the bytes they are, a NUL after each" },
-        { flags: "--json", about: "one JSON document" },
-        { flags: "--jsonl", about: "one JSON entry per line as it is found, a summary last" },
-        verbose,
-      ],
-    },
-    examples: [
-      ["copse list src", "type, size, time and path of every entry"],
-      ["copse list src --include '*.ts' -0 | xargs -0 wc -l", "paths for another command"],
-      [
-        "copse ls . --ignore-files .gitignore -l -s size | head",
-        "the largest of what git would keep",
-      ],
-    ],
-    status: "0 all was listed, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "scan",
-    about: "Directories that fit a pattern of what they must hold",
-    places: [{ name: "root", about: "where to look, itself included" }],
-    groups: {
-      "What is looked for:": [
-        patternFlag,
-        { flags: "--explain", about: "what nearly fits, too, and what it lacks, nearest first" },
-      ],
-      "What is looked at:": [...what, ...walk],
-      "How:": how,
-      "What is printed:": [
-        { flags: "-0, --null", about: "the paths as the bytes they are, a NUL after each" },
-        { flags: "--json", about: "one JSON document" },
-        { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
-        verbose,
-      ],
-    },
-    examples: [
-      ["copse scan data -p session.json", "one directory per line"],
-      ["copse scan data -p session.yaml --explain", "and what the others lack"],
-    ],
-    status: "0 found, 1 none found, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "assess",
-    about: "The directories above a file that fit a pattern in which it has its place",
-    places: [{ name: "file", about: "a path or URL" }],
-    groups: {
-      "What is looked for:": [patternFlag],
-      "What is looked at:": [...what, ...walk],
-      "How:": how,
-      "What is printed:": [
-        { flags: "-0, --null", about: "the paths as the bytes they are, a NUL after each" },
-        { flags: "--json", about: "one JSON document" },
-        { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
-        verbose,
-      ],
-    },
-    examples: [["copse assess data/sub-01/anat/t1.nii.gz -p subject.json", "nearest first"]],
-    status: "0 found, 1 none found, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "shuffle",
-    about: "Copy what fits a pattern, each match to a place of its own",
-    places: [
-      { name: "root", about: "where to look, itself included" },
-      { name: "to", about: "below it each match gets its name" },
-    ],
-    groups: {
-      "What is copied:": [patternFlag, ...what],
-      "Where to:": [
-        { flags: "--overwrite", about: "merge into destinations that are there already" },
-        { flags: "--structured", about: "by path below the root, not by name" },
-        {
-          flags: "--on-conflict <way>",
-          about: "two matches of one name: error (default), skip, suffix, keep-structure",
-          values: ["error", "skip", "suffix", "keep-structure"],
-        },
-        { flags: "--dry-run", about: "only say what would be copied, and what clashes" },
-      ],
-      "How:": how,
-      "What is printed:": [{ flags: "--json", about: "one JSON document" }, verbose],
-    },
-    examples: [["copse shuffle data sorted -p subject.json --dry-run", "what would go where"]],
-    status: "0 copied, 1 nothing found, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "watch",
-    about: "What changes below a directory, as it happens",
-    places: [{ name: "root", about: "a local directory" }],
-    groups: {
-      "What is watched:": [
-        { ...patternFlag, about: "tell when a directory begins and ceases to fit it (repeatable)" },
-        { flags: "--initial", about: "first what is there" },
-        ...what,
-      ],
-      "How:": how,
-      "What is printed:": [{ flags: "--jsonl", about: "one JSON event per line" }, verbose],
-    },
-    examples: [
-      ["copse watch inbox -p complete.json | grep ^matched", "directories that are complete"],
-    ],
-    status: "0 closed, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "pattern",
-    about: "A pattern made from an example",
-    places: [
-      { name: "what", about: "infer: a pattern that a directory fits", values: ["infer"] },
-      { name: "directory", about: "the example" },
-    ],
-    groups: { "What is looked at:": what, "How:": how, "What is printed:": [verbose] },
-    examples: [
-      ["copse pattern infer data/sub-01 > subject.json", "for copse scan -p subject.json"],
-    ],
-    status: "0 done, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "verify",
-    about: "Whether a pack or archive is intact",
-    places: [{ name: "location", about: "a pack or archive" }],
-    groups: {
-      "What is read:": what,
-      "How:": how,
-      "Web servers:": web,
-      "What is printed:": [
-        { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
-        { flags: "--json", about: "one JSON document" },
-        { flags: "--jsonl", about: "one JSON row per line as it is found, a summary last" },
-        verbose,
-      ],
-    },
-    examples: [
-      ["copse verify site.znippy", "read everything against its checksums"],
-      ["copse verify -q site.znippy || echo damaged", "only the answer"],
-    ],
-    status: "0 intact, 1 damaged, 2 trouble or no pack, 130 interrupted",
-  },
-  {
-    name: "cat",
-    about: "The bytes of one file, also of a pack or archive",
-    places: [
-      { name: "location", about: "a directory, pack or archive" },
-      { name: "path", about: "the file in it" },
-    ],
-    groups: { "Web servers:": web },
-    examples: [["copse cat site.znippy index.html", "one file out of a pack"]],
-    status: "0, 2 trouble, 130 interrupted",
-  },
-  {
-    name: "copy",
-    alias: "cp",
-    about: "Copy a tree or file: what is missing or different, nothing is deleted",
-    places: transferPlaces,
-    groups: {
-      "What is copied:": [...decide, ...what],
-      "How:": [...transfer, ...parts, ...how],
-      "Web servers:": web,
-      "What is printed:": printed,
-    },
-    examples: [
-      ["copse copy site /backup/site", "what is missing or different"],
-      ["copse copy a b -n", "only say what would be done"],
-    ],
-    status: "0 done, 2 trouble (the rest is done), 130 interrupted",
-  },
-  {
-    name: "download",
-    alias: "dl",
-    about: "Fetch files of web servers into a directory",
-    places: [
-      {
-        name: "urls",
-        about: "what to fetch; the last may be the directory to put it into (default: here)",
-        many: true,
-      },
-    ],
-    groups: {
-      "What is fetched:": [
-        {
-          flags: "-o, --output <file>",
-          about: "the name of the one file, - is standard output (default: as the server says)",
-        },
-        ...decide.slice(1),
-        { flags: "-n, --dry-run", about: "only say what would be done" },
-        { flags: "--verify", about: "fetch it again and compare" },
-      ],
-      "How:": [
-        { flags: "-j, --parallel <count>", about: "URLs at once (default 5)", parse: count },
-        ...parts,
-        { flags: "--no-fsync", about: "do not wait for the disk" },
-        ...how,
-      ],
-      "Web servers:": web,
-      "What is printed:": printed,
-    },
-    examples: [
-      ["copse dl https://host/disk.img", "into this directory, over several connections"],
-      ["copse dl https://host/a.zip https://host/b.zip /data", "several, into /data"],
-      ["copse dl https://host/x.tar -o - | tar t", "to another command"],
-    ],
-    status: "0 all was fetched, 2 trouble (the rest is fetched), 130 interrupted",
-  },
-  {
-    name: "sync",
-    about: "Make one tree like another: copy, then delete what only it has",
-    places: transferPlaces,
-    groups: {
-      "What is copied:": [...decide, ...what],
-      "What is deleted:": [
-        { flags: "--no-delete", about: "nothing" },
-        {
-          flags: "--max-delete <count>",
-          about: "nothing, when it would be more entries than this",
-          parse: count,
-        },
-        { flags: "--force", about: "an empty source may empty the destination" },
-        { flags: "--moves", about: "rename what has another path in the source; do not copy it" },
-      ],
-      "How:": [...transfer, ...parts, ...how],
-      "Web servers:": web,
-      "What is printed:": printed,
-    },
-    examples: [
-      ["copse sync site /backup/site", "a copy, kept the same"],
-      ["copse sync site /backup/site --exclude .git -n", "the plan; what is left out stays"],
-      ["copse sync site /backup/site -n --json > plan.json", "to look at, then: copse apply"],
-    ],
-    status: "0 done, 2 trouble (the rest is done), 130 interrupted",
-  },
-  {
-    name: "apply",
-    about: "Do what a dry run said, as far as it is still true",
-    places: [{ name: "plan", about: "what --dry-run --json printed; - is standard input" }],
-    groups: {
-      "How:": [
-        ...transfer.filter(({ flags }) => applyFlags.some((name) => flags.includes(name))),
-        ...how,
-      ],
-      "What is printed:": printed,
-    },
-    examples: [["copse apply plan.json", "what changed since is an error line and is left"]],
-    status: "0 done, 2 trouble (the rest is done), 130 interrupted",
-  },
-  {
-    name: "pack",
-    about: "Pack a tree into one file, compressed and hashed",
-    places: [
-      { name: "from", about: "a directory, file, archive or URL" },
-      { name: "to", about: "the pack to make" },
-    ],
-    groups: {
-      "What is packed:": what,
-      "How:": [
-        { flags: "--level <level>", about: "zstd's, 1 to 22 (default: 3)", parse: count },
-        {
-          flags: "--compress <way>",
-          about: "auto: what becomes smaller by it; always; never",
-          values: ["auto", "always", "never"],
-        },
-        { flags: "--repo <text>", about: "kept in the pack: where it is from" },
-        {
-          flags: "--package-type <number>",
-          about: "kept in the pack: the kind of what is in it, 0 to 127",
-          parse: count,
-        },
-        ...how,
-      ],
-      "Web servers:": web,
-      "What is printed:": printed,
-    },
-    examples: [["copse pack site site.znippy", "verify, list, compare and unpack read it"]],
-    status: "0 done, 2 trouble (the rest is packed), 130 interrupted",
-  },
-  {
-    name: "unpack",
-    about: "Copy what is in a pack or archive into a directory",
-    places: [
-      { name: "from", about: "a pack or archive" },
-      { name: "to", about: "a directory" },
-    ],
-    groups: {
-      "What is unpacked:": [...decide, ...what],
-      "How:": [...transfer, ...parts, ...how],
-      "Web servers:": web,
-      "What is printed:": printed,
-    },
-    examples: [["copse unpack site.znippy site --include '*.html'", "only some of it"]],
-    status: "0 done, 2 trouble (the rest is done), 130 interrupted",
-  },
-  {
-    name: "config",
-    about: "What is set by files and the environment, and from where",
-    places: [
-      {
-        name: "what",
-        about: "show: what is in force; validate: whether files are good",
-        values: ["show", "validate"],
-      },
-      { name: "file", about: "only this one", optional: true },
-    ],
-    groups: { "What is printed:": [{ flags: "--json", about: "one JSON document" }] },
-    examples: [
-      ["copse config show --profile wan", "every key, its value and its origin"],
-      ["copse config validate copse.toml", "before it is committed"],
-    ],
-    status: "0 all is well, 2 trouble",
-  },
-  {
-    name: "doctor",
-    about: "What was built, and what this machine can do",
-    places: [],
-    groups: { "What is printed:": [{ flags: "--json", about: "one JSON document" }] },
-    examples: [["copse doctor", "for a bug report, or when something does not start"]],
-    status: "0 all is well, 2 trouble",
-  },
-  {
-    name: "completion",
-    about: "A completion script for a shell",
-    places: [{ name: "shell", about: "bash, zsh or fish", values: ["bash", "zsh", "fish"] }],
-    groups: {},
-    examples: [
-      ['eval "$(copse completion bash)"', "in ~/.bashrc; zsh the same way in ~/.zshrc"],
-      ["copse completion fish | source", "in ~/.config/fish/config.fish"],
-    ],
-    status: "0, or 2 for a shell it does not know",
-  },
-];
-
-export const commands: readonly CommandShape[] = shapes.map(withSettings);
-
-/** A completion script is the same whatever is set. */
-function withSettings(shape: CommandShape): CommandShape {
-  if (shape.name === "completion") return shape;
-  return { ...shape, groups: { ...shape.groups, "Settings:": settings } };
-}
 
 /** The name of a flag's option: `chunkSize` of `--chunk-size`, `fsync` of `--no-fsync`. */
 export function nameOf({ flags }: Flag): string {
   const [, name = ""] = /--(?:no-)?([a-z0-9-]+)/.exec(flags) ?? [];
   return name.replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function gather(text: string, before: unknown): string[] {
-  return [...(Array.isArray(before) ? before : []), text];
-}
-
-function bytes(text: string): number {
-  const parsed = parseBytes(text);
-  if (parsed === undefined)
-    throw new Error("Give a number of bytes, such as 4096, 128K, 16M or 2G.");
-  return parsed;
-}
-
-function chunks(text: string): number | string | { min: number; max: number } {
-  if (text === "auto") return text;
-  const [min = "", max] = text.split("-");
-  return max === undefined ? bytes(min) : { min: bytes(min), max: bytes(max) };
-}
-
-function duration(text: string): number {
-  const parsed = parseDuration(text);
-  if (parsed === undefined) throw new Error("Give a time, such as 30s, 2m or 500ms.");
-  return parsed;
-}
-
-function count(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new Error("Give a whole number.");
-  return Number(text);
-}
-
-const profiles = ["low-memory", "default", "high-memory", "max-throughput"];
-
-function memory(text: string): number | string {
-  if (profiles.includes(text)) return text;
-  const parsed = parseBytes(text);
-  if (parsed === undefined)
-    throw new Error(`Give a number of bytes, such as 64M, or one of ${profiles.join(", ")}.`);
-  return parsed;
-}
-
-const textNames = ["eol", "space", "blank-lines"];
-
-/** NAMES, or GLOB=NAMES. */
-function text(rule: string, before: unknown): unknown[] {
-  const at = rule.lastIndexOf("=");
-  const names = rule.slice(at + 1).split(",");
-  if (names.some((name) => !textNames.includes(name)) || at === 0)
-    throw new Error(`Give one or more of ${textNames.join(", ")}, after a glob and = or without.`);
-  const chosen = names.map((name) => [name === "blank-lines" ? "blankLines" : name, true]);
-  const match = at > 0 ? { match: [rule.slice(0, at)] } : {};
-  return [...(Array.isArray(before) ? before : []), { ...match, ...Object.fromEntries(chosen) }];
-}
-
-const metadataNames = ["mode", "mtime", "owner", "xattr"];
-
-function metadata(text: string, before: unknown): string[] {
-  const names = text.split(",").map((name) => name.trim());
-  const wrong = names.find((name) => !metadataNames.includes(name));
-  if (wrong !== undefined) throw new Error(`Give one or more of ${metadataNames.join(", ")}.`);
-  return [...new Set([...(Array.isArray(before) ? before : []), ...names])];
-}
-
-function formats(text: string): string[] {
-  const names = text.split(",").map((name) => name.trim());
-  if (names.some((name) => !formatNames.includes(name)))
-    throw new Error(`Give one or more of ${formatNames.join(", ")}.`);
-  return names;
-}
-
-function limits(text: string, before: unknown): Record<string, number> {
-  const found: Record<string, number> = { ...(before as Record<string, number> | undefined) };
-  for (const part of text.split(",")) {
-    const [name = "", value = ""] = part.split("=");
-    const known = limitNames.find(
-      (known) => known.toLowerCase() === name.replaceAll("-", "").toLowerCase(),
-    );
-    if (known === undefined)
-      throw new Error(`Give name=value, the name one of ${limitNames.join(", ")}.`);
-    const parsed = /^(none|infinity)$/i.test(value) ? Infinity : parseBytes(value);
-    if (parsed === undefined)
-      throw new Error(`Give ${known} a number, such as 1000 or 1G, or none.`);
-    found[known] = parsed;
-  }
-  return found;
 }

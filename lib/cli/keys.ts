@@ -1,7 +1,8 @@
 // What a configuration file and the environment can say, as data. Each key stands for a flag, whose
-// entry in flags.ts says what its values are; config.ts reads by it, docs/cli.md explains it.
+// entry in commands.ts says what its values are; config.ts reads by it, docs/cli.md explains it.
 
-import { commands, nameOf, type CommandShape, type Flag } from "./flags.ts";
+import { commands, type CommandShape } from "./commands.ts";
+import { nameOf, type Flag } from "./flags.ts";
 
 export interface Key {
   readonly section: string;
@@ -177,7 +178,7 @@ const flags: ReadonlyMap<Key, Flag> = new Map(
 /** What can be set: a key without its flag is one for later. */
 export const keys: readonly Key[] = [...flags.keys()];
 
-/** The entry of flags.ts. */
+/** The entry of commands.ts. */
 export function flagOf(key: Key): Flag {
   return flags.get(key)!; // a key is one that has it
 }

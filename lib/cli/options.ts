@@ -38,6 +38,6 @@ function runtimeFrom(flags: Flags, log: Log): { runtime?: Runtime } {
   for (const name of runtimeFlags) if (flags[name] !== undefined) given[name] = flags[name];
   if (Object.keys(given).length === 0) return {};
   log.say(2, `runtime ${JSON.stringify(given)}`);
-  // args.ts has parsed each by flags.ts; the library checks the ranges.
+  // args.ts has parsed each by commands.ts; the library checks the ranges.
   return { runtime: new Runtime({ ...Runtime.forCli(), ...(given as RuntimeOptions) }) };
 }

@@ -2,7 +2,7 @@
 
 import type { Flags } from "./args.ts";
 import { filesInForce } from "./config-files.ts";
-import type { CommandShape } from "./flags.ts";
+import type { CommandShape } from "./commands.ts";
 
 /** The flags of a command with what is set beside the command line. */
 export async function settledFlags(

@@ -30,7 +30,7 @@ export async function runShuffle(
       ...(overwrite === true && { overwrite: "different" }),
       ...(dryRun === true && { dryRun: true }),
       ...(structured === true && { structured: true }),
-      // flags.ts has its values.
+      // commands.ts has its values.
       ...(onConflict !== undefined && {
         onConflict: onConflict as NonNullable<ShuffleOptions["onConflict"]>,
       }),

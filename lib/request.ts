@@ -322,6 +322,9 @@ const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
     record.number(Key.PART_MAX, whole("chunkSize.max", max, least, 2 ** 30));
   },
   hardLinks: bool("hardLinks", Key.HARD_LINKS),
+  batch: (record, value) => {
+    record.number(Key.BATCH, whole("batch", value, 1, Number.MAX_SAFE_INTEGER));
+  },
   // Any location; parseLocation looks.
   backupDir: (record, value) =>
     record.record(Key.BACKUP, (r) => putPlace(r, parseLocation(value as Location))),

@@ -216,6 +216,12 @@ export interface CopyOptions extends Options {
    * holds is never part of the destination.
    */
   backupDir?: Location;
+  /**
+   * Copies of one number, 1 to `Number.MAX_SAFE_INTEGER`, belong together: where their sources give
+   * two files the same name in one directory, the second is `EXISTS` and the first stays. Counts
+   * within one runtime, for as long as it lives. Default: each copy is by itself.
+   */
+  batch?: number;
 }
 
 /** What `pack` takes besides the options of `copy`. */

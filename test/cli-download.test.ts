@@ -29,6 +29,8 @@ beforeAll(() => {
     "/get/3": named("attachment; filename=../../escaped"),
     "/get/4": named("attachment; filename=.profile"),
     "/get/5": named("attachment; filename=/etc/passwd"),
+    "/get/6": named("attachment; filename=same.txt"),
+    "/get/7": answer("another", "Content-Disposition: attachment; filename=same.txt\r\n"),
     "/": answer("[]", "Content-Type: application/json\r\n"),
     "/late": answer("no", "", "500 Internal"),
     "/large": async (reply) => {
@@ -62,6 +64,23 @@ describe("where it goes", () => {
     expect(readFileSync(join(into, "a.txt"), "utf8")).toBe("aaa");
     expect(readFileSync(join(into, "b.txt"), "utf8")).toBe("bbbb");
     expect(out).toMatch(/^\+ a\.txt {2}3 B\n\+ b\.txt {2}4 B\n2 fetched · 7 B in .*\n$/);
+  });
+
+  test("two answers with one name: the first stays, the second is EXISTS, 2", async () => {
+    for (const parallel of ["1", "2"]) {
+      const into = fresh();
+      const both = [`${server.url}/get/6`, `${server.url}/get/7`, into];
+      const { status, out } = await dl(...both, "--parallel", parallel);
+      expect([status, out.includes("EXISTS")]).toEqual([2, true]);
+      expect(readdirSync(into)).toEqual(["same.txt"]);
+      expect(readFileSync(join(into, "same.txt"), "utf8")).toMatch(
+        parallel === "1" ? /^named$/ : /^(named|another)$/,
+      );
+    }
+    const apart = [fresh(), fresh()] as const;
+    await dl(`${server.url}/get/6`, apart[0]);
+    await dl(`${server.url}/get/7`, apart[0]); // a run of its own may replace it
+    expect(readFileSync(join(apart[0], "same.txt"), "utf8")).toBe("another");
   });
 
   test("here, when no directory is named", async () => {

@@ -23,6 +23,7 @@ import {
   type Action,
   type FilesLocation,
 } from "../lib/index.ts";
+import { said } from "./synced.ts";
 import { nginxMissing, startNginx, type Nginx } from "./servers/nginx.ts";
 
 const old = new Date("2024-05-06T07:08:09Z");
@@ -107,15 +108,23 @@ describe.skipIf(nginxMissing !== undefined)("from a web server into a local tree
     await isSame();
   });
 
-  test("one URL of the table that is not there is an error row, and what has its name stays", async () => {
+  test("one URL of the table that is not there is an error row, and nothing is deleted", async () => {
     mkdirSync(target);
+    writeFileSync(join(target, "extra"), "stays, too");
     writeFileSync(join(target, "missing"), "an earlier one");
     const location: FilesLocation = {
       files: { ...table().files, missing: `${server.http}/tree/nothing` },
     };
     const result = await sync(location, target);
-    expect(result).toMatchObject({ copied: 5, deleted: 0, errors: 1, complete: false });
+    expect(result).toMatchObject({ copied: 5, deleted: 0, kept: 1, complete: false });
+    expect(said(result).filter((line) => line.startsWith("error"))).toEqual([
+      "error  CHANGED", // why nothing is deleted
+      "error missing NOT_FOUND",
+    ]);
     expect(readFileSync(join(target, "missing"), "utf8")).toBe("an earlier one");
+    expect(readFileSync(join(target, "extra"), "utf8")).toBe("stays, too");
+    // The whole table: what it does not name goes.
+    expect(await sync(table(), target)).toMatchObject({ deleted: 2, errors: 0 });
   });
 
   test("a file gets its own name in a directory, or the one that is said", async () => {

@@ -2,11 +2,12 @@
 // 19). Each case has the answer it must get; none may be "equal".
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   compare,
+  copy,
   CopseError,
   list,
   Runtime,
@@ -623,4 +624,45 @@ test("an endless body costs a buffer, not memory", async () => {
   await Bun.sleep(100);
   expect(process.memoryUsage.rss() - before).toBeLessThan(200 * MIB);
   await reader.cancel();
+});
+
+describe("a copy of content that changes on the way", () => {
+  const other = large.map((byte) => byte ^ 0x55);
+  /** Half of it, then an end: whoever goes on finds other content. */
+  const half =
+    (tag: string, content: Uint8Array): Script =>
+    ({ now, write, end }) => {
+      write(`${ok}ETag: "${tag}"\r\nContent-Length: ${content.length}\r\n\r\n`);
+      if (now.method === "HEAD") return;
+      write(content.subarray(0, content.length / 2));
+      end();
+    };
+
+  test("begins anew and has the new content", async () => {
+    using server = startUnruly({
+      "/x": (reply) =>
+        (reply.asked.length === 1 ? half("v1", large) : answer(other, 'ETag: "v2"\r\n'))(reply),
+    });
+    const to = join(folder, "changed");
+    const result = await copy(`${server.url}/x`, to);
+    expect(result).toMatchObject({ copied: 1, retries: 1, errors: 0 });
+    expect(Buffer.compare(readFileSync(to), other)).toBe(0);
+    expect(readdirSync(folder).filter((name) => name.startsWith(".copse"))).toEqual([]);
+  });
+
+  test("is CHANGED when it never comes to an end, and the old file stays", async () => {
+    using server = startUnruly({
+      "/x": (reply) => half(`v${reply.asked.length}`, large)(reply),
+    });
+    const to = join(folder, "unchanged");
+    writeFileSync(to, "old");
+    const result = await copy(`${server.url}/x`, to, { retries: 50 });
+    expect(result).toMatchObject({ copied: 0, errors: 1 });
+    const [row] = result.actions;
+    if (row?.kind !== "error") throw new Error("no error row");
+    expect(row.error.code).toBe("CHANGED");
+    expect(result.retries).toBe(2);
+    expect(readFileSync(to, "utf8")).toBe("old");
+    expect(readdirSync(folder).filter((name) => name.startsWith(".copse"))).toEqual([]);
+  });
 });

@@ -84,6 +84,13 @@ async function planted(): Promise<{ from: string; to: string }> {
   return { from, to };
 }
 
+/** The same for a file that is there by now. */
+async function interruptedAgain(from: string, to: string): Promise<void> {
+  writeFileSync(join(from, "large"), content(3));
+  await interrupted(from, to);
+  expect(ours(to)).toHaveLength(1);
+}
+
 function whole(from: string, to: string, result: Transfer): void {
   expect(result).toMatchObject({ errors: 0, complete: true });
   expect(compareSync(from, to).equal).toBe(true);
@@ -173,11 +180,37 @@ test("whatever the journal or the temporary become, the file is right", async ()
   expect(resumed).toBeGreaterThan(0);
 });
 
-test("resume: false goes on with nothing", async () => {
+test("resume: false goes on with nothing, and leaves nothing", async () => {
   const { from, to } = await planted();
   const result = await sync(from, to, { resume: false });
-  expect(result).toMatchObject({ errors: 0, resumed: 0 });
-  expect(readFileSync(join(to, "large")).equals(content(1))).toBe(true);
+  expect(result.resumed).toBe(0);
+  whole(from, to, result);
+});
+
+test("a file by itself leaves nothing either", async () => {
+  const { from, to } = await planted();
+  const one = [join(from, "large"), join(to, "large")] as const;
+  expect(await copy(...one, { resume: false })).toMatchObject({ copied: 1, errors: 0 });
+  expect(ours(to)).toEqual([]);
+});
+
+test("what a source that is gone left goes with the next sync; a copy leaves it for who needs it", async () => {
+  const { from, to } = await planted();
+  const other = scratch.plant("other", { f: "f" });
+  expect((await copy(other, to)).errors).toBe(0);
+  expect(ours(to)).toHaveLength(1);
+  expect((await sync(from, to)).resumed).toBeGreaterThan(0);
+  await interruptedAgain(from, to);
+  expect((await sync(other, to)).errors).toBe(0);
+  expect(readdirSync(to)).toEqual(["f"]);
+});
+
+test("a file that fails keeps what is there of it", async () => {
+  const { from, to } = await planted();
+  const result = await sync(`fault:read=30,sticky,code=TIMEOUT:${from}`, to, { retries: 0 });
+  expect(result.errors).toBeGreaterThan(0);
+  expect(ours(to)).toHaveLength(1);
+  whole(from, to, await sync(from, to));
 });
 
 test("what does not fit on the disk leaves nothing behind", async () => {

@@ -5,7 +5,7 @@
 import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { compareSync, copy, sync, syncSync } from "../lib/index.ts";
+import { compareSync, copy, copySync, sync, syncSync } from "../lib/index.ts";
 import { said, shape } from "./synced.ts";
 import { isRoot, link, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
@@ -205,49 +205,59 @@ test(`directories swapped for links during ${swaps} syncs lead nowhere`, async (
     ...Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`d/f${i}`, `new ${i}`])),
     "d/deep/g": "new g",
     "d/deep/f": "new f",
+    "d/swap": link(join(outside, "deep")),
+    swap: link(outside),
   });
-  const to = scratch.plant("to", { "d/f": "goes", "d/gone/f": "goes", "d/deep/h": "goes" });
-  // Another process, so that it runs while this one is inside a sync.
+  const to = scratch.at("to");
+  syncSync(from, to);
+  // Another process, so that it runs while this one is inside a sync. What a sync put right it swaps again.
   const swapper = Bun.spawn(
     [
       process.execPath,
       "-e",
-      `const { renameSync, symlinkSync, rmSync } = require("node:fs");
-       const [to, outside] = process.argv.slice(1);
+      `const { dlopen } = require("bun:ffi");
+       const { symbols } = dlopen("libc.so.6", {
+         renameat2: { args: ["i32", "ptr", "i32", "ptr", "u32"], returns: "i32" },
+       });
+       const pairs = ["/d /swap", "/d/deep /d/swap"].map((pair) =>
+         pair.split(" ").map((name) => Buffer.from(process.argv[1] + name + "\\0")));
        process.stdout.write("go");
        for (let i = 0; ; i++) {
-         const name = i % 2 ? "/d" : "/d/deep";
-         try {
-           renameSync(to + name, to + "/real");
-           try { symlinkSync(outside, to + name); } catch {}
-           try { rmSync(to + name); } catch {}
-           renameSync(to + "/real", to + name);
-         } catch {}
+         const [a, b] = pairs[i % 7 === 0 ? 1 : 0];
+         symbols.renameat2(-100, a, -100, b, 2);
+         for (let wait = i % 50; wait > 0; wait--) performance.now();
        }`,
       to,
-      outside,
     ],
     { stdout: "pipe", stderr: "inherit" },
   );
   await swapper.stdout.getReader().read();
   let trouble = 0;
+  let count = 0;
   try {
-    for (let i = 0; i < swaps; i++) {
-      const options = { fsync: false, moves: i % 3 === 0, force: true } as const;
+    // On until some were met, for a while.
+    for (const end = Date.now() + 30_000; count < swaps || (trouble === 0 && Date.now() < end);) {
+      const options = { fsync: false, moves: count % 3 === 0, force: true } as const;
       try {
-        trouble += syncSync(from, to, options).errors > 0 ? 1 : 0;
+        const result =
+          count % 5 === 0 ? copySync(from, to, { fsync: false }) : syncSync(from, to, options);
+        trouble += result.errors > 0 ? 1 : 0;
       } catch {
         trouble++;
       }
-      writeFileSync(join(from, "d", `f${i % 12}`), `newer ${i}`);
-      if (i % 10 === 0) expect(shape(outside)).toEqual(before);
+      writeFileSync(join(from, "d", `f${count % 12}`), `newer ${count}`);
+      if (count++ % 10 === 0) expect(shape(outside)).toEqual(before);
     }
   } finally {
     swapper.kill("SIGKILL");
     await swapper.exited;
   }
   expect(shape(outside)).toEqual(before);
-  console.log(`swaps: ${swaps} syncs, ${trouble} of them met one`);
+  expect(trouble).toBeGreaterThan(0);
+  // Nobody is at it any more: it comes out right.
+  expect(syncSync(from, to, { force: true }).errors).toBe(0);
+  expect(shape(to)).toEqual(shape(from));
+  console.log(`swaps: ${count} syncs, ${trouble} of them met one`);
 });
 
 test.skipIf(!Bun.which("strace"))("run twice, it writes nothing the second time", () => {

@@ -18,6 +18,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import {
+  apply,
   compare,
   copy,
   copySync,
@@ -447,6 +448,24 @@ describe("trouble", () => {
     expect(gaveUp).toMatchObject({ copied: 0, retries: 1, errors: 1 });
   });
 
+  test("nothing is deleted when a file of the source cannot be read", async () => {
+    const from = scratch.plant("from", { a: "a", b: "b" });
+    const to = scratch.plant("to", { extra: "stays" });
+    for (const call of ["stat", "open", "read"]) {
+      const result = await sync(`fault:${call}=1,code=IO:${from}`, to, { concurrency: 1 });
+      expect({ call, deleted: result.deleted, kept: result.kept }).toEqual({
+        call,
+        deleted: 0,
+        kept: 1,
+      });
+      expect(readFileSync(join(to, "extra"), "utf8")).toBe("stays");
+      for (const name of ["a", "b"]) rmSync(join(to, name), { force: true });
+    }
+    // What could not be written says nothing of the source.
+    const result = await sync(from, `fault:write=1,code=IO:${to}`, { concurrency: 1 });
+    expect(result).toMatchObject({ copied: 1, deleted: 1, errors: 1 });
+  });
+
   test("two files that can only be read up to the same place are not the same", async () => {
     const from = scratch.plant("cut-from", { f: "begin LEFT" });
     const to = scratch.plant("cut-to", { f: "begin right".slice(0, 10) });
@@ -462,6 +481,29 @@ describe("trouble", () => {
     const result = await copy(`fault:read=1,cut=4:${from}`, to, { retries: 0 });
     expect(said(result)).toEqual(["error f CHANGED"]);
     expect(shape(to)).toEqual({ f: "old" });
+  });
+
+  test("a file that changes while it is copied is begun anew, but not for ever", async () => {
+    const from = scratch.plant("from", { f: "0123456789" });
+    const to = scratch.plant("to", { f: "old" });
+    const once = await copy(`fault:read=1,cut=4:${from}`, to);
+    expect(once).toMatchObject({ copied: 1, retries: 1, errors: 0 });
+    expect(shape(to)).toEqual({ f: "0123456789" });
+    const always = await copy(`fault:read=1,sticky,cut=4:${from}`, to, {
+      by: "stat",
+      overwrite: "different",
+      retries: 50,
+    });
+    expect(always).toMatchObject({ copied: 0, retries: 0, errors: 0 }); // the same by now
+    writeFileSync(join(from, "f"), "9876543210");
+    const never = await copy(`fault:read=1,sticky,cut=4:${from}`, to, { retries: 50 });
+    expect(said(never)).toEqual(["error f CHANGED"]);
+    expect(never.retries).toBe(2);
+    expect(shape(to)).toEqual({ f: "0123456789" });
+    // A plan says what it has to be.
+    const plan = await copy(from, to, { dryRun: true });
+    const applied = await apply(plan, { from: `fault:read=1,cut=4:${from}` });
+    expect(said(applied)).toEqual(["error f CHANGED"]);
   });
 
   test("cancelling leaves no temporary and no name half written", async () => {
@@ -563,6 +605,26 @@ describe("archives", () => {
     expect(statSync(scratch.at("to", "d3")).mtimeMs).toBe(1_000_000);
     expect(statSync(scratch.at("to", "twin")).ino).toBe(statSync(scratch.at("to", "d1", "f1")).ino);
     expect((await copy(archive, scratch.at("to"))).transferred).toBe(0);
+  });
+
+  test("content that breaks off is read again, and counted", async () => {
+    const names = Array.from({ length: 6 }, (_, i) => [`f${i}`, `${i}`.repeat(9000)]);
+    const from = scratch.plant("from", Object.fromEntries(names));
+    run("tar", "-C", from, "-cf", scratch.at("plain.tar"), ".");
+    const broken = (read: number): string =>
+      `archive:fault:read=${read},code=TIMEOUT:${scratch.at("plain.tar")}`;
+    let met = 0;
+    // Where the index is made ends somewhere; from there on the content is read.
+    for (let read = 1; met < 3 && read < 200; read++) {
+      const to = scratch.at(`to${read}`);
+      const [bare] = await Promise.allSettled([copy(broken(read), `${to}-bare`, { retries: 0 })]);
+      if (bare.status !== "fulfilled" || bare.value.errors === 0) continue;
+      met++;
+      expect(bare.value).toMatchObject({ errors: 1, copied: 5 });
+      expect(await copy(broken(read), to)).toMatchObject({ errors: 0, copied: 6, retries: 1 });
+      expect((await compare(from, to)).equal).toBe(true);
+    }
+    expect(met).toBe(3);
   });
 
   test("links that lead out are refused, links in the destination are not followed, the rest is there", async () => {

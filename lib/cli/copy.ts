@@ -36,7 +36,7 @@ export function runCopy(
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
     const { archive, ...rest } = flags;
-    const options: SyncOptions & PackOptions = frame.options(rest);
+    const options: SyncOptions & PackOptions = frame.copyOptions(rest);
     if (archive === true) {
       options.preserve = ["mode", "mtime", "owner", "xattr"];
       options.hardLinks ??= true;

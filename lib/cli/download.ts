@@ -23,6 +23,7 @@ import { isTerminal, paintFor, type Paint } from "./terminal.ts";
 import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
 
 const atOnce = 5;
+let batches = 0;
 
 /** One URL, as it may be shown, and what came of it. */
 type Download = { readonly url: string } & (
@@ -39,10 +40,10 @@ export function runDownload(
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
     const { urls, target } = wanted(places, flags);
-    const locations = await frame.places(...urls);
     const { output: _output, parallel, ...rest } = flags;
+    const options = frame.copyOptions(rest);
+    const locations = await frame.places(...urls);
     if (flags["output"] === "-") return toStandardOutput(frame, locations[0]!, rest, interruption);
-    const options: CopyOptions = frame.options(rest);
     // A file that is to have a name of its own makes what is missing above it itself.
     if (flags["output"] === undefined && options.dryRun !== true)
       mkdirSync(target, { recursive: true });
@@ -124,11 +125,12 @@ async function fetchAll(
   const progress = locations.map((): Progress => ({ files: 0, bytes: 0 }));
   const all: Download[] = [];
   const shown = locations.map((location) => parseLocation(location).shown);
+  const batch = ++batches;
   let next = 0;
 
   const one = async (at: number): Promise<Download> => {
     const url = shown[at]!;
-    const own: CopyOptions = { ...options };
+    const own: CopyOptions = { ...options, batch };
     if (onProgress) {
       own.onProgress = (now) => {
         progress[at] = now;

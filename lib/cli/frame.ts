@@ -1,7 +1,7 @@
 // What every command that runs one verb does before, after and when it fails: its log, its line of
 // progress, options and locations from the flags, and the exit status of a failure.
 
-import { Runtime, type Location, type Options } from "../index.ts";
+import { Runtime, type CopyOptions, type Location, type Options } from "../index.ts";
 import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { fail } from "./failure.ts";
@@ -21,6 +21,7 @@ export class Frame {
   readonly #interruption: Interruption;
   readonly #progress: ProgressLine | undefined;
   #runtime: Runtime | undefined;
+  #hasSteps = false;
 
   constructor(flags: Flags, interruption: Interruption, progress: ProgressLine | undefined) {
     this.log = startLog(flags["verbose"]);
@@ -38,12 +39,22 @@ export class Frame {
     return options;
   }
 
+  /** The same of a verb that copies: its steps are tried again, too. */
+  copyOptions(flags: Flags): CopyOptions {
+    const { retries } = this.flags;
+    this.#hasSteps = true;
+    const options: CopyOptions = this.options(flags);
+    return typeof retries === "number" ? { ...options, retries } : options;
+  }
+
   /** The locations as given, each with what the flags say of its kind. */
   places<const Texts extends readonly string[]>(
     ...texts: Texts
   ): Promise<{ [At in keyof Texts]: Location }> {
     // One location for each text.
-    return placesFrom(texts, this.flags) as Promise<{ [At in keyof Texts]: Location }>;
+    return placesFrom(texts, this.flags, { hasSteps: this.#hasSteps }) as Promise<{
+      [At in keyof Texts]: Location;
+    }>;
   }
 
   /** The verb is done: the line of progress goes, and the log says what it came to. */

@@ -23,11 +23,20 @@ const webFlags = [
 /** The flags that concern places, not the verb. */
 export const placeFlags: readonly string[] = [...webFlags, ...archiveFlags];
 
+/** Commands whose own steps are tried again as `--retries` says, not only requests to web servers. */
+const retrying: readonly string[] = ["copy", "sync", "download", "pack", "unpack"];
+
 const inArchive = /^archive:/i;
 const onTheWeb = /^(?:[a-z]+:)?https?:\/\//i;
 
 /** Whether what a file sets is about these places at all: only a flag has to be. */
-export function concerns(name: string, texts: readonly string[], flags: Flags): boolean {
+export function concerns(
+  name: string,
+  command: string,
+  texts: readonly string[],
+  flags: Flags,
+): boolean {
+  if (name === "retries" && retrying.includes(command)) return true;
   if (webFlags.some((flag) => flag === name)) return texts.some((text) => onTheWeb.test(text));
   if (archiveFlags.some((flag) => flag === name))
     return Boolean(flags["archives"]) || texts.some((text) => inArchive.test(text));
@@ -35,8 +44,12 @@ export function concerns(name: string, texts: readonly string[], flags: Flags): 
 }
 
 /** The locations as given, each with what the flags say of its kind. */
-export async function placesFrom(texts: readonly string[], flags: Flags): Promise<Location[]> {
-  const ofWeb = await webFrom(texts, flags);
+export async function placesFrom(
+  texts: readonly string[],
+  flags: Flags,
+  { hasSteps = false }: { readonly hasSteps?: boolean } = {},
+): Promise<Location[]> {
+  const ofWeb = await webFrom(texts, flags, hasSteps);
   const given = archiveFlags.filter((name) => flags[name] !== undefined);
   const isArchive = (text: string): boolean => Boolean(flags["archives"]) || inArchive.test(text);
   if (given.length > 0 && !texts.some(isArchive))
@@ -67,10 +80,13 @@ function passwordOf(path: string): string {
 async function webFrom(
   texts: readonly string[],
   flags: Flags,
+  hasSteps: boolean,
 ): Promise<(text: string) => Location> {
   const given = webFlags.filter((name) => flags[name] !== undefined);
   if (given.length === 0) return (text) => text;
   const web = texts.filter((text) => onTheWeb.test(text));
+  if (web.length === 0 && hasSteps && given.every((name) => name === "retries"))
+    return (text) => text;
   if (web.length === 0) throw wrong(given[0]!, "no location is on a web server");
   const secret = ["header", "credential"].find((name) => flags[name] !== undefined);
   if (secret !== undefined && new Set(web.map(originOf)).size > 1)

@@ -83,6 +83,7 @@ export const Key = {
   SYNC_MOVES: 141,
   HAS_PLAN: 142,
   STEP: 143,
+  BATCH: 166,
   ALGORITHM: 240,
   CACHE: 241,
   STREAMS: 242,

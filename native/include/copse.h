@@ -157,6 +157,8 @@ enum copse_key : uint16_t {
   COPSE_KEY_SYNC_MOVES = 141,    // sync, bool: what has another name on the left is renamed
   COPSE_KEY_HAS_PLAN = 142,      // sync, bool: only the steps that follow are done
   COPSE_KEY_STEP = 143,          // sync, record, repeated: enum copse_step
+  COPSE_KEY_BATCH =
+      166,  // sync, number: of several tasks of one number only one gives a file its name
 
   COPSE_KEY_ALGORITHM = 240,  // digest, number: enum copse_algorithm
   COPSE_KEY_CACHE = 241,      // compare, digest, text: path of the file that keeps hashes

@@ -493,10 +493,10 @@ static int32_t fault_claim(struct directory *base, struct fault *fault) {
   return ops->claim ? ops->claim(inner, fault) : 0;
 }
 
-static bool fault_is_stale(struct directory *base, const struct entry *entry) {
+static bool fault_is_stale(struct directory *base, const struct entry *entry, bool of_any_age) {
   struct directory *inner = inner_of(base);
   const struct store_ops *ops = inner->store->ops;
-  return ops->is_stale && ops->is_stale(inner, entry);
+  return ops->is_stale && ops->is_stale(inner, entry, of_any_age);
 }
 
 static int32_t fault_finish(struct store *store, struct fault *fault) {

@@ -715,4 +715,5 @@ const struct store_ops file_store = {
     .settle = file_settle,
     .claim = file_claim,
     .is_stale = file_is_stale,
+    .partial = file_partial_of,
 };

@@ -97,4 +97,5 @@ int64_t file_reread(struct writer *, uint64_t at, uint8_t *into, size_t size, st
 void file_forget(struct writer *);
 // A partial that somebody may still want to resume, by its name and age.
 bool file_is_kept(const char *name, const struct io_ops *io, int fd);
-bool file_is_stale(struct directory *, const struct entry *);
+bool file_is_stale(struct directory *, const struct entry *, bool of_any_age);
+span file_partial_of(span name, struct arena *);

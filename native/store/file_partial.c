@@ -176,16 +176,21 @@ static bool is_ours(const struct file_writer *writer) {
          named.inode == stat.inode && named.device == stat.device;
 }
 
-static void name_partial(struct file_writer *writer) {
+static void name_partial(span name, char into[static 32]) {
   struct hash hash;
   uint8_t digest[HASH_BYTES];
   hash_begin(&hash);
   hash_add(&hash, (const uint8_t *)magic, sizeof magic);
-  hash_add(&hash, writer->entry.name.at, writer->entry.name.size);
+  hash_add(&hash, name.at, name.size);
   hash_end(&hash, digest);
-  snprintf(writer->temporary, sizeof writer->temporary,
-           ".copse-%02x%02x%02x%02x%02x%02x%02x%02x.keep", digest[0], digest[1], digest[2],
-           digest[3], digest[4], digest[5], digest[6], digest[7]);
+  snprintf(into, 32, ".copse-%02x%02x%02x%02x%02x%02x%02x%02x.keep", digest[0], digest[1],
+           digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]);
+}
+
+span file_partial_of(span name, struct arena *arena) {
+  char made[32];
+  name_partial(name, made);
+  return arena_copy(arena, span_of(made));
 }
 
 int32_t file_resume(struct directory *base, const struct wanted *wanted, uint64_t size,
@@ -199,7 +204,7 @@ int32_t file_resume(struct directory *base, const struct wanted *wanted, uint64_
   hash_begin(&hash);
   hash_add(&hash, resume->identity.at, resume->identity.size);
   hash_end(&hash, writer->content);
-  name_partial(writer);
+  name_partial(writer->entry.name, writer->temporary);
   bool is_new = false;
   writer->fd = io->open(at, writer->temporary, IO_READ | IO_WRITE);
   if (writer->fd == -ENOENT) {

@@ -481,14 +481,14 @@ int32_t file_claim(struct directory *base, struct fault *fault) {
   return 0;
 }
 
-bool file_is_stale(struct directory *base, const struct entry *entry) {
+bool file_is_stale(struct directory *base, const struct entry *entry, bool of_any_age) {
   if (!store_name_is_ours(entry->name)) return false;
   if (entry->type == ENTRY_LINK) return true;  // lives for an instant only
   if (entry->type != ENTRY_FILE) return false;
   const struct io_ops *io = io_of(base);
   int fd = io->open(fd_of(base), name_of(entry->name), IO_READ);
   if (fd < 0) return fd == -EACCES;
-  bool is_stale = io->lock(fd) >= 0 && !file_is_kept(name_of(entry->name), io, fd);
+  bool is_stale = io->lock(fd) >= 0 && (of_any_age || !file_is_kept(name_of(entry->name), io, fd));
   io->close(fd);
   return is_stale;
 }

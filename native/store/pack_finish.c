@@ -429,7 +429,7 @@ static void sweep(struct directory *above) {
   struct fault ignored = {};
   if (ops->list(above, &listing, &ignored) == 0)
     for (size_t i = 0; i < listing.count; i++)
-      if (ops->is_stale(above, &listing.entries[i]))
+      if (ops->is_stale(above, &listing.entries[i], false))
         (void)!ops->remove(above, &listing.entries[i], &ignored);
   listing_free(&listing);
 }

@@ -319,8 +319,12 @@ struct store_ops {
   int32_t (*settle)(struct directory *, struct fault *);
   // Optional. Keeps others who claim it out of the directory until the store is closed: BUSY.
   int32_t (*claim)(struct directory *, struct fault *);
-  // Optional. Whether the name is one of ours for unfinished files, and nobody is writing to it.
-  bool (*is_stale)(struct directory *, const struct entry *);
+  // Optional. Whether the name is one of ours for unfinished files, nobody is writing to it, and it
+  // is too old to go on with; `of_any_age`: also when it is not.
+  bool (*is_stale)(struct directory *, const struct entry *, bool of_any_age);
+  // Optional. The name of what an interrupted writer that can be resumed leaves of a file of this
+  // name; in the arena, at nullptr without memory.
+  span (*partial)(span name, struct arena *);
   // Optional. Whether that entry of another store is the file that this one is going to replace: it
   // is left out of itself.
   bool (*is_itself)(const struct store *, const struct store *other, const struct entry *);

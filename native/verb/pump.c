@@ -175,9 +175,10 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
   free(flow.resume.kept);
   free(flow.resume.claimed);
   pump->resumed += flow.resumed;
-  // What cannot be brought to its end is in nobody's way.
+  // What cannot be brought to its end is in nobody's way, nor is what the source had before.
   bool is_lost = code < 0 && code != COPSE_E_CANCELLED && !fault_retryable(code);
-  if (flow.writer && is_lost && flow.in_parts) to->forget(flow.writer);
+  bool is_old = code == COPSE_E_CHANGED && spot->side == LEFT;
+  if (flow.writer && ((is_lost && flow.in_parts) || is_old) && to->forget) to->forget(flow.writer);
   if (flow.writer && code < 0) to->abandon(flow.writer);
   if (code < 0) return code;
   spot->side = RIGHT;

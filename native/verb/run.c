@@ -659,6 +659,10 @@ static int32_t open_target(struct run *run, int32_t code, struct entry entry[2],
   if (path_safe(name, fault) < 0 || name.size == 0)
     return fault_set(fault, COPSE_E_ARGUMENT,
                      "the source has no name of its own; name the file to write to");
+  uint64_t batch =
+      record_number((span){run->task->request, run->task->request_len}, COPSE_KEY_BATCH, 0);
+  code = batch ? run_take_name(run, batch, &entry[RIGHT], name, fault) : 0;
+  if (code < 0) return code;
   entry[RIGHT] = (struct entry){.name = arena_copy(&run->arena, name), .mtime_ns = INT64_MIN};
   if (!entry[RIGHT].name.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   code = ops->stat(directory[RIGHT], &entry[RIGHT], false, fault);

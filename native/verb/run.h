@@ -55,6 +55,11 @@ static inline void run_add(struct run *run, enum job_place place, struct job *jo
   group_run(&run->task->group, place, job);
 }
 
+// The name of a file in a directory of the right side, for this task alone of those of one batch.
+// EXISTS: another has it.
+int32_t run_take_name(struct run *run, uint64_t batch, const struct entry *directory, span name,
+                      struct fault *fault);
+
 // The path of the left root as it is known, for the name that it has.
 int32_t run_where(struct run *run, span *out, struct fault *fault);
 

@@ -107,13 +107,17 @@ static struct step plan(const struct run *, const struct pair *pair) {
       .pair = *pair, .kind = descend ? STEP_NONE : STEP_COMPARE, .descend = descend};
 }
 
-static int32_t sweep(struct spot *spot, struct entry *right, struct fault *fault) {
-  struct directory *directory = spot->node->directory[RIGHT];
-  const struct store_ops *ops = directory->store->ops;
-  if (sync_of(spot->run)->is_dry || !ops->is_stale || !ops->is_stale(directory, right)) return 0;
-  spot->side = RIGHT;
-  int32_t code = ops->remove(directory, right, fault);
-  return code == COPSE_E_NOT_FOUND ? 0 : code;  // somebody else swept it
+void sync_missed(struct spot *spot, const struct fault *fault) {
+  // One that is refused, or that changes all the time, was seen.
+  bool was_seen = fault->code == COPSE_E_UNSAFE_PATH || fault->code == COPSE_E_UNSUPPORTED ||
+                  fault->code == COPSE_E_CHANGED || fault->code == COPSE_E_EXISTS;
+  if (spot->side == LEFT && !was_seen)
+    atomic_store_explicit(&spot->run->unseen, true, memory_order_relaxed);
+}
+
+void sync_error(struct spot *spot, const struct fault *fault, span name) {
+  sync_missed(spot, fault);
+  spot_error(spot, fault, name);
 }
 
 static int32_t is_in_the_way(struct fault *fault) {
@@ -123,7 +127,7 @@ static int32_t is_in_the_way(struct fault *fault) {
 
 int32_t sync_pair(struct spot *spot, struct entry *left, struct entry *right, struct fault *fault) {
   struct sync *sync = sync_of(spot->run);
-  if (right && store_name_is_ours(right->name)) return sweep(spot, right, fault);
+  if (right && store_name_is_ours(right->name)) return sync_sweep(spot, right, fault);
   if (!left)
     return sync->deletes ? sync_keep(sync, &sync->right_only, spot->node, nullptr, right, fault)
                          : 0;
@@ -146,7 +150,7 @@ int32_t sync_pair(struct spot *spot, struct entry *left, struct entry *right, st
              : sync_files(spot, left, right, fault);
 }
 
-static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {
+static int32_t work_pair(struct spot *spot, const struct step *step, struct fault *fault) {
   struct entry *left = step->pair.left, *right = step->pair.right;
   if (right && right->type == ENTRY_NONE) {
     if (!spot->node->nameless) {
@@ -157,6 +161,15 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
     return sync_pair(spot, left, nullptr, fault);
   }
   return sync_pair(spot, left, right, fault);
+}
+
+static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {
+  spot->side = LEFT;
+  int32_t code = work_pair(spot, step, fault);
+  if (code < 0) sync_missed(spot, fault);
+  if (code == 0 && spot->node->nameless && step->pair.left)
+    sync_sweep_one(spot, spot->node->entry[RIGHT].name);
+  return code;
 }
 
 // ── The end ──
@@ -221,7 +234,7 @@ static void each_run(struct job *job, struct worker *worker) {
       code = each->each(&spot, late->left, late->right, &fault);
       node_let_go(late->node);
     }
-    if (code < 0) spot_error(&spot, &fault, late->left->name);
+    if (code < 0) sync_error(&spot, &fault, late->left->name);
   }
   run_spot_end(&spot);
   node_drop(late->node);

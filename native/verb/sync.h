@@ -8,6 +8,7 @@
 //   sync_twins.c      hard links
 //   sync_delete.c     what only the right side has goes, last of all
 //   sync_backup.c     what is replaced or deleted is kept elsewhere
+//   sync_sweep.c      what earlier runs left of ours goes
 //   sync_plan.c       only what a plan says, and only while it is still true
 //   sync_forward.c    archives that are read in their own order
 #pragma once
@@ -126,6 +127,10 @@ int32_t sync_pair(struct spot *spot, struct entry *left, struct entry *right, st
 bool sync_each(struct run *run, struct lates *lates,
                int32_t (*each)(struct spot *, struct entry *left, struct entry *right,
                                struct fault *));
+// An error row about an entry. What could not be read of the source may be more than this entry: a
+// name that is nowhere else. So nothing is deleted then.
+void sync_error(struct spot *spot, const struct fault *fault, span name);
+void sync_missed(struct spot *spot, const struct fault *fault);  // the same without a row
 // An error row about the destination as a whole.
 void sync_refuse(struct run *run, const struct fault *fault);
 
@@ -149,6 +154,8 @@ void sync_changed(struct node *node);
 // nullptr: without its attributes.
 int32_t sync_want(struct spot *spot, struct directory *from, const struct entry *left, span name,
                   struct entry *want, struct wanted *wanted, struct fault *fault);
+// After a while, counted; false: it was tried often enough, or the task ends.
+bool sync_try_again(struct run *run, uint64_t tries);
 // A link's target that leads out of a tree from `depth` directories below its root.
 bool sync_escapes(size_t depth, span target);
 // Copies without asking the decision; `right`: what it replaces.
@@ -169,6 +176,15 @@ bool sync_forward(struct spot *spot);
 
 // True: jobs were added that take away what was kept in sync->right_only (or only count it).
 bool sync_delete_begin(struct run *run, bool only_counts);
+
+// ── sync_sweep.c ──
+
+// An entry of the right side with a name of ours.
+int32_t sync_sweep(struct spot *spot, struct entry *right, struct fault *fault);
+// Everything in the spot's directory is done: partials that nobody will go on with go.
+void sync_sweep_kept(struct spot *spot);
+// The same of a file by itself, under the name it has on the right.
+void sync_sweep_one(struct spot *spot, span name);
 
 // ── sync_moves.c ──
 

@@ -215,7 +215,10 @@ static void leave_spot(struct spot *spot) {
   spot->side = RIGHT;
   int32_t code = ops->hold(right, &fault);
   if (code == 0) {
-    if (!node->broken) code = leave_directory(spot, &fault);
+    if (!node->broken) {
+      sync_sweep_kept(spot);
+      code = leave_directory(spot, &fault);
+    }
     ops->drop(right);
   }
   if (code < 0) spot_error(spot, &fault, (span){});

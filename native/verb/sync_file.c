@@ -88,12 +88,31 @@ void sync_changed(struct node *node) {
   atomic_store_explicit(&node->is_changed, true, memory_order_relaxed);
 }
 
-// False when the task ends meanwhile.
-static bool wait_ms(const struct run *run, uint64_t milliseconds) {
-  for (; milliseconds > 0; milliseconds--) {
+bool sync_try_again(struct run *run, uint64_t tries) {
+  struct sync *sync = sync_of(run);
+  if (tries >= sync->retries_max) return false;
+  for (uint64_t left_ms = 100u << (tries < 6 ? tries : 6); left_ms > 0; left_ms--) {
     if (run_over(run)) return false;
     nanosleep(&(struct timespec){.tv_nsec = 1'000'000}, nullptr);
   }
+  sync_count(sync, COUNT_RETRIES, 1);
+  return true;
+}
+
+// A source that changed is looked at again, and copied as it is now. Never where a plan says what
+// it has to be, nor without end.
+static bool starts_anew(struct spot *spot, struct entry *left, uint32_t *starts,
+                        const struct fault *fault) {
+  constexpr uint32_t STARTS_MAX = 2;
+  struct directory *from = spot->node->directory[LEFT];
+  if (fault->code != COPSE_E_CHANGED) return true;
+  if (spot->side != LEFT || sync_of(spot->run)->plan || (*starts)++ == STARTS_MAX) return false;
+  struct entry now = *left;
+  struct fault ignored = {};
+  now.has &= HAS_FOLLOWED;
+  int32_t code = from->store->ops->stat(from, &now, now.has & HAS_FOLLOWED, &ignored);
+  if (code < 0 || now.type != ENTRY_FILE) return false;
+  *left = now;
   return true;
 }
 
@@ -139,13 +158,13 @@ static int32_t copy_now(struct spot *spot, struct entry *left, struct entry *rig
   if (code <= 0) return code;
   uint64_t bytes = left->size;
   code = sync->is_dry ? 0 : keep_old(spot, right, fault);
+  uint32_t starts = 0;
   for (uint64_t tries = 0; code == 0 && !sync->is_dry; tries++) {
     code = copy_once(spot, left, !right, name, &bytes, fault);
-    if (code == 0 || tries == sync->retries_max || !fault_retryable(code)) break;
-    if (!wait_ms(spot->run, 100u << (tries < 6 ? tries : 6))) break;
+    if (code == 0 || !fault_retryable(code) || !starts_anew(spot, left, &starts, fault)) break;
+    if (!sync_try_again(spot->run, tries)) break;
     code = 0;
     *fault = (struct fault){};
-    sync_count(sync, COUNT_RETRIES, 1);
   }
   if (code == 0 && sync->verifies && !sync->is_dry) code = verify(spot, left, name, fault);
   if (code < 0) return code;
@@ -177,7 +196,7 @@ static void large_run(struct job *job, struct worker *worker) {
       code = copy_now(&spot, large->left, large->right, large->name, &fault);
       node_let_go(node);
     }
-    if (code < 0) spot_error(&spot, &fault, large->left->name);
+    if (code < 0) sync_error(&spot, &fault, large->left->name);
     run_spot_end(&spot);
   }
   node_drop(node);
@@ -318,6 +337,8 @@ int32_t sync_links(struct spot *spot, struct entry *left, struct entry *right,
   struct sync *sync = sync_of(spot->run);
   struct directory *from = spot->node->directory[LEFT], *to = spot->node->directory[RIGHT];
   int32_t code = sync_stat(spot, left, LEFT, fault);
+  if (code == 0 && left->type != ENTRY_LINK)
+    return fault_set(fault, COPSE_E_CHANGED, "it was a link and is none any more; run again");
   if (code == 0 && !(left->has & HAS_TARGET))
     code = from->store->ops->target(from, left, spot->arena, fault);
   if (code < 0) return code;

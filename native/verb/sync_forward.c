@@ -197,6 +197,28 @@ static int32_t forward_entry(struct forward *forward, struct spot *spot, span pa
   return forward_leaf(forward, spot, path, left, reader, fault);
 }
 
+// A file whose content broke off, once more: found by its path, which costs another pass over what
+// lies before it.
+static int32_t forward_again(struct forward *forward, struct spot *spot, span path,
+                             struct fault *fault) {
+  struct store *store = &forward->run->store[LEFT];
+  const struct store_ops *ops = store->ops;
+  int32_t code = fault->code;
+  for (uint64_t tries = 0; fault_retryable(code) && sync_try_again(forward->run, tries); tries++) {
+    struct directory *parent = nullptr;
+    struct entry entry = {};
+    struct reader reader = {};
+    *fault = (struct fault){};
+    spot->side = LEFT;
+    code = ops->find(store, path, spot->arena, &entry, &parent, fault);
+    if (code < 0) continue;
+    code = ops->reader(parent, &entry, &reader, fault);
+    if (code == 0) code = forward_entry(forward, spot, path, &entry, &reader, fault);
+    ops->leave(parent);
+  }
+  return code;
+}
+
 static void set_laters(struct forward *forward, struct spot *spot) {
   struct run *run = forward->run;
   struct store *store = &run->store[RIGHT];
@@ -249,6 +271,9 @@ static void forward_run(struct job *job, struct worker *worker) {
       entry.name = is_bad ? path : path_name(path);
       int32_t done =
           is_bad ? fault.code : forward_entry(forward, &spot, path, &entry, &reader, &fault);
+      bool is_content = is_bad || (entry.type == ENTRY_FILE && !(entry.has & HAS_TWIN));
+      if (done < 0 && is_content && fault_retryable(done))
+        done = forward_again(forward, &spot, path, &fault);
       if (done < 0) {
         atomic_store_explicit(&run->unseen, true, memory_order_relaxed);
         spot_error(&spot, &fault, entry.name);

@@ -1,7 +1,7 @@
 // The table of plain calls on macOS. It compiles for both of its processors (.ci/macos.mjs) and was
 // not run: there is no machine for it here. What Linux has and macOS lacks answers as io.h says
 // that a kernel may: openat2 and copy_file_range with ENOSYS, rings with ENOSYS.
-#include "engine/io.h"
+#include "engine/io_posix.h"
 
 #include <copyfile.h>
 #include <dirent.h>
@@ -23,18 +23,6 @@ int fsetxattr(int fd, const char *key, const void *value, size_t size, uint32_t 
               int options);
 int fremovexattr(int fd, const char *key, int options);
 
-// Minus errno, and again when a signal came in between.
-#define RETRY(call)                               \
-  __extension__({                                 \
-    typeof(call) result_;                         \
-    do result_ = (call);                          \
-    while (result_ < 0 && errno == EINTR);        \
-    result_ < 0 ? (typeof(call))-errno : result_; \
-  })
-
-// "Here" has another number than on Linux, which io.h's is.
-static int at(int directory) { return directory == IO_HERE ? AT_FDCWD : directory; }
-
 static int macos_open(int directory, const char *name, uint32_t flags) {
   if (flags & IO_BENEATH) return -ENOSYS;
   int how = O_CLOEXEC;
@@ -44,65 +32,7 @@ static int macos_open(int directory, const char *name, uint32_t flags) {
     how |= (flags & IO_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY |
            (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
   if (flags & IO_DIRECTORY) how |= O_DIRECTORY;
-  return RETRY(openat(at(directory), name, how, 0600));
-}
-
-static int macos_close(int fd) { return close(fd) < 0 && errno != EINTR ? -errno : 0; }
-
-// One call takes at most INT_MAX bytes there.
-constexpr size_t PIECE_MAX = 1 << 30;
-
-static int64_t macos_read(int fd, void *into, size_t size, uint64_t from) {
-  if (from > INT64_MAX) return -EINVAL;
-  return RETRY(pread(fd, into, size < PIECE_MAX ? size : PIECE_MAX, (off_t)from));
-}
-
-static int64_t macos_write(int fd, const void *from, size_t size, uint64_t to) {
-  if (to > INT64_MAX) return -EINVAL;
-  return RETRY(pwrite(fd, from, size < PIECE_MAX ? size : PIECE_MAX, (off_t)to));
-}
-
-static int macos_read_files(struct io_ring **ring, struct io_file *files, size_t count) {
-  (void)ring;
-  for (size_t i = 0; i < count; i++) {
-    struct io_file *file = &files[i];
-    int fd = macos_open(file->directory, file->name, IO_READ | (file->follow ? IO_FOLLOW : 0));
-    file->got = fd < 0 ? fd : macos_read(fd, file->into, file->size, 0);
-    if (fd >= 0) macos_close(fd);
-  }
-  return 0;
-}
-
-static int64_t nanoseconds(struct timespec time) {
-  int64_t result;
-  if (__builtin_mul_overflow((int64_t)time.tv_sec, 1'000'000'000, &result))
-    return time.tv_sec < 0 ? INT64_MIN + 1 : INT64_MAX;
-  if (__builtin_add_overflow(result, (int64_t)time.tv_nsec, &result)) return INT64_MAX;
-  return result;
-}
-
-static int macos_stat(int directory, const char *name, bool follow, struct io_stat *out) {
-  struct stat stat;
-  int code = *name ? RETRY(fstatat(at(directory), name, &stat, follow ? 0 : AT_SYMLINK_NOFOLLOW))
-                   : RETRY(fstat(directory, &stat));
-  if (code < 0) return code;
-  bool special = S_ISBLK(stat.st_mode) || S_ISCHR(stat.st_mode);
-  *out = (struct io_stat){.size = (uint64_t)stat.st_size,
-                          .inode = stat.st_ino,
-                          .device = (uint64_t)stat.st_dev,
-                          .special_device = special ? (uint64_t)stat.st_rdev : 0,
-                          .blocks_512 = (uint64_t)stat.st_blocks,
-                          .links = stat.st_nlink,
-                          .mtime_ns = nanoseconds(stat.st_mtimespec),
-                          .ctime_ns = nanoseconds(stat.st_ctimespec),
-                          .mode = stat.st_mode,
-                          .uid = stat.st_uid,
-                          .gid = stat.st_gid};
-  return 0;
-}
-
-static int64_t macos_read_link(int directory, const char *name, char *into, size_t size) {
-  return RETRY(readlinkat(at(directory), name, into, size));
+  return RETRY(openat(posix_at(directory), name, how, 0600));
 }
 
 // ── Directories: getattrlistbulk, which gives types and inodes with the names ──
@@ -166,65 +96,17 @@ bool io_each_name(const void *buffer, size_t filled, size_t *place, struct io_na
 
 // ── The rest ──
 
-static int64_t macos_seek_data(int fd, uint64_t from) {
-  return from > INT64_MAX ? -ENXIO : RETRY(lseek(fd, (off_t)from, SEEK_DATA));
-}
-
-static int64_t macos_seek_hole(int fd, uint64_t from) {
-  return from > INT64_MAX ? -ENXIO : RETRY(lseek(fd, (off_t)from, SEEK_HOLE));
-}
-
-static int macos_make_directory(int directory, const char *name, uint32_t mode) {
-  return RETRY(mkdirat(at(directory), name, (mode_t)mode));
-}
-
-static int macos_make_link(int directory, const char *name, const char *target) {
-  return RETRY(symlinkat(target, at(directory), name));
-}
-
 static int macos_rename(int from_directory, const char *from, int to_directory, const char *to,
                         bool replace) {
-  if (replace) return RETRY(renameat(at(from_directory), from, at(to_directory), to));
-  return RETRY(renameatx_np(at(from_directory), from, at(to_directory), to, RENAME_EXCL));
-}
-
-static int macos_remove(int directory, const char *name, bool is_directory) {
-  return RETRY(unlinkat(at(directory), name, is_directory ? AT_REMOVEDIR : 0));
-}
-
-static int macos_link(int from_directory, const char *from, int to_directory, const char *to) {
-  return RETRY(linkat(at(from_directory), from, at(to_directory), to, 0));
-}
-
-static int macos_set_mode(int directory, const char *name, uint32_t mode) {
-  return *name ? RETRY(fchmodat(at(directory), name, (mode_t)mode, AT_SYMLINK_NOFOLLOW))
-               : RETRY(fchmod(directory, (mode_t)mode));
-}
-
-static int macos_set_owner(int directory, const char *name, uint32_t uid, uint32_t gid) {
-  return *name ? RETRY(fchownat(at(directory), name, uid, gid, AT_SYMLINK_NOFOLLOW))
-               : RETRY(fchown(directory, uid, gid));
-}
-
-static int macos_set_mtime(int directory, const char *name, int64_t mtime_ns) {
-  int64_t seconds = mtime_ns / 1'000'000'000, rest = mtime_ns % 1'000'000'000;
-  if (rest < 0) {
-    seconds--;
-    rest += 1'000'000'000;
-  }
-  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = (long)rest}};
-  return *name ? RETRY(utimensat(at(directory), name, times, AT_SYMLINK_NOFOLLOW))
-               : RETRY(futimens(directory, times));
+  if (replace) return RETRY(renameat(posix_at(from_directory), from, posix_at(to_directory), to));
+  return RETRY(
+      renameatx_np(posix_at(from_directory), from, posix_at(to_directory), to, RENAME_EXCL));
 }
 
 // fsync there leaves the data in the drive's own cache.
 static int macos_sync(int fd) {
   if (fcntl(fd, F_FULLFSYNC) == 0) return 0;
   return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int macos_set_size(int fd, uint64_t size) {
-  return size > INT64_MAX ? -EFBIG : RETRY(ftruncate(fd, (off_t)size));
 }
 
 // clonefile makes a name of its own and cannot fill a file that is open, which is what our writer
@@ -237,8 +119,6 @@ static int64_t macos_copy_range(int fd, int from, uint64_t begin, size_t size, e
   (void)fd, (void)from, (void)begin, (void)size, (void)way;
   return -ENOSYS;
 }
-
-static int macos_lock(int fd) { return RETRY(flock(fd, LOCK_EX | LOCK_NB)); }
 
 static int macos_file_system(int fd, uint64_t *magic) {
   struct statfs stat;
@@ -254,7 +134,7 @@ static int entry_open(int directory, const char *name, bool *own) {
   *own = *name != 0;
   if (!*own) return directory;
   return RETRY(
-      openat(at(directory), name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_SYMLINK | O_CLOEXEC));
+      openat(posix_at(directory), name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_SYMLINK | O_CLOEXEC));
 }
 
 #define OF_ENTRY(type, call)                  \
@@ -286,28 +166,28 @@ static int macos_remove_xattr(int directory, const char *name, const char *key) 
 const struct io_ops io_plain = {
     .name = "plain",
     .open = macos_open,
-    .close = macos_close,
-    .read = macos_read,
-    .read_files = macos_read_files,
-    .write = macos_write,
-    .stat = macos_stat,
-    .read_link = macos_read_link,
+    .close = posix_close,
+    .read = posix_read,
+    .read_files = posix_read_files,
+    .write = posix_write,
+    .stat = posix_stat,
+    .read_link = posix_read_link,
     .read_directory = macos_read_directory,
-    .seek_data = macos_seek_data,
-    .seek_hole = macos_seek_hole,
-    .make_directory = macos_make_directory,
-    .make_link = macos_make_link,
+    .seek_data = posix_seek_data,
+    .seek_hole = posix_seek_hole,
+    .make_directory = posix_make_directory,
+    .make_link = posix_make_link,
     .rename = macos_rename,
-    .remove = macos_remove,
-    .link = macos_link,
-    .set_mode = macos_set_mode,
-    .set_mtime = macos_set_mtime,
-    .set_owner = macos_set_owner,
+    .remove = posix_remove,
+    .link = posix_link,
+    .set_mode = posix_set_mode,
+    .set_mtime = posix_set_mtime,
+    .set_owner = posix_set_owner,
     .sync = macos_sync,
-    .set_size = macos_set_size,
+    .set_size = posix_set_size,
     .clone = macos_clone,
     .copy_range = macos_copy_range,
-    .lock = macos_lock,
+    .lock = posix_lock,
     .file_system = macos_file_system,
     .advise_sequential = macos_advise_sequential,
     .list_xattr = macos_list_xattr,

@@ -1,4 +1,5 @@
-#include "engine/io.h"
+// The table of plain calls on Linux. What is the same everywhere is in io_posix.c.
+#include "engine/io_posix.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,15 +16,6 @@
 #include <unistd.h>
 
 static_assert(IO_HERE == AT_FDCWD);
-
-// Minus errno, and again when a signal came in between.
-#define RETRY(call)                               \
-  __extension__({                                 \
-    typeof(call) result_;                         \
-    do result_ = (call);                          \
-    while (result_ < 0 && errno == EINTR);        \
-    result_ < 0 ? (typeof(call))-errno : result_; \
-  })
 
 // openat2 has no wrapper; its struct is stable.
 struct how {
@@ -56,80 +48,8 @@ static int plain_open(int directory, const char *name, uint32_t flags) {
 #endif
 }
 
-// Not retried: Linux has closed the descriptor when close is interrupted.
-static int plain_close(int fd) { return close(fd) < 0 && errno != EINTR ? -errno : 0; }
-
-static int64_t plain_read(int fd, void *into, size_t size, uint64_t at) {
-  if (at > INT64_MAX) return -EINVAL;
-  return RETRY(pread(fd, into, size, (off_t)at));
-}
-
-static int64_t plain_write(int fd, const void *from, size_t size, uint64_t at) {
-  if (at > INT64_MAX) return -EINVAL;
-  return RETRY(pwrite(fd, from, size, (off_t)at));
-}
-
-static int plain_read_files(struct io_ring **ring, struct io_file *files, size_t count) {
-  (void)ring;
-  for (size_t i = 0; i < count; i++) {
-    struct io_file *file = &files[i];
-    int fd = plain_open(file->directory, file->name, IO_READ | (file->follow ? IO_FOLLOW : 0));
-    file->got = fd < 0 ? fd : plain_read(fd, file->into, file->size, 0);
-    if (fd >= 0) plain_close(fd);
-  }
-  return 0;
-}
-
-static int64_t nanoseconds(struct timespec time) {
-  int64_t result;
-  if (__builtin_mul_overflow((int64_t)time.tv_sec, 1'000'000'000, &result))
-    return time.tv_sec < 0 ? INT64_MIN + 1 : INT64_MAX;
-  if (__builtin_add_overflow(result, (int64_t)time.tv_nsec, &result)) return INT64_MAX;
-  return result;
-}
-
-static int plain_stat(int directory, const char *name, bool follow, struct io_stat *out) {
-  struct stat stat;
-  int code = *name ? RETRY(fstatat(directory, name, &stat, follow ? 0 : AT_SYMLINK_NOFOLLOW))
-                   : RETRY(fstat(directory, &stat));
-  if (code < 0) return code;
-  *out = (struct io_stat){
-      .size = (uint64_t)stat.st_size,
-      .inode = stat.st_ino,
-      .device = stat.st_dev,
-      .special_device = S_ISBLK(stat.st_mode) || S_ISCHR(stat.st_mode) ? stat.st_rdev : 0,
-      .blocks_512 = (uint64_t)stat.st_blocks,
-      .links = stat.st_nlink,
-      .mtime_ns = nanoseconds(stat.st_mtim),
-      .ctime_ns = nanoseconds(stat.st_ctim),
-      .mode = stat.st_mode,
-      .uid = stat.st_uid,
-      .gid = stat.st_gid};
-  return 0;
-}
-
-static int64_t plain_read_link(int directory, const char *name, char *into, size_t size) {
-  return RETRY(readlinkat(directory, name, into, size));
-}
-
 static int64_t plain_read_directory(int fd, void *buffer, size_t size) {
   return RETRY(getdents64(fd, buffer, size));
-}
-
-static int64_t plain_seek_data(int fd, uint64_t at) {
-  return at > INT64_MAX ? -ENXIO : RETRY(lseek(fd, (off_t)at, SEEK_DATA));
-}
-
-static int64_t plain_seek_hole(int fd, uint64_t at) {
-  return at > INT64_MAX ? -ENXIO : RETRY(lseek(fd, (off_t)at, SEEK_HOLE));
-}
-
-static int plain_make_directory(int directory, const char *name, uint32_t mode) {
-  return RETRY(mkdirat(directory, name, (mode_t)mode));
-}
-
-static int plain_make_link(int directory, const char *name, const char *target) {
-  return RETRY(symlinkat(target, directory, name));
 }
 
 static int plain_rename(int from_directory, const char *from, int to_directory, const char *to,
@@ -142,39 +62,6 @@ static int plain_rename(int from_directory, const char *from, int to_directory, 
   struct stat stat;  // a file system that cannot promise it
   if (fstatat(to_directory, to, &stat, AT_SYMLINK_NOFOLLOW) == 0) return -EEXIST;
   return RETRY(renameat(from_directory, from, to_directory, to));
-}
-
-static int plain_remove(int directory, const char *name, bool is_directory) {
-  return RETRY(unlinkat(directory, name, is_directory ? AT_REMOVEDIR : 0));
-}
-
-static int plain_link(int from_directory, const char *from, int to_directory, const char *to) {
-  return RETRY(linkat(from_directory, from, to_directory, to, 0));
-}
-
-static int plain_set_mode(int directory, const char *name, uint32_t mode) {
-  return *name ? RETRY(fchmodat(directory, name, (mode_t)mode, AT_SYMLINK_NOFOLLOW))
-               : RETRY(fchmod(directory, (mode_t)mode));
-}
-
-static int plain_set_owner(int directory, const char *name, uint32_t uid, uint32_t gid) {
-  return *name ? RETRY(fchownat(directory, name, uid, gid, AT_SYMLINK_NOFOLLOW))
-               : RETRY(fchown(directory, uid, gid));
-}
-
-static int plain_set_mtime(int directory, const char *name, int64_t mtime_ns) {
-  int64_t seconds = mtime_ns / 1'000'000'000, rest = mtime_ns % 1'000'000'000;
-  if (rest < 0) {
-    seconds--;
-    rest += 1'000'000'000;
-  }
-  struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = (long)rest}};
-  return *name ? RETRY(utimensat(directory, name, times, AT_SYMLINK_NOFOLLOW))
-               : RETRY(futimens(directory, times));
-}
-
-static int plain_set_size(int fd, uint64_t size) {
-  return size > INT64_MAX ? -EFBIG : RETRY(ftruncate(fd, (off_t)size));
 }
 
 static int plain_clone(int fd, int from) { return RETRY(ioctl(fd, FICLONE, from)); }
@@ -219,8 +106,6 @@ static int64_t plain_copy_range(int fd, int from, uint64_t at, size_t size, enum
   *way = IO_SPLICE;
   return splice_range(fd, from, at, size);
 }
-
-static int plain_lock(int fd) { return RETRY(flock(fd, LOCK_EX | LOCK_NB)); }
 
 // A failed flush is final: the kernel may have dropped the data, and a second call would say that
 // all is well.
@@ -307,27 +192,27 @@ bool io_each_name(const void *buffer, size_t filled, size_t *at, struct io_name 
 const struct io_ops io_plain = {
     .name = "plain",
     .open = plain_open,
-    .close = plain_close,
-    .read = plain_read,
-    .read_files = plain_read_files,
-    .write = plain_write,
-    .stat = plain_stat,
-    .read_link = plain_read_link,
+    .close = posix_close,
+    .read = posix_read,
+    .read_files = posix_read_files,
+    .write = posix_write,
+    .stat = posix_stat,
+    .read_link = posix_read_link,
     .read_directory = plain_read_directory,
-    .seek_data = plain_seek_data,
-    .seek_hole = plain_seek_hole,
-    .make_directory = plain_make_directory,
-    .make_link = plain_make_link,
+    .seek_data = posix_seek_data,
+    .seek_hole = posix_seek_hole,
+    .make_directory = posix_make_directory,
+    .make_link = posix_make_link,
     .rename = plain_rename,
-    .remove = plain_remove,
-    .link = plain_link,
-    .set_mode = plain_set_mode,
-    .set_mtime = plain_set_mtime,
-    .set_owner = plain_set_owner,
-    .set_size = plain_set_size,
+    .remove = posix_remove,
+    .link = posix_link,
+    .set_mode = posix_set_mode,
+    .set_mtime = posix_set_mtime,
+    .set_owner = posix_set_owner,
+    .set_size = posix_set_size,
     .clone = plain_clone,
     .copy_range = plain_copy_range,
-    .lock = plain_lock,
+    .lock = posix_lock,
     .sync = plain_sync,
     .file_system = plain_file_system,
     .advise_sequential = plain_advise_sequential,

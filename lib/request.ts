@@ -615,6 +615,8 @@ export interface InPlace {
   readonly self?: boolean;
   readonly from?: number;
   readonly to?: number;
+  /** Several entries below the place, a NUL between them. */
+  readonly paths?: string;
 }
 
 export function placeRequest(
@@ -638,6 +640,7 @@ function inPlace(
   const record = begin(verb, waited);
   const defaults = putOptions(record, options, tables);
   if (what.path) record.text(Key.PATH, what.path);
+  if (what.paths !== undefined) record.text(Key.PATHS, what.paths);
   if (what.self) record.number(Key.SELF, 1);
   if (what.from) record.number(Key.FROM, what.from);
   if (what.to !== undefined) record.number(Key.TO, what.to);

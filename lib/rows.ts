@@ -502,6 +502,51 @@ export function decodeList(
   return found;
 }
 
+/** What a look task says: an answer for each path, in their order. */
+export class Answers {
+  readonly #pages: { readonly page: Page; readonly rows: number }[] = [];
+
+  /** `buffer` is lent: what is needed of it is copied. */
+  add(buffer: ArrayBuffer, rows: number, heapAt: number): void {
+    const end = rows * Row.size;
+    // Mostly there is no text, and between rows and text a large gap.
+    const hasText = heapAt < buffer.byteLength;
+    const page = hasText ? new Page(buffer.slice(0), heapAt) : new Page(buffer.slice(0, end), end);
+    this.#pages.push({ page, rows });
+  }
+
+  /** null: there is nothing. Throws the error where that is the answer. */
+  entry(at: number, path: string): Entry | null {
+    return this.#read(at, path, entryAt);
+  }
+
+  /** Whether there is something. Throws as `entry`. */
+  has(at: number, path: string): boolean {
+    return this.#read(at, path, isThere);
+  }
+
+  #read<T>(at: number, path: string, read: (page: Page, row: number, path: string) => T): T {
+    let index = at;
+    for (const { page, rows } of this.#pages) {
+      if (index < rows) return read(page, index * Row.size, path);
+      index -= rows;
+    }
+    throw new CopseError("INTERNAL", "there is no answer: please report it", { path });
+  }
+}
+
+function isThere(page: Page, row: number): boolean {
+  const { view } = page;
+  if (view.getUint8(row + Row.kind) === RowKind.ERROR) throw (rowOf(page, row) as Failure).error; // so its kind says
+  return view.getUint8(row + Row.type) !== Type.NONE;
+}
+
+function entryAt(page: Page, row: number, path: string): Entry | null {
+  if (!isThere(page, row)) return null;
+  const mode = oneSidedMode(page.view, row);
+  return entryOf(page, row, "left", { text: path }, page.details(row), mode);
+}
+
 /** The pieces of a near miss, up to the end of the text or of a nested one. */
 function missingOf(fields: Iterator<DetailField, void>, plan: Plan, node: PlanNode): Missing[] {
   const missing: Missing[] = [];

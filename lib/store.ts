@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { argumentError, CopseError, codeName, showValue } from "./errors.ts";
 import { listPlace } from "./list.ts";
 import { parseLocation, type Place } from "./location.ts";
+import { Look } from "./look.ts";
 import { Code, Verb as VerbNumber } from "./native/abi.ts";
-import { decodeRows } from "./rows.ts";
+import { decodeRows, type Answers } from "./rows.ts";
 import { checkFields, checkOptions, placeRequest, type InPlace } from "./request.ts";
 import { engineOf, type Runtime } from "./runtime.ts";
 import { NativeTask, Running, type Verb } from "./task.ts";
@@ -58,6 +59,9 @@ const able: ReadonlyMap<string, StoreCan> = new Map([
   ["archive", { ...onlyRead, range: false, links: true, hash: true }],
   ["pack", { ...onlyRead, mtime: true, mode: true, links: true, hash: true }],
 ]);
+
+/** Schemes whose answers come from another machine, or are made to wait. */
+const waits: ReadonlySet<string> = new Set(["http", "files", "fault"]);
 
 function canOf(place: Place): StoreCan {
   const can = able.get(place.scheme === "fault" ? (place.inner?.scheme ?? "") : place.scheme);
@@ -121,6 +125,7 @@ export class Store implements AsyncDisposable {
   readonly #place: Place;
   readonly #options: StoreOptions;
   readonly #isDirect: boolean;
+  readonly #look: Look;
   #isClosed = false;
 
   /** `ARGUMENT` for a bad location or option, `UNSUPPORTED` for a scheme that is not built in. */
@@ -135,6 +140,7 @@ export class Store implements AsyncDisposable {
     this.#isDirect = direct;
     this.#options = rest;
     placeRequest(VerbNumber.LIST, this.#place, {}, this.#options, false); // the options are good
+    this.#look = new Look(this.#place, this.#options, !waits.has(this.scheme));
   }
 
   /** The entries below a path of the store; their paths are relative to the store. */
@@ -144,23 +150,17 @@ export class Store implements AsyncDisposable {
     return listPlace(this.#place, what, { ...this.#options, ...options });
   }
 
-  /** What is at a path, not following a link there; `null` when there is nothing. */
-  async stat(path: string): Promise<Entry | null> {
-    const what = { path: this.#check(path), self: true };
-    try {
-      const entries = await listPlace(this.#place, what, this.#options);
-      const [failure] = entries.errors;
-      if (failure) throw failure.error;
-      return entries[0] ?? null;
-    } catch (error) {
-      if (error instanceof CopseError && error.code === "NOT_FOUND") return null;
-      throw error;
-    }
+  /**
+   * What is at a path, not following a link there; `null` when there is nothing. Calls that are
+   * made together are one task of the runtime.
+   */
+  stat(path: string): Promise<Entry | null> {
+    return this.#ask(path, entryAt);
   }
 
-  /** Whether anything is at a path. */
-  async exists(path: string): Promise<boolean> {
-    return (await this.stat(path)) !== null;
+  /** Whether anything is at a path. As `stat`. */
+  exists(path: string): Promise<boolean> {
+    return this.#ask(path, existsAt);
   }
 
   /**
@@ -249,6 +249,14 @@ export class Store implements AsyncDisposable {
     this.#isClosed = true;
   }
 
+  #ask<T>(path: string, read: (answers: Answers, at: number, path: string) => T): Promise<T> {
+    try {
+      return this.#look.ask(this.#check(path), read);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   /** The file's path, when Bun may open it: a regular one, no link on the way to it. */
   #direct(path: string): string | undefined {
     if (!this.#isDirect || this.scheme !== "file" || path === "" || this.#options.signal)
@@ -284,9 +292,17 @@ export class Store implements AsyncDisposable {
   }
 }
 
+const entryAt = (answers: Answers, at: number, path: string): Entry | null =>
+  answers.entry(at, path);
+const existsAt = (answers: Answers, at: number, path: string): boolean =>
+  answers.has(at, path);
+
+const perhapsUnsafe = /(?:^|\/)\.{0,2}(?:\/|$)|\0/;
+
 function safePath(path: unknown): string {
   if (typeof path !== "string")
     throw argumentError("path", `must be a string, not ${showValue(path)}`);
+  if (!perhapsUnsafe.test(path)) return path;
   if (path.includes("\0")) throw argumentError("path", "must not hold a NUL byte");
   if (path === "") return path;
   const parts = path.split("/");

@@ -379,6 +379,8 @@ static const struct verb *verb_of(uint64_t number) {
       return &digest_verb;
     case COPSE_VERB_SNAPSHOT:
       return &snapshot_verb;
+    case COPSE_VERB_LOOK:
+      return &look_verb;
     default:
       return nullptr;
   }

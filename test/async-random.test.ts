@@ -25,6 +25,9 @@ import {
 } from "../lib/async/index.ts";
 
 const rounds = Number(process.env["COPSE_ROUNDS"] ?? 40);
+// A round of the slowest scene takes a few milliseconds, and tens where all is slow.
+const LEAST_MS = 30_000;
+const ROUND_MS = 100;
 
 /** Small, seeded, good enough to shuffle operations (mulberry32). */
 function randomOf(seed: number): (below: number) => number {
@@ -49,7 +52,7 @@ function everySeed(name: string, scene: (random: Random) => Promise<void>): void
         throw new Error(`seed ${seed}`, { cause: error });
       }
     }
-  });
+  }, LEAST_MS + rounds * ROUND_MS);
 }
 
 /** A signal that aborts after a random while, or never: before, at, or after the answer. */

@@ -191,3 +191,27 @@ describe("programs of the documentation", () => {
     },
   );
 });
+
+test("every name that docs/zsync.md gives is there", async () => {
+  const page = readFileSync(join(root, "docs/zsync.md"), "utf8");
+  const [copse, asynchronous] = await Promise.all([
+    import("../lib/index.ts"),
+    import("../lib/async/index.ts"),
+  ]);
+  const scopes: readonly object[] = [copse, asynchronous, globalThis, await import("node:events")];
+  const rows = page.split("\n## Left out")[0]!.matchAll(/^\| `.*\| (.*) \|$/gm);
+  const given = [...rows].flatMap(([, here]) => [...here!.matchAll(/`([^`]+)`/g)]);
+  // Classes, functions and their members; options, fields and modules are written otherwise.
+  const names = given.map(([, name]) => name!).filter((name) => /^[A-Z][\w.]*(\(\))?$/.test(name));
+  expect(names.length).toBeGreaterThan(30);
+  const isThere = (name: string): boolean =>
+    scopes.some((scope) => {
+      let at: unknown = scope;
+      for (const part of name.replace("()", "").split("."))
+        at = at === null || at === undefined ? undefined : (at as Record<string, unknown>)[part];
+      return at !== undefined;
+    });
+  // Types leave nothing to look at.
+  const types = ["Task", "Infinity", "Worker", "AsyncLocalStorage"];
+  expect(names.filter((name) => !types.includes(name) && !isThere(name))).toEqual([]);
+});

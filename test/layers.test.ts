@@ -45,7 +45,7 @@ const libLayers = [
   ["pattern", "secret", "archive", "http", "location", "request"],
   ["runtime"],
   ["parts", "task", "telemetry", "rows", "order"],
-  ["credential", "store", "globs", "list", "compare", "manifest", "scan", "sync", "pack", "verify"],
+  ["credential", "look", "store", "globs", "list", "compare", "manifest", "scan", "sync", "pack", "verify"],
   ["compare-all", "steps", "assess", "infer", "shuffle", "watch", "snapshot", "shared"],
   ["index"],
   ["cli/"],

@@ -14,6 +14,7 @@ export const Verb = {
   REMOVE: 8,
   DIGEST: 9,
   SNAPSHOT: 10,
+  LOOK: 13,
   SHARED: 15,
 } as const;
 
@@ -40,6 +41,7 @@ export const Key = {
   LIMIT_PATH: 20,
   LIMIT_NESTED: 21,
   PATH: 24,
+  PATHS: 44,
   SHARED: 40,
   SHARED_CALL: 41,
   SHARED_COUNT: 42,

@@ -10,8 +10,8 @@
 constexpr size_t FIRST_PAGE_BYTES = 4096 - sizeof(struct page);
 static_assert(sizeof(struct page) + PAGE_BYTES == BUFFER_KEPT_BYTES);
 
-void event_tell(struct task *task) {
-  if (!task->waited) runtime_ready(task->runtime, task);
+void event_tell(struct task *task, uint32_t count) {
+  if (!task->waited) runtime_ready(task->runtime, task, count);
 }
 
 // Pages
@@ -28,9 +28,9 @@ static void page_free(struct task *task, struct page *page) {
   buffer_give(&task->runtime->buffers, (uint8_t *)page, sizeof *page + page->size);
 }
 
-void event_seal(struct task *task) {
+uint32_t event_seal(struct task *task) {
   struct page *page = task->filling;
-  if (!page) return;
+  if (!page) return 0;
   task->filling = nullptr;
   page->next = nullptr;
   *(task->sealed_last ? &task->sealed_last->next : &task->sealed) = page;
@@ -41,6 +41,7 @@ void event_seal(struct task *task) {
     group_park(&task->group);
   }
   if (task->waited) condition_all(&task->waiting);
+  return page->rows;
 }
 
 // A page for a row with `text` bytes of text. The lock is held.
@@ -60,20 +61,18 @@ static bool begin_page(struct task *task, size_t text, bool first) {
 
 void task_emit(struct task *task, const copse_row *row, span directory, span name, span text) {
   size_t bytes = directory.size + 1 + name.size + text.size;
-  bool sealed = false, failed = false;
+  uint32_t sealed = 0;
+  bool failed = false;
   mutex_lock(&task->lock);
   if (task_cancelled(task) || task->closed) {
     mutex_unlock(&task->lock);
     return;
   }
-  if (task->filling && !page_fits(task->filling, bytes)) {
-    event_seal(task);
-    sealed = true;
-  }
+  if (task->filling && !page_fits(task->filling, bytes)) sealed = event_seal(task);
   if (!task->filling) failed = !begin_page(task, bytes, task->unread == 0);
   if (!failed) page_add(task->filling, row, directory, name, text);
   mutex_unlock(&task->lock);
-  if (sealed) event_tell(task);
+  if (sealed) event_tell(task, sealed);
   if (!failed) return;
   struct fault fault = {};
   fault_set(&fault, COPSE_E_MEMORY, "out of memory for results");
@@ -84,10 +83,9 @@ void event_page_fire(struct timer *timer) {
   struct task *task = TASK_OF(timer, page_timer);
   mutex_lock(&task->lock);
   task->page_timer_set = false;
-  bool sealed = task->filling != nullptr && !task->done_pending;
-  if (sealed) event_seal(task);
+  uint32_t sealed = task->done_pending ? 0 : event_seal(task);
   mutex_unlock(&task->lock);
-  if (sealed) event_tell(task);
+  if (sealed) event_tell(task, sealed);
 }
 
 struct page *task_page_of_bytes(struct task *task, uint8_t **bytes) {
@@ -107,7 +105,7 @@ void task_send_bytes(struct task *task, struct page *page, size_t filled) {
   }
   mutex_unlock(&task->lock);
   if (wanted)
-    event_tell(task);
+    event_tell(task, 1);
   else
     page_free(task, page);
 }
@@ -195,7 +193,7 @@ void task_room(struct task *task, uint32_t bytes) {
     if (task->waited) condition_all(&task->waiting);
   }
   mutex_unlock(&task->lock);
-  if (wanted) event_tell(task);
+  if (wanted) event_tell(task, 1);
 }
 
 void event_progress_fire(struct timer *timer) {
@@ -206,7 +204,7 @@ void event_progress_fire(struct timer *timer) {
   if (task->waited) condition_all(&task->waiting);
   mutex_unlock(&task->lock);
   if (over) return;
-  if (!told) event_tell(task);
+  if (!told) event_tell(task, 1);
   // Without memory for the timer there is no more progress, and nothing else is lost.
   (void)!timer_set(task->runtime->timers, timer, clock_now() + task->progress_every_ns);
 }

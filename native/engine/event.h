@@ -4,10 +4,10 @@
 #include "base/record.h"
 #include "engine/task.h"
 
-// The page that is being filled goes out. The task's lock is held; afterwards, without it, call
-// event_tell.
-void event_seal(struct task *task);
-void event_tell(struct task *task);
+// The page that is being filled goes out; gives its rows. The task's lock is held; afterwards,
+// without it, call event_tell, with all that there is to tell: rows, or 1 for anything else.
+uint32_t event_seal(struct task *task);
+void event_tell(struct task *task, uint32_t count);
 void event_free(struct task *task);  // every page; nobody else knows the task any more
 
 // The timers' callbacks.

@@ -37,6 +37,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_LIMIT_PATH, NUMBER, false, 0, 0, ANY, "limits.pathLength"},
     {COPSE_KEY_LIMIT_NESTED, NUMBER, false, 0, 0, ANY, "limits.nested"},
     {COPSE_KEY_PATH, TEXT, false, 0, 0, 0, "path"},
+    {COPSE_KEY_PATHS, TEXT, false, COPSE_VERB_LOOK, 0, 0, "paths"},
     {COPSE_KEY_SHARED, NUMBER, false, COPSE_VERB_SHARED, 0, ANY, "shared"},
     {COPSE_KEY_SHARED_CALL, NUMBER, false, COPSE_VERB_SHARED, 0, COPSE_SHARED_CALL_COUNT, "shared"},
     {COPSE_KEY_SHARED_COUNT, NUMBER, false, COPSE_VERB_SHARED, 0, ANY, "count"},

@@ -11,7 +11,7 @@ constexpr uint32_t CONNECTIONS_DEFAULT = 64;
 constexpr uint64_t CONNECTION_IDLE_NS = 90 * UINT64_C(1'000'000'000);
 constexpr uint32_t DESCRIPTORS_A_WORKER = 6;  // two directories, two files, and room
 constexpr uint32_t DESCRIPTORS_OTHERS = 46;   // what Bun itself and the program have open
-// While more jobs wait, the event loop is told of this many events at once, or after this long:
+// While more jobs wait, the event loop is told of this many rows or events at once, or after this long:
 // being woken costs it more than most events do.
 constexpr uint32_t UNTOLD_MAX = 16;
 constexpr uint64_t UNTOLD_NS = 1'000'000;
@@ -274,12 +274,12 @@ void runtime_forget(struct runtime *runtime, struct task *task) {
   mutex_unlock(&runtime->lock);
 }
 
-void runtime_ready(struct runtime *runtime, struct task *task) {
+void runtime_ready(struct runtime *runtime, struct task *task, uint32_t count) {
   bool wait = pool_has_waiting(runtime->pool), set = false;
   mutex_lock(&runtime->lock);
   if (!task->is_ready) ready_append(runtime, task);
   if (!runtime->raised) {
-    uint32_t untold = runtime->untold + 1;
+    uint32_t untold = runtime->untold + count;
     __atomic_store_n(&runtime->untold, untold, __ATOMIC_RELAXED);
     if (!wait || untold >= UNTOLD_MAX)
       raise_wake(runtime);

@@ -36,7 +36,7 @@ struct runtime {
   struct task *all;                 // every task that is not freed
   struct task *ready, *ready_last;  // those with events, oldest first
   bool raised;      // the wake fd was written and the ready list has not been empty since
-  uint32_t untold;  // events since the list was empty, for which the fd was not written yet
+  uint32_t untold;  // rows and events since the list was empty, for which the fd was not written yet
   bool tell_timer_set;
   struct timer tell_timer;  // writes it at the latest
   _Atomic uint32_t tasks;
@@ -50,10 +50,10 @@ struct runtime {
 int32_t runtime_open(struct runtime **out, span options, struct fault *fault);
 void runtime_close(struct runtime *runtime);  // cancels all, waits until every task is gone, frees
 
-// The task has (more) events: puts it on the ready list and raises the fd when the flag was clear,
-// or, while more jobs wait, a few events or a millisecond later: a wake-up costs the event loop
+// The task has (more) to tell, so many rows or events: puts it on the ready list and raises the fd
+// when the flag was clear, or, while more jobs wait, a few of them or a millisecond later: a wake-up costs the event loop
 // more than most events do. Waited tasks wake their own waiter instead and never come here.
-void runtime_ready(struct runtime *runtime, struct task *task);
+void runtime_ready(struct runtime *runtime, struct task *task, uint32_t count);
 int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity);
 int32_t runtime_cancel(struct runtime *runtime, uint32_t token);  // how many tasks carried it
 void runtime_stats(struct runtime *runtime, copse_stats *out);

@@ -219,12 +219,12 @@ static void end(struct task *task) {
   }
   runtime_count_end(runtime, task);  // before anybody can see DONE
   mutex_lock(&task->lock);
-  event_seal(task);
+  uint32_t rows = event_seal(task);
   task->done_pending = true;
   bool closed = task->closed;
   if (task->waited) condition_all(&task->waiting);
   mutex_unlock(&task->lock);
-  if (!closed) event_tell(task);
+  if (!closed) event_tell(task, rows + 1);
   task_drop(task);
 }
 

@@ -80,6 +80,7 @@ enum copse_verb : uint32_t {
   COPSE_VERB_DIGEST = 9,     // entries of a tree, files with the hash of their content
   COPSE_VERB_SNAPSHOT = 10,  // keeps what a tree holds, to be looked at again without it; removing
                              // the place "snapshot" of that number frees it
+  COPSE_VERB_LOOK = 13,      // what is at each of several paths
   COPSE_VERB_SHARED = 15,    // waits for its turn at a shared thing; takes no deadline
 };
 
@@ -105,6 +106,10 @@ enum copse_key : uint16_t {
   COPSE_KEY_LIMIT_PATH = 20,
   COPSE_KEY_LIMIT_NESTED = 21,
   COPSE_KEY_PATH = 24,  // text: the entry inside LEFT that READ, WRITE, REMOVE and LIST mean
+
+  COPSE_KEY_PATHS = 44,  // look, text: paths inside LEFT, a '\0' between them. An ENTRY row each
+                         // without a path, or an ERROR row, in their order; of type NONE where
+                         // there is nothing
 
   COPSE_KEY_SHARED = 40,        // shared, number: id of copse_shared_open
   COPSE_KEY_SHARED_CALL = 41,   // shared, number: TAKE, SEND or RECEIVE

@@ -251,6 +251,7 @@ static int32_t file_open(struct store *store, const struct place *place, struct 
   if (!state) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   state->io = store->io;
   state->claimed = -1;
+  state->root = state->found = nullptr;
   atomic_init(&state->no_clone, false);
   atomic_init(&state->no_range, false);
   state->all =
@@ -262,12 +263,16 @@ static int32_t file_open(struct store *store, const struct place *place, struct 
   memcpy(state->path, place->path.at, place->path.size);
   state->path[place->path.size] = 0;
   state->path_size = place->path.size;
+  mutex_begin(&state->lock);
   store->state = state;
   return 0;
 }
 
 static void file_close(struct store *store) {
   struct file_state *state = store->state;
+  if (state->found) file_leave(&state->found->base);
+  if (state->root) file_leave(&state->root->base);
+  mutex_end(&state->lock);
   if (state->claimed >= 0) state->io->close(state->claimed);
   free(state);
 }
@@ -429,43 +434,95 @@ static int32_t file_where(struct store *store, struct arena *arena, span *out,
   return 0;
 }
 
+// Who asks for many paths mostly asks for neighbours, and each open costs as much as the answer. So
+// the root and the directory of the last path are kept for the next one, where a store lingers.
+static bool found_before(struct file_state *state, struct file_directory *const *kept, span name,
+                         struct file_directory **out) {
+  mutex_lock(&state->lock);
+  struct file_directory *found = *kept;
+  bool same = found && span_equal(span_of(found->name), name);
+  if (same) atomic_fetch_add_explicit(&found->references, 1, memory_order_relaxed);
+  mutex_unlock(&state->lock);
+  if (same) *out = found;
+  return same;
+}
+
+static void keep_found(struct store *store, struct file_directory **kept,
+                       struct file_directory *found) {
+  if (!store->lingers) return;
+  struct file_state *state = store->state;
+  atomic_fetch_add_explicit(&found->references, 1, memory_order_relaxed);
+  mutex_lock(&state->lock);
+  struct file_directory *before = *kept;
+  *kept = found;
+  mutex_unlock(&state->lock);
+  if (before) file_leave(&before->base);
+}
+
+static int32_t find_root(struct store *store, struct arena *arena, struct file_directory **out,
+                         struct fault *fault) {
+  struct file_state *state = store->state;
+  if (found_before(state, &state->root, (span){(const uint8_t *)state->path, state->path_size},
+                   out))
+    return 0;
+  struct entry entry;
+  struct directory *root;
+  int32_t code = file_root(store, arena, &entry, &root, fault);
+  if (code < 0) return code;
+  if (entry.type != ENTRY_DIRECTORY) {
+    file_leave(root);
+    return fault_set(fault, COPSE_E_NOT_FOUND, "the location is a file, it holds nothing");
+  }
+  *out = (struct file_directory *)root;
+  keep_found(store, &state->root, *out);
+  return 0;
+}
+
+// Without openat2: part by part, links not followed.
+static int32_t find_by_parts(struct store *store, struct file_directory *root, span path,
+                             struct arena *arena, struct file_directory **out,
+                             struct fault *fault) {
+  struct file_directory *at = root;
+  span part;
+  int32_t code = 0;
+  while (code == 0 && path_next(&path, &part)) {
+    span copy = arena_copy(arena, part);
+    struct file_directory *next = nullptr;
+    code = copy.at ? open_below(store, at, (const char *)copy.at, 0, false, &next, fault)
+                   : fault_set(fault, COPSE_E_MEMORY, "out of memory");
+    if (at != root) file_leave(&at->base);
+    at = next;
+  }
+  *out = at;
+  return code;
+}
+
+// The directory at `path`, held. The root is the caller's.
+static int32_t find_directory(struct store *store, struct file_directory *root, span path,
+                              struct arena *arena, struct file_directory **out,
+                              struct fault *fault) {
+  struct file_state *state = store->state;
+  if (found_before(state, &state->found, path, out)) return 0;
+  span name = arena_copy(arena, path);
+  if (!name.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  int32_t code =
+      open_below(store, root, (const char *)name.at, IO_BENEATH | IO_FOLLOW, true, out, fault);
+  if (code == 0) keep_found(store, &state->found, *out);
+  if (code == COPSE_E_UNSUPPORTED) code = find_by_parts(store, root, path, arena, out, fault);
+  if (code != COPSE_E_CHANGED) return code;
+  return fault_set(fault, COPSE_E_NOT_FOUND, "no such file or directory");
+}
+
 static int32_t file_find(struct store *store, span path, struct arena *arena, struct entry *out,
                          struct directory **parent, struct fault *fault) {
-  struct entry root_entry;
-  struct directory *root;
-  int32_t code = file_root(store, arena, &root_entry, &root, fault);
-  if (code < 0) return code;
-  struct file_directory *at = (struct file_directory *)root;
+  struct file_directory *at = nullptr;
+  int32_t code = find_root(store, arena, &at, fault);
   span above = path_parent(path);
-  if (root_entry.type != ENTRY_DIRECTORY) {
-    code = fault_set(fault, COPSE_E_NOT_FOUND, "the location is a file, it holds nothing");
-  } else if (above.size) {
-    span name = arena_copy(arena, above);
-    if (!name.at) {
-      code = fault_set(fault, COPSE_E_MEMORY, "out of memory");
-    } else {
-      struct file_directory *below = nullptr;
-      code =
-          open_below(store, at, (const char *)name.at, IO_BENEATH | IO_FOLLOW, true, &below, fault);
-      if (code == COPSE_E_UNSUPPORTED) {  // no openat2: part by part, links not followed
-        span rest = above, part;
-        code = 0;
-        below = nullptr;
-        while (code == 0 && path_next(&rest, &part)) {
-          span copy = arena_copy(arena, part);
-          struct file_directory *next = nullptr;
-          code = copy.at ? open_below(store, below ? below : at, (const char *)copy.at, 0, false,
-                                      &next, fault)
-                         : fault_set(fault, COPSE_E_MEMORY, "out of memory");
-          if (below) file_leave(&below->base);
-          below = next;
-        }
-      }
-      if (code == COPSE_E_CHANGED)
-        code = fault_set(fault, COPSE_E_NOT_FOUND, "no such file or directory");
-      file_leave(&at->base);
-      at = below;
-    }
+  if (code == 0 && above.size) {
+    struct file_directory *root = at;
+    at = nullptr;
+    code = find_directory(store, root, above, arena, &at, fault);
+    file_leave(&root->base);
   }
   if (code == 0) {
     *out = (struct entry){.name = arena_copy(arena, path_name(path))};

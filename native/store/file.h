@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/path.h"
+#include "engine/thread.h"
 #include "store/store.h"
 
 struct descriptors;
@@ -13,6 +14,8 @@ struct file_state {
   int claimed;  // the root, locked; -1: not
   // Found out once: the kernel cannot copy between this store and the source.
   _Atomic bool no_clone, no_range;
+  mutex lock;  // guards the two below
+  struct file_directory *root, *found;  // what find kept; nullptr: nothing
   size_t path_size;
   char path[];
 };

@@ -62,6 +62,7 @@ struct store {
   const struct io_ops *io;
   span shown;               // the location as messages show it
   bool hasty;               // commit, settle and finish do not wait for the disk
+  bool lingers;             // find is called for many paths: what they share may stay open
   bool splits;              // what is read may come in parts over several connections
   uint32_t streams;         // so many; zero: as many as it is worth
   struct split_rule parts;  // of this size

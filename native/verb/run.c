@@ -110,16 +110,7 @@ void spot_error(struct spot *spot, const struct fault *fault, span name) {
     task_emit_error(spot->run->task, fault, spot_path(spot), name, location);
 }
 
-static int32_t report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
-                      const uint8_t *hash, struct fault *fault) {
-  struct directory *directory = spot->node->directory[side];
-  const struct store_ops *ops = directory->store->ops;
-  spot->side = side;
-  int32_t code = 0;
-  if (!(entry->has & HAS_STAT)) code = ops->stat(directory, entry, false, fault);
-  if (code == 0 && entry->type == ENTRY_LINK && !(entry->has & HAS_TARGET))
-    code = ops->target(directory, entry, spot->arena, fault);
-  if (code < 0) return code;
+copse_row run_row_of(uint8_t kind, const struct entry *entry) {
   copse_row row = {.kind = kind,
                    .left_size = COPSE_UNKNOWN,
                    .right_size = COPSE_UNKNOWN,
@@ -130,6 +121,21 @@ static int32_t report(struct spot *spot, uint8_t kind, struct entry *entry, uint
   *(right ? &row.right_size : &row.left_size) = entry->size;
   *(right ? &row.right_mtime_ns : &row.left_mtime_ns) = entry->mtime_ns;
   if (entry->mode) row.extra = (entry->mode & 07777) | COPSE_MODE_KNOWN;
+  return row;
+}
+
+static int32_t report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
+                      const uint8_t *hash, struct fault *fault) {
+  struct directory *directory = spot->node->directory[side];
+  const struct store_ops *ops = directory->store->ops;
+  spot->side = side;
+  int32_t code = 0;
+  if (!(entry->has & HAS_STAT)) code = ops->stat(directory, entry, false, fault);
+  if (code == 0 && entry->type == ENTRY_LINK && !(entry->has & HAS_TARGET))
+    code = ops->target(directory, entry, spot->arena, fault);
+  if (code < 0) return code;
+  copse_row row = run_row_of(kind, entry);
+  bool right = kind == COPSE_ROW_ONLY_RIGHT;
   span detail = {};
   if (hash || (entry->has & HAS_TARGET)) {
     struct record_writer writer = {.capacity = entry->target.size + HASH_BYTES + 32};

@@ -76,6 +76,8 @@ span spot_path(
 void run_summary(struct task *task, span details);
 void spot_emit(struct spot *spot, const copse_row *row, span name, span detail);
 void spot_error(struct spot *spot, const struct fault *fault, span name);  // of spot->side
+// What is known of an entry of one side, as a row (ENTRY, ONLY_LEFT, ONLY_RIGHT).
+copse_row run_row_of(uint8_t kind, const struct entry *entry);
 // A row about an entry of one side (ENTRY, ONLY_LEFT, ONLY_RIGHT): stats it and reads a link's
 // target first.
 int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,

@@ -78,7 +78,5 @@ struct verb {
   int32_t (*pushed)(struct run *, span bytes, struct fault *);  // WRITE, on the caller's thread
 };
 
-extern const struct verb list_verb, verify_verb, scan_verb, compare_verb, read_verb, write_verb,
-    remove_verb;
-extern const struct verb list_verb, scan_verb, compare_verb, read_verb, write_verb, remove_verb,
-    sync_verb, digest_verb, snapshot_verb;
+extern const struct verb list_verb, look_verb, verify_verb, scan_verb, compare_verb, read_verb,
+    write_verb, remove_verb, sync_verb, digest_verb, snapshot_verb;

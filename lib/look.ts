@@ -11,7 +11,7 @@ import type { Options } from "./types.ts";
 
 // Paths of a task: enough that they share the price of it, few enough that the first answers are
 // used while the next are looked up. A quarter of those that are asked about, between these.
-const LEAST = 16;
+const LEAST = 32;
 const MOST = 256;
 const CHARACTERS = 64 * 1024; // of all of them
 const TASKS = 16; // at once; what is more waits here, so that the event loop gets its turn

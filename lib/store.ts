@@ -294,8 +294,7 @@ export class Store implements AsyncDisposable {
 
 const entryAt = (answers: Answers, at: number, path: string): Entry | null =>
   answers.entry(at, path);
-const existsAt = (answers: Answers, at: number, path: string): boolean =>
-  answers.has(at, path);
+const existsAt = (answers: Answers, at: number, path: string): boolean => answers.has(at, path);
 
 const perhapsUnsafe = /(?:^|\/)\.{0,2}(?:\/|$)|\0/;
 

@@ -44,15 +44,19 @@ type Random = (below: number) => number;
 
 /** Runs the scene with many seeds. */
 function everySeed(name: string, scene: (random: Random) => Promise<void>): void {
-  test(`${name}, ${rounds} seeds`, async () => {
-    for (let seed = 1; seed <= rounds; seed++) {
-      try {
-        await scene(randomOf(seed));
-      } catch (error) {
-        throw new Error(`seed ${seed}`, { cause: error });
+  test(
+    `${name}, ${rounds} seeds`,
+    async () => {
+      for (let seed = 1; seed <= rounds; seed++) {
+        try {
+          await scene(randomOf(seed));
+        } catch (error) {
+          throw new Error(`seed ${seed}`, { cause: error });
+        }
       }
-    }
-  }, LEAST_MS + rounds * ROUND_MS);
+    },
+    LEAST_MS + rounds * ROUND_MS,
+  );
 }
 
 /** A signal that aborts after a random while, or never: before, at, or after the answer. */

@@ -200,7 +200,7 @@ test("every name that docs/zsync.md gives is there", async () => {
   ]);
   const scopes: readonly object[] = [copse, asynchronous, globalThis, await import("node:events")];
   const rows = page.split("\n## Left out")[0]!.matchAll(/^\| `.*\| (.*) \|$/gm);
-  const given = [...rows].flatMap(([, here]) => [...here!.matchAll(/`([^`]+)`/g)]);
+  const given = [...rows].flatMap(([, here]) => Array.from(here!.matchAll(/`([^`]+)`/g)));
   // Classes, functions and their members; options, fields and modules are written otherwise.
   const names = given.map(([, name]) => name!).filter((name) => /^[A-Z][\w.]*(\(\))?$/.test(name));
   expect(names.length).toBeGreaterThan(30);

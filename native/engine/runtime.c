@@ -11,8 +11,8 @@ constexpr uint32_t CONNECTIONS_DEFAULT = 64;
 constexpr uint64_t CONNECTION_IDLE_NS = 90 * UINT64_C(1'000'000'000);
 constexpr uint32_t DESCRIPTORS_A_WORKER = 6;  // two directories, two files, and room
 constexpr uint32_t DESCRIPTORS_OTHERS = 46;   // what Bun itself and the program have open
-// While more jobs wait, the event loop is told of this many rows or events at once, or after this long:
-// being woken costs it more than most events do.
+// While more jobs wait, the event loop is told of this many rows or events at once, or after this
+// long: being woken costs it more than most events do.
 constexpr uint32_t UNTOLD_MAX = 16;
 constexpr uint64_t UNTOLD_NS = 1'000'000;
 constexpr uint32_t BATCH_TASKS = 32;  // taken off the ready list under one lock

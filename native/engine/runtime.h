@@ -35,8 +35,9 @@ struct runtime {
   uint64_t started, done, failed, cancelled, running, queued, wakes;
   struct task *all;                 // every task that is not freed
   struct task *ready, *ready_last;  // those with events, oldest first
-  bool raised;      // the wake fd was written and the ready list has not been empty since
-  uint32_t untold;  // rows and events since the list was empty, for which the fd was not written yet
+  bool raised;  // the wake fd was written and the ready list has not been empty since
+  uint32_t
+      untold;  // rows and events since the list was empty, for which the fd was not written yet
   bool tell_timer_set;
   struct timer tell_timer;  // writes it at the latest
   _Atomic uint32_t tasks;
@@ -51,8 +52,9 @@ int32_t runtime_open(struct runtime **out, span options, struct fault *fault);
 void runtime_close(struct runtime *runtime);  // cancels all, waits until every task is gone, frees
 
 // The task has (more) to tell, so many rows or events: puts it on the ready list and raises the fd
-// when the flag was clear, or, while more jobs wait, a few of them or a millisecond later: a wake-up costs the event loop
-// more than most events do. Waited tasks wake their own waiter instead and never come here.
+// when the flag was clear, or, while more jobs wait, a few of them or a millisecond later: a
+// wake-up costs the event loop more than most events do. Waited tasks wake their own waiter instead
+// and never come here.
 void runtime_ready(struct runtime *runtime, struct task *task, uint32_t count);
 int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity);
 int32_t runtime_cancel(struct runtime *runtime, uint32_t token);  // how many tasks carried it

@@ -14,7 +14,7 @@ struct file_state {
   int claimed;  // the root, locked; -1: not
   // Found out once: the kernel cannot copy between this store and the source.
   _Atomic bool no_clone, no_range;
-  mutex lock;  // guards the two below
+  mutex lock;                           // guards the two below
   struct file_directory *root, *found;  // what find kept; nullptr: nothing
   size_t path_size;
   char path[];

@@ -148,6 +148,14 @@ const programs = {
     alpine: ["nginx"],
     brew: ["nginx"],
   },
+  minisign: {
+    program: "minisign",
+    debian: ["minisign"],
+    fedora: ["minisign"],
+    arch: ["minisign"],
+    alpine: ["minisign"],
+    brew: ["minisign"],
+  },
   openssl: {
     program: "openssl",
     debian: ["openssl"],

@@ -8,9 +8,12 @@ main(() => {
   // Where nobody looks on, a check must not be left out because its tool is missing.
   setup({ programs: process.env.CI ? ["clang-format"] : [] });
   // Servers that the tests start, and what makes their archives. Where one cannot be had, its tests are left out and say so.
-  installPrograms(["git", "nginx", "openssl", "rsync", "keyring", "bus", ...archivers], {
-    required: Boolean(process.env.CI),
-  });
+  installPrograms(
+    ["git", "nginx", "openssl", "minisign", "rsync", "keyring", "bus", ...archivers],
+    {
+      required: Boolean(process.env.CI),
+    },
+  );
   // COPSE_LIB names a library that someone built another way.
   if (!process.env.COPSE_LIB) build();
   // More than five seconds on a busy machine are no failure. (bunfig.toml has no key for it, and what a

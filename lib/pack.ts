@@ -1,20 +1,57 @@
-import { asNewPack, asPack, isFile, parseLocation } from "./location.ts";
+import { asNewPack, asPack, isFile, parseLocation, type Place } from "./location.ts";
 import { checkOptions, packFields } from "./request.ts";
 import { engineOf } from "./runtime.ts";
+import { checkSign, openKey, signPack } from "./signature.ts";
+import { runSteps, StepsTask, type Steps } from "./steps.ts";
 import { transferVerb } from "./sync.ts";
 import { NativeTask, runSync, type Verb } from "./task.ts";
-import type { Action, CopyOptions, Location, PackOptions, Task, Transfer } from "./types.ts";
+import { CopseError } from "./errors.ts";
+import type {
+  Action,
+  CopyOptions,
+  Location,
+  PackOptions,
+  SignOptions,
+  Task,
+  Transfer,
+} from "./types.ts";
 
-function packVerb(
-  from: Location,
-  to: Location,
-  options: PackOptions,
-  waited: boolean,
-): Verb<Transfer, Action> {
+/** What is to be done, when all that was said is good. */
+interface Work {
+  readonly verb: (waited: boolean) => Verb<Transfer, Action>;
+  readonly pack: Place;
+  readonly sign: SignOptions | undefined;
+}
+
+function packWork(from: Location, to: Location, options: PackOptions): Work {
   checkOptions(options);
-  const { level: _l, compress: _c, packageType: _t, repo: _r, ...copying } = options;
+  const { level: _l, compress: _c, packageType: _t, repo: _r, sign, ...copying } = options;
+  const place = parseLocation(from);
   const pack = asNewPack(parseLocation(to), packFields(options));
-  return transferVerb(parseLocation(from), pack, copying, false, waited);
+  const work: Work = {
+    verb: (waited) => transferVerb(place, pack, copying, false, waited),
+    pack,
+    sign: checkSign(sign),
+  };
+  if (work.sign && pack.inner?.scheme !== "file")
+    throw new CopseError("UNSUPPORTED", "only packs in local files are signed", {
+      location: pack.shown,
+    });
+  return work;
+}
+
+function* signedSteps({ verb, pack, sign }: Work, options: PackOptions): Steps<Transfer, Action> {
+  const key = sign && !options.dryRun ? yield* openKey(sign) : undefined;
+  const whole = (yield { verb }) as Transfer; // as the verb answers
+  for (const action of whole.actions) yield { part: action };
+  const { priority, bandwidth } = options;
+  const reading = {
+    ...(priority === undefined ? {} : { priority }),
+    ...(bandwidth === undefined ? {} : { bandwidth }),
+  };
+  if (key && pack.inner && whole.report)
+    yield* signPack(pack.inner, key, whole.report.indexHash, reading);
+  return (actions) => ({ ...whole, actions });
 }
 
 /**
@@ -32,12 +69,20 @@ export function pack(
   to: Location,
   options: PackOptions = {},
 ): Task<Transfer, Action> {
-  return new NativeTask(engineOf(options.runtime), packVerb(from, to, options, false), options);
+  const work = packWork(from, to, options);
+  const engine = engineOf(options.runtime);
+  return work.sign
+    ? new StepsTask(engine, signedSteps(work, options), options)
+    : new NativeTask(engine, work.verb(false), options);
 }
 
 /** `pack`, on this thread until it is done. */
 export function packSync(from: Location, to: Location, options: PackOptions = {}): Transfer {
-  return runSync(engineOf(options.runtime), packVerb(from, to, options, true), options);
+  const work = packWork(from, to, options);
+  const engine = engineOf(options.runtime);
+  return work.sign
+    ? runSteps(engine, signedSteps(work, options), options)
+    : runSync(engine, work.verb(true), options);
 }
 
 function unpackVerb(

@@ -6,14 +6,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { forWeb, httpDefaults, type HttpDefaults } from "./http.ts";
-import {
-  asNewPack,
-  asPack,
-  isFile,
-  parseLocation,
-  type Place,
-  type PlaceField,
-} from "./location.ts";
+import { asNewPack, parseLocation, type Place, type PlaceField } from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
 import {
   Algorithm,
@@ -684,14 +677,13 @@ export function scanRequest(
   return record.record(Key.LEFT, (r) => putPlace(r, forWeb(place, defaults.http))).end();
 }
 
-const verifyTable: Table<Omit<VerifyOptions, keyof Options>> = {
+/** What signatures ask for is said by verify itself. */
+const verifyTable: Table<Omit<VerifyOptions, keyof Options | "key" | "signature">> = {
   intact: bool("intact", Key.VERIFY_INTACT),
 };
 
-/** A path or URL means the pack that is there. */
 export function verifyRequest(place: Place, options: VerifyOptions, waited: boolean): Uint8Array {
-  const verified = isFile(place) ? asPack(place) : place;
-  return inPlace(Verb.VERIFY, verified, {}, options, [common, verifyTable], waited);
+  return inPlace(Verb.VERIFY, place, {}, options, [common, verifyTable], waited);
 }
 
 /** `number` is what the snapshot is called in its runtime. */

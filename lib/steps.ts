@@ -8,14 +8,20 @@ import { Batches, Items } from "./parts.ts";
 import { NativeTask, runSync, type TaskOptions, type Verb } from "./task.ts";
 import type { Progress, Task } from "./types.ts";
 
-/** What a generator yields: a native task whose whole it gets back, or a part of its own answer. */
+/** What a generator yields: a task or call whose answer it gets back, or a part of its own answer. */
 export type Step<Part> =
   | {
       // Each step has a whole of its own, which only the generator knows.
       readonly verb: (waited: boolean) => Verb<any, any>;
       readonly part?: never;
+      readonly call?: never;
     }
-  | { readonly part: Part; readonly verb?: never };
+  | { readonly part: Part; readonly verb?: never; readonly call?: never }
+  | {
+      /** What needs no native task; where nothing is waited for it answers at once. */
+      readonly call: (waited: boolean) => unknown;
+      readonly verb?: never;
+    };
 
 /** Makes the whole of its parts at its end. A failed step is thrown into it. */
 export type Steps<Whole, Part> = Generator<Step<Part>, (parts: Part[]) => Whole, unknown>;
@@ -31,15 +37,15 @@ export function runSteps<Whole, Part>(
   const parts: Part[] = [];
   let next = steps.next();
   while (!next.done) {
-    const { verb, part } = next.value;
-    if (!verb) {
-      parts.push(part);
+    const { verb, call } = next.value;
+    if (!verb && !call) {
+      parts.push(next.value.part);
       next = steps.next();
       continue;
     }
     let answer: unknown;
     try {
-      answer = runSync(engine, verb(true), options);
+      answer = verb ? runSync(engine, verb(true), options) : call?.(true);
     } catch (error) {
       options.signal?.throwIfAborted();
       next = steps.throw(error);
@@ -108,9 +114,9 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
     let next = steps.next();
     while (!next.done) {
       signal.throwIfAborted();
-      const { verb, part } = next.value;
-      if (!verb) {
-        this.#parts.push(part);
+      const { verb, call } = next.value;
+      if (!verb && !call) {
+        this.#parts.push(next.value.part);
         this.#wake();
         next = steps.next();
         continue;
@@ -120,13 +126,17 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
       signal.throwIfAborted();
       let answer: unknown;
       try {
-        const task = new NativeTask(this.#engine, verb(false), {
-          signal,
-          ...(this.#options.onProgress ? { onProgress } : {}),
-        });
-        answer = await task;
-        before.files = this.progress.files;
-        before.bytes = this.progress.bytes;
+        if (verb) {
+          const task = new NativeTask(this.#engine, verb(false), {
+            signal,
+            ...(this.#options.onProgress ? { onProgress } : {}),
+          });
+          answer = await task;
+          before.files = this.progress.files;
+          before.bytes = this.progress.bytes;
+        } else {
+          answer = await call?.(false);
+        }
       } catch (error) {
         signal.throwIfAborted();
         next = steps.throw(error);

@@ -35,6 +35,7 @@ function reportOf({ counts }: SyncCounts): PackReport {
     storedBytes: count(Detail.PACK_STORED_IN),
     chunks: count(Detail.PACK_CHUNKS),
     ratio: bytesIn > 0 ? bytesOut / bytesIn : 1,
+    indexHash: counts.hex(Detail.PACK_INDEX) ?? "",
   };
 }
 
@@ -43,7 +44,7 @@ function transfer(
   ending: Ending,
   counts: SyncCounts | undefined,
   plan: PlanHead | undefined,
-  pack: SyncCounts | undefined,
+  pack: PackReport | undefined,
 ): Transfer {
   const count = (key: number): number => counts?.counts.number(key) ?? 0;
   const steps = [
@@ -87,7 +88,7 @@ function transfer(
       delete: count(Detail.DELETE_NS) / 1e6,
     },
     ...(plan && { plan }),
-    ...(pack ? { report: reportOf(pack) } : {}),
+    ...(pack ? { report: pack } : {}),
     actions,
   };
 }
@@ -148,7 +149,7 @@ export function transferVerb(
   const request = syncRequest(from, to, options, { deletes, waited, ...(steps && { steps }) });
   const plan = options.dryRun ? planHead(from, to, options, deletes) : undefined;
   let counts: SyncCounts | undefined;
-  let pack: SyncCounts | undefined;
+  let pack: PackReport | undefined;
   return {
     request,
     decode(buffer, rows, heapAt) {
@@ -158,7 +159,7 @@ export function transferVerb(
       for (const row of all)
         if (row.kind !== "summary") actions.push(row);
         else if (row.counts.number(Detail.PACK_FILES) === undefined) counts = row;
-        else pack = row;
+        else pack = reportOf(row); // at once: its texts go with the page
       return actions;
     },
     order: byPath,

@@ -65,6 +65,16 @@ export interface PackReport {
   chunks: number;
   /** `bytesOut / bytesIn`; 1 for an empty tree. */
   ratio: number;
+  /** BLAKE3, in hex digits, which proves the index, and with it all content. */
+  indexHash: string;
+}
+
+/** A secret key of minisign. */
+export interface SignOptions {
+  /** The path of its file. */
+  readonly key: string;
+  /** Where it has one. */
+  readonly password?: string;
 }
 
 /** The whole of a `copy` or `sync`. */
@@ -237,6 +247,11 @@ export interface PackOptions extends CopyOptions {
   packageType?: number;
   /** Where it is from, kept in the pack's manifest. Default: an empty text. */
   repo?: string;
+  /**
+   * Sign the pack with this key (a path alone: one without a password). The signature lies beside it,
+   * `FILE.minisig`, and is minisign's. Only packs in local files. Default: not signed.
+   */
+  sign?: string | SignOptions;
 }
 
 /** What `sync` takes besides the options of `copy`. */

@@ -307,6 +307,13 @@ export type Difference =
 export interface VerifyOptions extends Options {
   /** A row for every intact file too. Default false. */
   intact?: boolean;
+  /**
+   * A public key of minisign, or the path of one: the pack must have a signature of it, beside the
+   * pack, `FILE.minisig`. Default: signatures are not looked at.
+   */
+  key?: string;
+  /** Where the signature is, if not beside the pack. */
+  signature?: Location;
 }
 
 /** What `verify` says of one file. */
@@ -322,6 +329,14 @@ export type Check =
       /** What is wrong, for people. */
       reason: string;
     }
+  | {
+      /** With `key`: there is no signature, or it is not one of that key on this pack. */
+      kind: "signature";
+      path: "";
+      pathBytes?: never;
+      /** What is wrong, for people. */
+      reason: string;
+    }
   | Failure;
 
 /** What `verify` found. */
@@ -330,6 +345,8 @@ export interface Verification extends Totals {
   ok: boolean;
   /** False when anything could not be read: an error row. */
   complete: boolean;
+  /** With `key`: the comment that was signed with the pack; absent when the signature is not right. */
+  signed?: string;
   /** What is damaged or could not be read, sorted. Empty when the task was iterated. */
   checks: Check[];
 }

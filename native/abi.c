@@ -373,6 +373,8 @@ static const struct verb *verb_of(uint64_t number) {
       return &read_verb;
     case COPSE_VERB_WRITE:
       return &write_verb;
+    case COPSE_VERB_FILL:
+      return &fill_verb;
     case COPSE_VERB_REMOVE:
       return &remove_verb;
     case COPSE_VERB_DIGEST:

@@ -13,7 +13,7 @@ const nativeLayers = ["base", "engine", "wire", "store", "tree", "verb", "abi"];
 // Files of one layer that must not know each other, except for these shared ones.
 const strangers: Record<string, readonly string[]> = {
   store: ["store", "open", "paths"],
-  verb: ["verb", "pump", "run"],
+  verb: ["verb", "pump", "run", "inflow"],
 };
 // Files whose job is to know all their siblings: scheme → store, and the driver.
 const gatherers = ["store/open", "verb/run"];
@@ -42,9 +42,9 @@ const libLayers = [
   ["native/", "async/", "types", "types-transfer"],
   ["errors", "latency", "signals"],
   ["engine"],
-  ["pattern", "secret", "archive", "http", "location", "request"],
+  ["pattern", "secret", "minisign", "archive", "http", "location", "request"],
   ["runtime"],
-  ["parts", "task", "telemetry", "rows", "order"],
+  ["parts", "task", "telemetry", "rows", "order", "steps", "signature"],
   [
     "credential",
     "look",
@@ -58,7 +58,7 @@ const libLayers = [
     "pack",
     "verify",
   ],
-  ["compare-all", "steps", "assess", "infer", "shuffle", "watch", "snapshot", "shared"],
+  ["compare-all", "assess", "infer", "shuffle", "watch", "snapshot", "shared"],
   ["index"],
   ["cli/"],
 ];

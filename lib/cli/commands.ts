@@ -335,6 +335,13 @@ const shapes: readonly CommandShape[] = [
     places: [{ name: "location", about: "a pack or archive" }],
     groups: {
       "What is read:": what,
+      "Whose it is:": [
+        {
+          flags: "--key <key>",
+          about: "a public key of minisign, or its file: the pack must be signed with it",
+        },
+        { flags: "--signature <file>", about: "where its signature is (default: FILE.minisig)" },
+      ],
       "How:": how,
       "Web servers:": web,
       "What is printed:": [
@@ -347,8 +354,9 @@ const shapes: readonly CommandShape[] = [
     examples: [
       ["copse verify site.znippy", "read everything against its checksums"],
       ["copse verify -q site.znippy || echo damaged", "only the answer"],
+      ["copse verify site.znippy --key site.pub", "and whether it is who made it"],
     ],
-    status: "0 intact, 1 damaged, 2 trouble or no pack, 130 interrupted",
+    status: "0 intact, 1 damaged or not signed so, 2 trouble or no pack, 130 interrupted",
   },
   {
     name: "cat",
@@ -477,6 +485,11 @@ const shapes: readonly CommandShape[] = [
           flags: "--package-type <number>",
           about: "kept in the pack: the kind of what is in it, 0 to 127",
           parse: count,
+        },
+        { flags: "--sign <file>", about: "sign with this secret key of minisign: FILE.minisig" },
+        {
+          flags: "--sign-password-file <file>",
+          about: "its first line opens the key; - is standard input",
         },
         ...how,
       ],

@@ -9,6 +9,7 @@ import {
   sync,
   unpack,
   type PackOptions,
+  type SignOptions,
   type Action,
   type Plan,
   type SyncOptions,
@@ -19,6 +20,7 @@ import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { inFrame, type Frame } from "./frame.ts";
+import { firstLine } from "./place.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
 import { print } from "./print.ts";
 import { status } from "./status.ts";
@@ -35,8 +37,14 @@ export function runCopy(
   interruption: Interruption,
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
-    const { archive, ...rest } = flags;
+    const { archive, sign, signPasswordFile, ...rest } = flags;
     const options: SyncOptions & PackOptions = frame.copyOptions(rest);
+    if (typeof sign === "string") options.sign = signOf(sign, signPasswordFile);
+    else if (signPasswordFile !== undefined)
+      throw new CopseError(
+        "ARGUMENT",
+        "--sign-password-file: opens the key of --sign, which is not given",
+      );
     if (archive === true) {
       options.preserve = ["mode", "mtime", "owner", "xattr"];
       options.hardLinks ??= true;
@@ -63,6 +71,11 @@ export function runCopy(
     }
     return frame.seen;
   });
+}
+
+function signOf(key: string, passwordFile: unknown): SignOptions {
+  if (typeof passwordFile !== "string") return { key };
+  return { key, password: firstLine("signPasswordFile", passwordFile) };
 }
 
 /** In an object: a promise of a task would wait for its end. */

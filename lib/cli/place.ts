@@ -58,7 +58,7 @@ export async function placesFrom(
   for (const name of ["strip", "formats", "rawEqual"] as const)
     if (flags[name] !== undefined) said[name] = flags[name];
   if (typeof flags["passwordFile"] === "string")
-    said["password"] = passwordOf(flags["passwordFile"]);
+    said["password"] = firstLine("passwordFile", flags["passwordFile"]);
   return texts.map((text) => {
     if (!isArchive(text)) return ofWeb(text);
     const [, file = "", path = ""] = /^(.*?)(?:#([^#]*))?$/s.exec(text.replace(inArchive, ""))!;
@@ -67,12 +67,12 @@ export async function placesFrom(
   });
 }
 
-/** The first line, so that no secret is an argument. */
-function passwordOf(path: string): string {
+/** What a flag's file says, so that no secret is an argument. */
+export function firstLine(flag: string, path: string): string {
   try {
     return readFileSync(path === "-" ? 0 : path, "utf8").split(/\r?\n/)[0]!;
   } catch {
-    throw wrong("passwordFile", `${path} cannot be read`);
+    throw wrong(flag, `${path} cannot be read`);
   }
 }
 

@@ -1,6 +1,6 @@
 // copse verify: whether everything in a pack or archive is as it was written.
 
-import { CopseError, verify, type Check, type Verification } from "../index.ts";
+import { CopseError, verify, type Check, type Verification, type VerifyOptions } from "../index.ts";
 import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
@@ -30,7 +30,7 @@ export async function runVerify(
 
 async function check(location: string, frame: Frame): Promise<number> {
   const { flags } = frame;
-  const options = frame.options();
+  const options: VerifyOptions = frame.options();
   frame.log.say(1, `verifying ${escapeLocation(location)}`);
   const [place] = await frame.places(location);
   const task = verify(place, options);
@@ -52,8 +52,9 @@ async function check(location: string, frame: Frame): Promise<number> {
   frame.done(totals);
   look(checks);
   if (!found.ok) frame.seen = Math.max(frame.seen, status.different);
+  const isUnsigned = options.key !== undefined && found.signed === undefined;
   // Damage is the answer that was asked for, whatever else could not be read.
-  if (corrupt > 0) frame.seen = status.different;
+  if (corrupt > 0 || isUnsigned) frame.seen = status.different;
   if (flags["quiet"] === true) return frame.seen;
   if (flags["jsonl"]) await print([`${toJson({ kind: "summary", ...totals, corrupt })}\n`]);
   else if (flags["json"]) await print(documentJson({ ...totals, corrupt }, "checks", checks));
@@ -63,18 +64,25 @@ async function check(location: string, frame: Frame): Promise<number> {
 
 function statusOf({ kind }: Check): number {
   if (kind === "intact") return status.equal;
-  return kind === "corrupt" ? status.different : status.trouble;
+  return kind === "error" ? status.trouble : status.different;
 }
 
 function* lines(found: Verification, corrupt: number): Generator<string> {
   for (const row of found.checks) {
     const name = escapeName(row.path, row.pathBytes);
     if (row.kind === "error") yield `! ${name}  ${escapeText(row.error.message)}\n`;
+    if (row.kind === "signature") yield `x ${escapeText(row.reason)}\n`;
     if (row.kind !== "corrupt") continue;
     const chunk = row.chunk === undefined ? "" : `chunk ${row.chunk}, `;
     yield `x ${name}  ${chunk}${escapeText(row.reason)}\n`;
   }
-  const verdict = found.ok ? "intact" : `${showCounted(corrupt, "file")} damaged`;
+  const whole = found.signed === undefined ? "intact" : "intact and signed";
+  const isOther = corrupt === 0 && found.checks.some(({ kind }) => kind === "signature");
+  const verdict = found.ok
+    ? whole
+    : isOther
+      ? "not signed with this key"
+      : `${showCounted(corrupt, "file")} damaged`;
   const errors = found.errors > 0 ? ` · ${showCounted(found.errors, "error")}` : "";
   yield `${verdict}${errors} · ${showCounted(found.files, "file")}, ${showBytes(found.bytes)} read in ${showDuration(found.milliseconds)}\n`;
 }

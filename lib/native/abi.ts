@@ -14,6 +14,7 @@ export const Verb = {
   REMOVE: 8,
   DIGEST: 9,
   SNAPSHOT: 10,
+  FILL: 12,
   LOOK: 13,
   SHARED: 15,
 } as const;
@@ -105,6 +106,7 @@ export const Step = {
   FROM: 8,
 } as const;
 export const Node = { NAME: 1, FILE: 2, FORBIDDEN: 3, DIRECTORY: 4, MIN: 5, MAX: 6 } as const;
+export const Given = { PATH: 1, MODE: 2, MTIME: 3, TYPE: 4, REPO: 5 } as const;
 export const TextRule = { MATCH: 1, IGNORE: 2 } as const;
 export const Text = { EOL: 1, SPACE: 2, BLANK_LINES: 4 } as const;
 export const Place = {
@@ -237,6 +239,7 @@ export const Detail = {
   PACK_COMPRESSED_IN: 63,
   PACK_STORED_IN: 64,
   PACK_CHUNKS: 65,
+  PACK_INDEX: 66,
   COPIED: 40,
   CREATED: 41,
   UPDATED: 42,

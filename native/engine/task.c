@@ -152,6 +152,7 @@ void task_expect(struct task *task) {
   mutex_lock(&task->lock);
   if (!task->expecting && !task_cancelled(task)) {
     task->expecting = true;
+    task->deaf = false;
     group_hold(&task->group);
   }
   mutex_unlock(&task->lock);
@@ -170,7 +171,7 @@ void task_expect_no_more(struct task *task) {
 
 int32_t task_push(struct task *task, span bytes, struct fault *fault) {
   mutex_lock(&task->lock);
-  bool open = task->pushed && !task_cancelled(task);
+  bool open = task->pushed && !task->deaf && !task_cancelled(task);
   if (open) {
     task->pushing++;
     group_hold(&task->group);  // `then` looks at `pushing` first, so it is not past us
@@ -232,7 +233,7 @@ static bool then(struct group *group, struct worker *worker) {
   struct task *task = TASK_OF(group, group);
   mutex_lock(&task->lock);
   bool pushing = task->pushing > 0;
-  if (!pushing) task->pushed = nullptr;
+  if (!pushing) task->deaf = true;
   mutex_unlock(&task->lock);
   if (pushing) return true;  // their hold brings us here again
   if (task->finish && task->finish(task, worker)) return true;

@@ -47,8 +47,9 @@ struct task {
   bool (*finish)(struct task *task, struct worker *worker);
   void (*destroy)(struct task *task);
   // A WRITE task gets its pushed bytes through this, on the caller's thread; the bytes must be
-  // copied. `finish` is not called while one of them runs, and none is called after it. Between
-  // task_expect and task_expect_no_more the task is not over though it has no jobs.
+  // copied. `finish` is not called while one of them runs, and none is called after it, unless it
+  // adds a job that calls task_expect again. Between task_expect and task_expect_no_more the task
+  // is not over though it has no jobs.
   int32_t (*pushed)(struct task *task, span bytes, struct fault *fault);
   void *run;
 
@@ -61,6 +62,7 @@ struct task {
   bool ending;       // how it ends is decided: `code`
   bool timed;        // a timer was set once, so that they have to be cleared
   bool expecting;    // the group has a hold that goes with the last push or a cancel
+  bool deaf;         // nothing more is pushed, until it is expected again
   uint32_t pushing;  // calls of `pushed` that run now
   uint32_t room;
   int32_t code;        // what DONE says

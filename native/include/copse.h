@@ -80,6 +80,7 @@ enum copse_verb : uint32_t {
   COPSE_VERB_DIGEST = 9,     // entries of a tree, files with the hash of their content
   COPSE_VERB_SNAPSHOT = 10,  // keeps what a tree holds, to be looked at again without it; removing
                              // the place "snapshot" of that number frees it
+  COPSE_VERB_FILL = 12,      // many files, pushed by the caller, into a pack that is made
   COPSE_VERB_LOOK = 13,      // what is at each of several paths
   COPSE_VERB_SHARED = 15,    // waits for its turn at a shared thing; takes no deadline
 };
@@ -184,6 +185,16 @@ enum copse_node : uint16_t {
   COPSE_NODE_DIRECTORY = 4,  // number, repeated: a node before this one
   COPSE_NODE_MIN = 5,        // number
   COPSE_NODE_MAX = 6,        // number
+};
+
+// A file that is pushed to FILL: this record, then its content. Each piece of both is a u32 length
+// and so many bytes; an empty piece ends the file.
+enum copse_given : uint16_t {
+  COPSE_GIVEN_PATH = 1,   // text: below the root
+  COPSE_GIVEN_MODE = 2,   // number: permission bits; absent: not kept, as the next
+  COPSE_GIVEN_MTIME = 3,  // number: nanoseconds
+  COPSE_GIVEN_TYPE = 4,   // number: COPSE_PLACE_PACK_TYPE of this file; absent: the pack's
+  COPSE_GIVEN_REPO = 5,   // text: COPSE_PLACE_PACK_REPO likewise
 };
 
 // White space that is no difference in some files.
@@ -397,6 +408,7 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_PACK_COMPRESSED_IN = 63,  // of the files that went through the compressor
   COPSE_DETAIL_PACK_STORED_IN = 64,
   COPSE_DETAIL_PACK_CHUNKS = 65,  // rows of its index
+  COPSE_DETAIL_PACK_INDEX = 66,   // text: 32 raw bytes, BLAKE3, what a signature is made of
   COPSE_DETAIL_NAME = 80,         // text: in rows about a single file, the name that it has got
   COPSE_DETAIL_COPIED = 40,       // number, as all up to 55: files and links copied
   COPSE_DETAIL_CREATED = 41,      // directories made

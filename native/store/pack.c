@@ -585,6 +585,14 @@ static int32_t pack_measure(struct reader *base, struct entry *out, bool *holes,
   return 0;
 }
 
+// What a signature of the pack holds; only who verifies it asks.
+static void pack_report(const struct store *store, struct record_writer *out) {
+  const struct pack_index *index = &state_of(store)->index;
+  span request = {store->task->request, store->task->request_len};
+  if (index->is_ours && record_number(request, COPSE_KEY_VERB, 0) == COPSE_VERB_VERIFY)
+    record_put_text(out, COPSE_DETAIL_PACK_INDEX, (span){index->hash, HASH_BYTES});
+}
+
 const struct store_ops pack_store = {
     .scheme = "pack",
     .can = CAN_LIST | CAN_RANGE | CAN_LINKS | CAN_MODE | CAN_MTIME | CAN_DIGEST,
@@ -606,4 +614,5 @@ const struct store_ops pack_store = {
     .read = pack_read,
     .read_end = pack_read_end,
     .measure = pack_measure,
+    .report = pack_report,
 };

@@ -348,6 +348,7 @@ static int32_t put_tail(struct output *out, const struct table *table, struct fa
         memmem(index.at, index.size, place_of_extension, sizeof place_of_extension - 1);
     memcpy(found, place, sizeof place - 1);
     extension_seal(extension.at, extension.size, records, span_in(&index), span_in(&manifest));
+    memcpy(out->making->index_hash, extension.at + extension.size - HASH_BYTES, HASH_BYTES);
     code = put(out, span_in(&index), fault);
   }
   if (code == 0) code = put(out, span_in(&extension), fault);

@@ -399,6 +399,8 @@ static int32_t read_all(struct pack_index *index, span tail, uint64_t manifest_a
   if (index->is_ours)
     code = extension_check(between, (span){tail.at, (size_t)(end - index->begin)}, manifest_bytes,
                            &records, &count, fault);
+  if (code == 0 && index->is_ours)
+    memcpy(index->hash, between.at + between.size - HASH_BYTES, HASH_BYTES);
   if (code == 0 && count > records.size) code = corrupt(fault, "its extension has too few records");
   if (code == 0 && count > entries_max - rows->count)
     code = fault_set(fault, COPSE_E_LIMIT, "the pack has more entries than limits.entries (%llu)",

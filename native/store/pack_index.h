@@ -44,8 +44,9 @@ struct pack_index {
   struct pack_chunk *chunks;
   struct pack_refused *refused;
   size_t refused_count, refused_capacity;
-  uint64_t begin;  // where the index begins, and what blobs must not reach
-  bool is_ours;    // has our extension, which protects all that is not content
+  uint64_t begin;            // where the index begins, and what blobs must not reach
+  bool is_ours;              // has our extension, which protects all that is not content
+  uint8_t hash[HASH_BYTES];  // of ours: the extension's own, which proves all that the index says
   struct arena arena;
 };
 

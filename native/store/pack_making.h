@@ -60,7 +60,8 @@ struct making {
   uint32_t pending_max;
   struct spool spool;
   struct pack_totals totals;  // after finish
-  uint64_t device, inode;     // of the file that has its name now; both zero: none
+  uint8_t index_hash[HASH_BYTES];
+  uint64_t device, inode;  // of the file that has its name now; both zero: none
 };
 
 static inline struct making *making_of(const struct store *store) { return store->state; }

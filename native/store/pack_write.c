@@ -604,6 +604,7 @@ static void making_report(const struct store *store, struct record_writer *out) 
                               totals->compressed_in, totals->stored_in,   totals->chunks};
   for (uint16_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     record_put_number(out, (uint16_t)(COPSE_DETAIL_PACK_FILES + i), numbers[i]);
+  record_put_text(out, COPSE_DETAIL_PACK_INDEX, (span){making_of(store)->index_hash, HASH_BYTES});
 }
 
 const struct store_ops pack_new_store = {

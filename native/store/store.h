@@ -169,6 +169,25 @@ struct wanted {
                 // case does where that is the same name. What a store cannot tell it may replace
 };
 
+// To which part of a whole a file belongs.
+struct filing {
+  bool has_type;  // else the whole's own
+  uint8_t type;
+  span origin;  // nullptr: the whole's own
+};
+
+// What a store that is made says to the caller, and is answered, between the last job of a verb and
+// the end: bytes on pages and pushes.
+struct store_talk {
+  // Before finish: how many answers are waited for, which are then asked for by say().
+  uint64_t (*questions)(struct store *);
+  // Bytes for the caller, as many as fit; 0: no more for now. Asked for before finish, when there
+  // are questions, and after it.
+  int64_t (*say)(struct store *, uint8_t *into, size_t size, struct fault *);
+  // An answer, on the caller's thread. 1: it was the last one.
+  int32_t (*hear)(struct store *, span bytes, struct fault *);
+};
+
 struct store_ops {
   const char *scheme;  // the same pointer in every copy of one store's operations
   uint32_t can;
@@ -329,7 +348,12 @@ struct store_ops {
   // Optional. Whether that entry of another store is the file that this one is going to replace: it
   // is left out of itself.
   bool (*is_itself)(const struct store *, const struct store *other, const struct entry *);
+  // Optional. A writer for a file by its whole path below the root, which is safe: for who has
+  // no directories. Those of the path come with it; root() was called.
+  int32_t (*file)(struct store *, const struct wanted *, const struct filing *, struct writer **,
+                  struct fault *);
   int32_t (*finish)(struct store *, struct fault *);  // optional: before DONE
+  const struct store_talk *talk;                      // optional
   // Optional, after finish: fields COPSE_DETAIL_* of what was made, for the verb's summary.
   void (*report)(const struct store *, struct record_writer *);
 };

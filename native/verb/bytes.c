@@ -3,13 +3,11 @@
 // READ: each job reads one page, sends it and submits itself again. Two unread pages park the
 // task's group, so a reader that nobody listens to holds two pages and a descriptor, and no worker.
 //
-// WRITE: pushes copy bytes into a queue of blocks, and one job at a time writes them out in order.
-// There is a job only while there is something to write; in between the task is kept by
-// task_expect.
+// WRITE: one job at a time writes out in order what was pushed (inflow.h).
 #include "base/path.h"
 #include "base/record.h"
 #include "engine/runtime.h"
-#include "verb/run.h"
+#include "verb/inflow.h"
 
 // ── READ ──
 
@@ -153,132 +151,20 @@ const struct verb read_verb = {
 
 // ── WRITE ──
 
-constexpr size_t BLOCK_BYTES = 64 * 1024;  // small pushes are gathered into writes of this size
-// Pushed and not yet written; enough to keep a disk busy.
-constexpr size_t QUEUE_BYTES_MAX = 1024 * 1024;
-constexpr size_t BLOCKS_A_JOB = 16;  // then other tasks have their turn
-
-struct block {
-  struct block *next;
-  size_t filled;
-  uint8_t bytes[];
-};
-constexpr size_t BLOCK_ROOM = BLOCK_BYTES - sizeof(struct block);
-
 struct writing {
-  struct job job;
-  struct run *run;
+  struct inflow inflow;
   struct directory *directory;  // what the file stands in
   struct writer *writer;        // nullptr before it was opened and after it was committed
   uint64_t at;                  // bytes written
   uint32_t made;                // directories for it, taken away again when it does not come
-  // Guarded by the task's lock, because pushes may come before any code of ours could have made
-  // one:
-  struct block *first, *last;
-  size_t queued;               // bytes in the queue and in the block that is being written
-  size_t refused;              // bytes of the push that found no room, until room was told
-  bool is_ended;               // the last push came
-  bool is_open, is_scheduled;  // there is a writer; there is a job
 };
 
-static void block_free(struct run *run, struct block *block) {
-  buffer_give(&run->task->runtime->buffers, (uint8_t *)block, BLOCK_BYTES);
-}
-
-static void blocks_free(struct run *run, struct block *block) {
-  while (block) {
-    struct block *next = block->next;
-    block_free(run, block);
-    block = next;
-  }
-}
-
-// Copies the bytes to the end of the queue, all or none. The lock is held.
-static int32_t queue_add(struct writing *writing, struct run *run, span bytes,
-                         struct fault *fault) {
-  // A push larger than the queue is taken when nothing else is there, or it would never be.
-  if (writing->queued > 0 && writing->queued + bytes.size > QUEUE_BYTES_MAX) {
-    writing->refused = bytes.size;
-    return fault_set(fault, COPSE_E_BUSY, "no room now: wait for room and push again");
-  }
-  size_t room = writing->last ? BLOCK_ROOM - writing->last->filled : 0;
-  struct block *added = nullptr, **end = &added;
-  for (; room < bytes.size; room += BLOCK_ROOM) {
-    struct block *block =
-        (struct block *)(void *)buffer_take(&run->task->runtime->buffers, BLOCK_BYTES, false);
-    if (!block) {
-      blocks_free(run, added);
-      return fault_set(fault, COPSE_E_MEMORY, "out of memory for pushed bytes");
-    }
-    *block = (struct block){};
-    *end = block;
-    end = &block->next;
-  }
-  *(writing->last ? &writing->last->next : &writing->first) = added;
-  if (!writing->last) writing->last = added;
-  writing->queued += bytes.size;
-  for (struct block *block = writing->last; bytes.size > 0; block = block->next) {
-    size_t free = BLOCK_ROOM - block->filled, taken = bytes.size < free ? bytes.size : free;
-    memcpy(block->bytes + block->filled, bytes.at, taken);
-    block->filled += taken;
-    bytes = (span){bytes.at + taken, bytes.size - taken};
-    writing->last = block;
-  }
-  return 0;
-}
-
-// Whether the caller has to add the job. The lock is held.
-static bool schedule(struct writing *writing) {
-  bool wanted = writing->is_open && !writing->is_scheduled && (writing->first || writing->is_ended);
-  if (wanted) writing->is_scheduled = true;
-  return wanted;
-}
-
 static int32_t write_pushed(struct run *run, span bytes, struct fault *fault) {
-  struct writing *writing = run->state;
-  int32_t code = 0;
-  mutex_lock(&run->task->lock);
-  if (writing->is_ended)
-    code = fault_set(fault, COPSE_E_CLOSED, "the file was ended already");
-  else if (bytes.size == 0)
-    writing->is_ended = true;
-  else
-    code = queue_add(writing, run, bytes, fault);
-  bool wanted = code == 0 && schedule(writing);
-  mutex_unlock(&run->task->lock);
-  if (wanted) run_add(run, JOB_LEAF, &writing->job);
-  return code;
-}
-
-// The next block, or nullptr when the queue is empty: then the file ended, or the next push adds a
-// job again.
-static struct block *queue_take(struct writing *writing, struct task *task, bool *is_ended) {
-  mutex_lock(&task->lock);
-  struct block *block = writing->first;
-  *is_ended = !block && writing->is_ended;
-  if (block) {
-    writing->first = block->next;
-    if (!writing->first) writing->last = nullptr;
-  } else if (!*is_ended) {
-    writing->is_scheduled = false;
-  }
-  mutex_unlock(&task->lock);
-  return block;
-}
-
-// Room is told when a push was refused, half of the queue is free, and that push would fit.
-static void queue_give_back(struct writing *writing, struct task *task, size_t size) {
-  mutex_lock(&task->lock);
-  size_t queued = writing->queued -= size;
-  bool fits = queued <= QUEUE_BYTES_MAX / 2 && writing->refused <= QUEUE_BYTES_MAX - queued;
-  bool tell = writing->refused > 0 && (queued == 0 || fits);
-  if (tell) writing->refused = 0;
-  mutex_unlock(&task->lock);
-  if (tell) task_room(task, (uint32_t)(QUEUE_BYTES_MAX - queued));
+  return inflow_push(&((struct writing *)run->state)->inflow, run, bytes, fault);
 }
 
 static void write_commit(struct writing *writing) {
-  struct run *run = writing->run;
+  struct run *run = writing->inflow.run;
   struct writer *writer = writing->writer;
   writing->writer = nullptr;  // a commit frees it, also when it fails
   struct entry entry = {};
@@ -304,11 +190,11 @@ static void write_commit(struct writing *writing) {
 
 static void write_job(struct job *job, struct worker *) {
   struct writing *writing = (struct writing *)job;
-  struct run *run = writing->run;
-  for (size_t i = 0; i < BLOCKS_A_JOB; i++) {
+  struct run *run = writing->inflow.run;
+  for (size_t i = 0; i < INFLOW_BLOCKS_A_JOB; i++) {
     if (run_over(run)) return;  // write_close gives up what was written
     bool is_ended;
-    struct block *block = queue_take(writing, run->task, &is_ended);
+    struct block *block = inflow_take(&writing->inflow, &is_ended);
     if (is_ended) {
       write_commit(writing);
       task_expect_no_more(run->task);
@@ -318,17 +204,16 @@ static void write_job(struct job *job, struct worker *) {
     size_t size = block->filled;
     int32_t code =
         run->store[LEFT].ops->write(writing->writer, writing->at, block->bytes, size, &fault);
-    block_free(run, block);
+    writing->at += code < 0 ? 0 : size;
+    inflow_give(&writing->inflow, block);
     if (code < 0) {
       fail(run, &fault);
       return;
     }
-    writing->at += size;
     task_count(run->task, 0, size);
     atomic_fetch_add_explicit(&run->task->runtime->bytes_written, size, memory_order_relaxed);
-    queue_give_back(writing, run->task, size);
   }
-  run_add(run, JOB_LEAF, &writing->job);
+  inflow_again(&writing->inflow);
 }
 
 static int32_t can(const struct store *store, uint32_t what, const char *verb,
@@ -370,20 +255,13 @@ static int32_t write_once(struct run *run, struct worker *, struct fault *fault)
   if (code < 0) return code;
   code = write_open(run, fault);
   if (code < 0) return code;
-  writing->run = run;
-  writing->job.run = write_job;
-  task_expect(run->task);
-  mutex_lock(&run->task->lock);
-  writing->is_open = true;
-  bool wanted = schedule(writing);  // what was pushed before now
-  mutex_unlock(&run->task->lock);
-  if (wanted) run_add(run, JOB_LEAF, &writing->job);
+  inflow_open(&writing->inflow, run, write_job);
   return 0;
 }
 
 static void write_close(struct run *run) {
   struct writing *writing = run->state;
-  blocks_free(run, writing->first);
+  inflow_close(&writing->inflow, run);
   const struct store_ops *ops = run->store[LEFT].ops;
   if (writing->writer) ops->abandon(writing->writer);
   if (writing->directory) ops->leave(writing->directory);

@@ -790,27 +790,8 @@ void run_summary(struct task *task, span details) {
   task_emit(task, &row, (span){}, (span){}, details);
 }
 
-// What a store says of what it made: a row of its own after the verb's summary.
-static void tell_of(struct task *task, const struct store *store) {
-  uint8_t bytes[256];
-  struct record_writer writer = {bytes, sizeof bytes, 0};
-  store->ops->report(store, &writer);
-  run_summary(task, (span){bytes, writer.size});
-}
-
 static bool finish(struct task *task, struct worker *worker) {
-  struct run *run = task->run;
-  if (task_cancelled(task)) return false;
-  if (run->verb->end && run->verb->end(run, worker)) return true;
-  for (uint8_t side = 0; side < run->sides && !is_only_said(task); side++) {
-    struct store *store = &run->store[side];
-    struct fault fault = {};
-    if (store->ops && store->ops->finish && store->ops->finish(store, &fault) < 0)
-      task_fail(task, &fault, store->shown, (span){});
-    else if (store->ops && store->ops->report)
-      tell_of(task, store);
-  }
-  return false;
+  return run_end(task->run, worker, is_only_said(task));
 }
 
 static void destroy(struct task *task) {
@@ -826,6 +807,8 @@ static void destroy(struct task *task) {
 
 static int32_t pushed(struct task *task, span bytes, struct fault *fault) {
   struct run *run = task->run;
+  int32_t code;
+  if (run_hear(run, bytes, &code, fault)) return code;
   if (!run->verb->pushed)
     return fault_set(fault, COPSE_E_ARGUMENT, "only a write task takes bytes");
   return run->verb->pushed(run, bytes, fault);

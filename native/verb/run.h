@@ -32,12 +32,19 @@ struct run {
   enum job_place
       batch_place;  // JOB_LEAF, or JOB_COMPUTE for a verb whose steps compute more than they wait
   bool same_root;   // both roots are one directory: every pair is the same entry
-  _Atomic bool stopped;  // the verb has seen enough (stopAtFirst)
-  _Atomic bool unseen;   // something of a tree was not looked at
-  struct job open;       // the first job
-  struct cache *cache;   // of hashes; nullptr: none was asked for
+  _Atomic bool stopped;   // the verb has seen enough (stopAtFirst)
+  _Atomic bool unseen;    // something of a tree was not looked at
+  struct job open;        // the first job
+  struct cache *cache;    // of hashes; nullptr: none was asked for
+  struct ending *ending;  // run_end.c's own
   void *state;
 };
+
+// run_end.c: when no job is left. True: there are jobs again, and it is to be called again.
+bool run_end(struct run *run, struct worker *worker, bool is_only_said);
+// Bytes that were pushed: *code is what became of them. False: nothing was asked that they could
+// answer.
+bool run_hear(struct run *run, span bytes, int32_t *code, struct fault *fault);
 
 // Called by abi.c: fills the task's hooks and starts its first job. A negative code: nothing was
 // started.

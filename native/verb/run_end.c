@@ -1,0 +1,114 @@
+// run_end: what is left when no job of a verb is: its own last steps, and those of the stores it
+// wrote to. A store may have questions for the caller, and something to give: both go by pages that
+// a job sends, so that a caller who takes his time holds two pages and no worker.
+#include "base/record.h"
+#include "engine/runtime.h"
+#include "verb/run.h"
+
+enum stage : uint8_t { STAGE_VERB, STAGE_ASKED, STAGE_FINISHED };
+
+struct ending {
+  struct job job;
+  struct run *run;
+  struct store *store;
+  enum stage stage;
+  bool expects;
+};
+
+static void failed(struct run *run, const struct store *store, const struct fault *fault) {
+  task_fail(run->task, fault, store->shown, (span){});
+}
+
+static void say_job(struct job *job, struct worker *) {
+  struct ending *ending = (struct ending *)job;
+  struct run *run = ending->run;
+  struct store *store = ending->store;
+  if (ending->expects) task_expect(run->task);
+  ending->expects = false;
+  if (run_over(run)) return;
+  struct fault fault = {};
+  uint8_t *bytes;
+  struct page *page = task_page_of_bytes(run->task, &bytes);
+  if (!page) {
+    fault_set(&fault, COPSE_E_MEMORY, "out of memory for a page of bytes");
+    failed(run, store, &fault);
+    return;
+  }
+  int64_t said = store->ops->talk->say(store, bytes, PAGE_BYTES, &fault);
+  task_send_bytes(run->task, page, said > 0 ? (size_t)said : 0);
+  if (said < 0)
+    failed(run, store, &fault);
+  else if (said > 0)
+    run_add(run, JOB_LEAF, &ending->job);
+}
+
+// What a store says of what it made: a row of its own after the verb's summary.
+static void tell_of(struct task *task, const struct store *store) {
+  uint8_t bytes[512];
+  struct record_writer writer = {bytes, sizeof bytes, 0};
+  store->ops->report(store, &writer);
+  if (writer.size) run_summary(task, (span){bytes, writer.size});
+}
+
+// The store that a verb writes to is its last one.
+static bool say(struct ending *ending, bool expects) {
+  ending->expects = expects;
+  run_add(ending->run, JOB_LEAF, &ending->job);
+  return true;
+}
+
+static struct ending *begin(struct run *run) {
+  struct ending *ending = (struct ending *)(void *)arena_take(&run->arena, sizeof *ending);
+  struct store *store = &run->store[run->sides - 1];
+  if (ending) *ending = (struct ending){.job.run = say_job, .run = run, .store = store};
+  return ending;
+}
+
+static void finish_stores(struct run *run) {
+  for (uint8_t side = 0; side < run->sides; side++) {
+    struct store *store = &run->store[side];
+    struct fault fault = {};
+    if (store->ops && store->ops->finish && store->ops->finish(store, &fault) < 0)
+      failed(run, store, &fault);
+  }
+}
+
+bool run_end(struct run *run, struct worker *worker, bool is_only_said) {
+  struct task *task = run->task;
+  if (task_cancelled(task)) return false;
+  if (!run->ending) {
+    if (run->verb->end && run->verb->end(run, worker)) return true;
+    if (is_only_said) return false;
+    run->ending = begin(run);
+    struct fault fault = {};
+    if (!run->ending) {
+      fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+      task_fail(task, &fault, (span){}, (span){});
+      return false;
+    }
+  }
+  struct ending *ending = run->ending;
+  struct store *store = ending->store;
+  const struct store_talk *talk = store->ops ? store->ops->talk : nullptr;
+  if (ending->stage == STAGE_VERB) {
+    ending->stage = STAGE_ASKED;
+    if (talk && talk->questions(store) > 0) return say(ending, true);
+  }
+  if (ending->stage == STAGE_ASKED) {
+    ending->stage = STAGE_FINISHED;
+    finish_stores(run);
+    if (talk && !task_cancelled(task)) return say(ending, false);
+  }
+  for (uint8_t side = 0; side < run->sides && !task_cancelled(task); side++)
+    if (run->store[side].ops && run->store[side].ops->report) tell_of(task, &run->store[side]);
+  return false;
+}
+
+bool run_hear(struct run *run, span bytes, int32_t *code, struct fault *fault) {
+  struct ending *ending = run->ending;
+  if (!ending) return false;
+  *code = ending->store->ops->talk->hear(ending->store, bytes, fault);
+  if (*code == 1) task_expect_no_more(run->task);
+  if (*code < 0) failed(run, ending->store, fault);
+  return true;
+}

@@ -338,7 +338,7 @@ const shapes: readonly CommandShape[] = [
       "Whose it is:": [
         {
           flags: "--key <key>",
-          about: "a public key of minisign, or its file: the pack must be signed with it",
+          about: "a public key of minisign, or its file: whose signature it has",
         },
         { flags: "--signature <file>", about: "where its signature is (default: FILE.minisig)" },
       ],
@@ -356,7 +356,7 @@ const shapes: readonly CommandShape[] = [
       ["copse verify -q site.znippy || echo damaged", "only the answer"],
       ["copse verify site.znippy --key site.pub", "and whether it is who made it"],
     ],
-    status: "0 intact, 1 damaged or not signed so, 2 trouble or no pack, 130 interrupted",
+    status: "0 intact, 1 damaged or unsigned, 2 trouble or no pack, 130 interrupted",
   },
   {
     name: "cat",

@@ -356,7 +356,7 @@ const shapes: readonly CommandShape[] = [
       ["copse verify -q site.znippy || echo damaged", "only the answer"],
       ["copse verify site.znippy --key site.pub", "and whether it is who made it"],
     ],
-    status: "0 intact, 1 damaged or unsigned, 2 trouble or no pack, 130 interrupted",
+    status: "0 intact, 1 damaged, unsigned; 2 trouble, no pack; 130 interrupted",
   },
   {
     name: "cat",

@@ -8,6 +8,7 @@ import { CopseError, codeName } from "./errors.ts";
 import { Code, Event, EventKind, Field, Key, Stats, Verb } from "./native/abi.ts";
 import { Latency } from "./latency.ts";
 import { native, type Native } from "./native/ffi.ts";
+import { forget } from "./native/record.ts";
 import type { RuntimeStats } from "./types.ts";
 
 const EVENTS = 256; // taken per drain call
@@ -202,7 +203,12 @@ export class Engine {
         this.#ids,
         starts.length,
       );
-      for (let i = 0; i < started; i++) this.#began(starts[i]!, this.#idAt(i));
+      let wasSecret = false;
+      for (let i = 0; i < started; i++) {
+        wasSecret = forget(starts[i]!.request) || wasSecret;
+        this.#began(starts[i]!, this.#idAt(i));
+      }
+      if (wasSecret) this.#batch.fill(0);
       if (started === starts.length) continue;
       const left = starts.slice(Math.max(started, 0));
       const waits = started === Code.BUSY && this.#inFlight > 0; // goes on when one ends

@@ -2,6 +2,7 @@
 // its secrets masked.
 
 import { archiveFields, looksLikeArchive, splitSub } from "./archive.ts";
+import { cryptPlace } from "./crypt.ts";
 import { argumentError, CopseError, escapeForMessage, showValue } from "./errors.ts";
 import { httpPlace } from "./http.ts";
 import { Algorithm, Place as PlaceKey } from "./native/abi.ts";
@@ -9,7 +10,10 @@ import { redact, type Secret } from "./secret.ts";
 import type { Location } from "./types.ts";
 
 /** What a scheme is told besides its path: a key of its own and what it says. */
-export type PlaceField = readonly [key: number, value: number | string | Secret];
+export type PlaceField = readonly [
+  key: number,
+  value: number | string | Secret | Secret<Uint8Array>,
+];
 
 /** A parsed location. `shown` is what messages may say. */
 export interface Place {
@@ -95,6 +99,8 @@ function parseText(text: string): Place {
       const [file, path] = splitSub(rest);
       return archivePlace(parseText(file), { path }, redact(text));
     }
+    case "crypt":
+      return cryptPlace(parseText(rest), {}, redact(text));
     case "manifest":
       return manifestPlace(parseText(rest), {}, redact(text));
     case "memory": {
@@ -262,10 +268,14 @@ export function parseLocation(location: Location): Place {
     const inner = parseLocation(location.manifest);
     return manifestPlace(inner, location, `manifest:${inner.shown}`);
   }
+  if (typeof location === "object" && location !== null && "crypt" in location) {
+    const inner = parseLocation(location.crypt as Location); // any; parseLocation looks
+    return cryptPlace(inner, location, `crypt:${inner.shown}`);
+  }
   if (typeof location === "object" && location !== null && "url" in location)
     return parseObject(location as Fields); // its fields are looked at one by one
   throw argumentError(
     "location",
-    `must be a path, a URL, a snapshot or an object with a url, files, archive or manifest, not ${showValue(location)}`,
+    `must be a path, a URL, a snapshot or an object with a url, files, archive, manifest or crypt, not ${showValue(location)}`,
   );
 }

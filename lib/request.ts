@@ -4,9 +4,10 @@
 import { mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { asIn, withStages } from "./crypt.ts";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { forWeb, httpDefaults, type HttpDefaults } from "./http.ts";
-import { asNewPack, parseLocation, type Place, type PlaceField } from "./location.ts";
+import { asNewPack, parseLocation, placeKey, type Place, type PlaceField } from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
 import {
   Algorithm,
@@ -51,7 +52,8 @@ function putPlace(record: Record, place: Place): void {
   if (tree) record.record(PlaceKey.TREE, (record) => putPlace(record, tree));
   for (const [key, value] of place.fields ?? [])
     if (typeof value === "number") record.number(key, value);
-    else record.text(key, typeof value === "string" ? value : value.reveal());
+    else if (typeof value === "string") record.text(key, value);
+    else record.secret(key, value.reveal());
   for (const [path, entry] of place.entries ?? [])
     record.record(PlaceKey.FILE, (record) => {
       record.text(PlaceKey.PATH, path).record(PlaceKey.INNER, (inner) => putPlace(inner, entry));
@@ -318,6 +320,9 @@ const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
   batch: (record, value) => {
     record.number(Key.BATCH, whole("batch", value, 1, Number.MAX_SAFE_INTEGER));
   },
+  // Both are of the destination: stagedTarget.
+  compress: keep,
+  encrypt: keep,
   // Any location; parseLocation looks.
   backupDir: (record, value) =>
     record.record(Key.BACKUP, (r) => putPlace(r, parseLocation(value as Location))),
@@ -558,6 +563,20 @@ export interface SyncRequest {
   readonly steps?: readonly unknown[];
 }
 
+/** Where a copy writes to, with what its options say of how. Whatever goes into a pack makes a new one. */
+export function stagedTarget(to: Place, { compress, encrypt }: CopyOptions): Place {
+  const target = to.scheme === "pack" && !to.fields ? asNewPack(to) : to;
+  return withStages(target, compress, encrypt);
+}
+
+/** What is kept of a destination is no more open than what is in it. */
+function keptIn(target: Place, options: SyncOptions): SyncOptions {
+  const { backupDir } = options;
+  if (backupDir === undefined || target.scheme !== "crypt") return options;
+  const kept = asIn(target, parseLocation(backupDir));
+  return { ...options, backupDir: { [placeKey]: () => kept } as unknown as Location }; // a place is one
+}
+
 export function syncRequest(
   from: Place,
   to: Place,
@@ -567,13 +586,11 @@ export function syncRequest(
   const record = begin(Verb.SYNC, waited);
   const tables = deletes ? [common, copyTable, syncTable] : [common, copyTable];
   if (deletes && options.delete !== false) record.number(Key.DELETE, 1);
-  const defaults = putOptions(record, options, tables);
+  const defaults = putOptions(record, keptIn(to, options), tables);
   if (steps) putSteps(record, steps);
-  // Whatever goes into a pack makes a new one.
-  const target = to.scheme === "pack" && !to.fields ? asNewPack(to) : to;
   return record
     .record(Key.LEFT, (r) => putPlace(r, forWeb(from, defaults.http)))
-    .record(Key.RIGHT, (r) => putPlace(r, forWeb(target, defaults.http)))
+    .record(Key.RIGHT, (r) => putPlace(r, forWeb(to, defaults.http)))
     .end();
 }
 

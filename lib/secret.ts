@@ -2,16 +2,16 @@
 
 const inspect = Symbol.for("nodejs.util.inspect.custom");
 
-/** Holds a password or token. Only what sends it asks for the text. */
-export class Secret {
-  readonly #text: string;
+/** Holds a password, token or key. Only what sends it asks for it. */
+export class Secret<T extends string | Uint8Array = string> {
+  readonly #kept: T;
 
-  constructor(text: string) {
-    this.#text = text;
+  constructor(kept: T) {
+    this.#kept = kept;
   }
 
-  reveal(): string {
-    return this.#text;
+  reveal(): T {
+    return this.#kept;
   }
 
   toString(): string {

@@ -64,6 +64,7 @@ const able: ReadonlyMap<string, StoreCan> = new Map([
 const waits: ReadonlySet<string> = new Set(["http", "files", "fault"]);
 
 function canOf(place: Place): StoreCan {
+  if (place.scheme === "crypt" && place.inner) return { ...canOf(place.inner), hash: false };
   const can = able.get(place.scheme === "fault" ? (place.inner?.scheme ?? "") : place.scheme);
   if (can) return can;
   throw new CopseError("UNSUPPORTED", `${place.scheme} locations are not built in`, {

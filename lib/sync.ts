@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { argumentError, showValue } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
 import { Detail, Done } from "./native/abi.ts";
-import { checkFields, checkOptions, syncRequest } from "./request.ts";
+import { checkFields, checkOptions, stagedTarget, syncRequest } from "./request.ts";
 import { byPath, decodeRows, type SyncCounts } from "./rows.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
@@ -120,6 +120,7 @@ const planOptions = [
 
 /** Where it is, whatever the working directory will be. */
 function shownOf({ scheme, path, shown, inner }: Place): string {
+  if (scheme === "crypt" && inner) return `crypt:${shownOf(inner)}`;
   return scheme === "file" && !inner && shown === path ? resolve(path) : shown;
 }
 
@@ -146,8 +147,9 @@ export function transferVerb(
   steps?: readonly unknown[],
 ): Verb<Transfer, Action> {
   checkOptions(options);
-  const request = syncRequest(from, to, options, { deletes, waited, ...(steps && { steps }) });
-  const plan = options.dryRun ? planHead(from, to, options, deletes) : undefined;
+  const target = stagedTarget(to, options);
+  const request = syncRequest(from, target, options, { deletes, waited, ...(steps && { steps }) });
+  const plan = options.dryRun ? planHead(from, target, options, deletes) : undefined;
   let counts: SyncCounts | undefined;
   let pack: PackReport | undefined;
   return {
@@ -250,9 +252,15 @@ function applyVerb(plan: Plan, options: ApplyOptions, waited: boolean): Verb<Tra
   for (const name of Object.keys(rest))
     if (planOptions.some((known) => known === name))
       throw argumentError(name, "is said by the plan");
+  const destination = parseLocation(target ?? textOf("plan.plan.to", to));
+  if (destination.scheme === "crypt" && !destination.fields?.length)
+    throw argumentError(
+      "to",
+      "is missing: the plan's destination is compressed or encrypted, and a plan holds no keys",
+    );
   return transferVerb(
     parseLocation(source ?? textOf("plan.plan.from", from)),
-    parseLocation(target ?? textOf("plan.plan.to", to)),
+    destination,
     { ...(decided as PlanOptions), ...rest }, // each is checked as any option is
     verb === "sync",
     waited,

@@ -8,6 +8,7 @@ import { decodeDone, type Done, type Engine, type Receiver, type Start } from ".
 import { CopseError, codeName } from "./errors.ts";
 import { pageBytes, type Native } from "./native/ffi.ts";
 import { Code, Event, EventKind } from "./native/abi.ts";
+import { forget } from "./native/record.ts";
 import { Batches, Items } from "./parts.ts";
 import { Details } from "./rows.ts";
 import type { Progress, Task } from "./types.ts";
@@ -468,6 +469,7 @@ function startWaited(native: Native, runtime: number, record: Uint8Array): numbe
   request.set(record, 4);
   const ids = new BigUint64Array(1);
   const started = native.copse_task_start(runtime, request, request.length, ids, 1);
+  if (forget(record)) request.fill(0);
   if (started < 1)
     throw new CopseError(codeName(started), "the task could not be started: too many run at once");
   return Number(ids[0]);

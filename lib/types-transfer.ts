@@ -1,6 +1,6 @@
 // The public types of copy, sync, apply and pack.
 
-import type { EntryType, Failure, Location, Options, Totals } from "./types.ts";
+import type { Encryption, EntryType, Failure, Location, Options, Totals } from "./types.ts";
 
 /** What one side was when a dry run looked. */
 export interface Seen {
@@ -217,6 +217,17 @@ export interface CopyOptions extends Options {
    */
   chunkSize?: number | { readonly min: number; readonly max: number } | "auto";
   /**
+   * Compress the content of each file: zstd's level, 1 to 22, or `true` for 3. What lies in the
+   * destination then is read through `crypt:` (`CryptLocation`) and by nothing else. Default: not.
+   */
+  compress?: boolean | number;
+  /**
+   * Encrypt the content of each file (AES-256-GCM), after it was compressed where both are asked for.
+   * Names, sizes by and large, times and modes are not hidden. What the destination holds of another
+   * secret is `AUTH`, and then nothing is written beside it. Default: not.
+   */
+  encrypt?: Encryption;
+  /**
    * Several names of one file stay names of one file, where both sides can. Default false: each
    * name is a file of its own.
    */
@@ -235,7 +246,7 @@ export interface CopyOptions extends Options {
 }
 
 /** What `pack` takes besides the options of `copy`. */
-export interface PackOptions extends CopyOptions {
+export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt"> {
   /** zstd's level, 1 to 22. Default 3. */
   level?: number;
   /**

@@ -25,6 +25,7 @@ export type Location =
   | FilesLocation
   | ManifestLocation
   | ArchiveLocation
+  | CryptLocation
   | Snapshot;
 
 /**
@@ -129,6 +130,35 @@ export interface ArchiveLocation {
    * unpacking either. By default one of them is unpacked and its checksum proved. Default false.
    */
   readonly rawEqual?: boolean;
+}
+
+/** What files are encrypted with: one of the four. Nothing prints any of it. */
+export interface Encryption {
+  /** 32 bytes. Copied; the caller may overwrite them once the call returned. */
+  readonly key?: Uint8Array;
+  /** Path of a file that holds exactly 32 bytes. */
+  readonly keyFile?: string;
+  /** 1 to 1024 bytes of UTF-8. It costs 64 MiB and tens of milliseconds to try one (scrypt). */
+  readonly passphrase?: string;
+  /** Path of a file with the passphrase in its first line. */
+  readonly passphraseFile?: string;
+}
+
+/**
+ * A place whose files are compressed, encrypted or both: with their content as it was. Names, types,
+ * times and modes are those of the place. `crypt:LOCATION` is the same without a secret.
+ *
+ * `AUTH` where a file needs another secret, or any; `CORRUPT` where it is damaged, is another file's or
+ * was never written by copse, and where it is not encrypted although a secret is given.
+ */
+export interface CryptLocation extends Encryption {
+  /** Where the files lie: any place that can be read at any offset. */
+  readonly crypt: Location;
+  /**
+   * How what is written is compressed: zstd's level, 1 to 22, `true` for 3, `false` for not at all
+   * (default where there is a secret). Reading needs no word of it.
+   */
+  readonly compress?: boolean | number;
 }
 
 /**

@@ -32,6 +32,10 @@ export const stores: readonly StoreUnderTest[] = [
     scheme: "memory",
     place: () => ({ location: `memory:test-${++trees}`, [Symbol.dispose]() {} }),
   },
+  {
+    scheme: "crypt",
+    place: () => folder((path) => ({ crypt: path, compress: 1, key: new Uint8Array(32).fill(7) })),
+  },
   ...(server
     ? [
         { scheme: "http", place: () => served(server.root, server.http) },

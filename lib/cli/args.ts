@@ -58,13 +58,25 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
     });
   }
   try {
-    program.parse(args, { from: "user" });
+    program.parse(spelledOut(args, named), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: "help", text };
     return { kind: "wrong", message: reword(error), command: named?.name };
   }
   return asked ?? { kind: "wrong", message: "say what to do", command: undefined };
+}
+
+/** A flag whose value may be left out does not take the next word for it. */
+function spelledOut(args: readonly string[], shape: CommandShape | undefined): string[] {
+  const lone = new Map<string, string>();
+  for (const { flags, alone } of Object.values(shape?.groups ?? {}).flat()) {
+    if (alone === undefined) continue;
+    const names = flags.match(/-[a-z-]+/g) ?? [];
+    for (const name of names) lone.set(name, `${names.at(-1)}=${alone}`);
+  }
+  const end = args.includes("--") ? args.indexOf("--") : args.length;
+  return args.map((word, at) => (at < end ? lone.get(word) : undefined) ?? word);
 }
 
 /** commander adds what was not said: true for `--no-sample` and its like. */

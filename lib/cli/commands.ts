@@ -4,6 +4,8 @@
 import {
   applyFlags,
   archives,
+  crypt,
+  stages,
   settings,
   cache,
   decide,
@@ -110,6 +112,7 @@ const shapes: readonly CommandShape[] = [
         ...how,
       ],
       "Archives:": archives,
+      "Encrypted places:": crypt,
       "Web servers:": web,
       "What is printed:": [
         {
@@ -148,6 +151,7 @@ const shapes: readonly CommandShape[] = [
       ],
       "How:": [cache, ...how],
       "Archives:": archives,
+      "Encrypted places:": crypt,
       "Web servers:": web,
       "What is printed:": [
         { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
@@ -174,6 +178,7 @@ const shapes: readonly CommandShape[] = [
         ...how,
       ],
       "Archives:": archives,
+      "Encrypted places:": crypt,
       "Web servers:": web,
       "What is printed:": [
         {
@@ -206,6 +211,7 @@ const shapes: readonly CommandShape[] = [
       ],
       "How:": how,
       "Archives:": archives,
+      "Encrypted places:": crypt,
       "Web servers:": web,
       "What is printed:": [
         { flags: "-l, --long", about: "permissions and exact bytes too" },
@@ -365,7 +371,7 @@ const shapes: readonly CommandShape[] = [
       { name: "location", about: "a directory, pack or archive" },
       { name: "path", about: "the file in it" },
     ],
-    groups: { "Web servers:": web },
+    groups: { "Encrypted places:": crypt, "Web servers:": web },
     examples: [["copse cat site.znippy index.html", "one file out of a pack"]],
     status: "0, 2 trouble, 130 interrupted",
   },
@@ -376,7 +382,8 @@ const shapes: readonly CommandShape[] = [
     places: transferPlaces,
     groups: {
       "What is copied:": [...decide, ...what],
-      "How:": [...transfer, ...parts, ...how],
+      "How:": [...transfer, ...stages, ...parts, ...how],
+      "Encrypted places:": crypt,
       "Web servers:": web,
       "What is printed:": printed,
     },
@@ -439,7 +446,8 @@ const shapes: readonly CommandShape[] = [
         { flags: "--force", about: "an empty source may empty the destination" },
         { flags: "--moves", about: "rename what has another path in the source; do not copy it" },
       ],
-      "How:": [...transfer, ...parts, ...how],
+      "How:": [...transfer, ...stages, ...parts, ...how],
+      "Encrypted places:": crypt,
       "Web servers:": web,
       "What is printed:": printed,
     },

@@ -20,8 +20,8 @@ import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { inFrame, type Frame } from "./frame.ts";
-import { firstLine } from "./place.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
+import { encryptionFrom, firstLine } from "./place.ts";
 import { print } from "./print.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor, type Paint } from "./terminal.ts";
@@ -37,8 +37,10 @@ export function runCopy(
   interruption: Interruption,
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
-    const { archive, sign, signPasswordFile, ...rest } = flags;
-    const options: SyncOptions & PackOptions = frame.copyOptions(rest);
+    const { archive, encrypt, sign, signPasswordFile, ...rest } = flags;
+    // Each verb has its own flags, and checks what it is given.
+    const options = frame.copyOptions(rest) as SyncOptions & PackOptions;
+    if (encrypt === true) (options as SyncOptions).encrypt = encryptionFrom(flags);
     if (typeof sign === "string") options.sign = signOf(sign, signPasswordFile);
     else if (signPasswordFile !== undefined)
       throw new CopseError(

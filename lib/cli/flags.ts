@@ -19,6 +19,8 @@ export interface Flag {
   readonly flags: string;
   readonly about: string;
   readonly values?: readonly string[];
+  /** What it means by itself where its value may be left out, which then only stands behind `=`. */
+  readonly alone?: string;
   /** Throws the next move as a sentence; `before` is the value so far of a repeated flag. */
   readonly parse?: (text: string, before: unknown) => unknown;
 }
@@ -132,6 +134,18 @@ export const archives: readonly Flag[] = [
   { flags: "--raw-equal", about: "equal packed bytes of zip entries need no unpacking" },
 ];
 
+/** For every command that takes a location; place.ts makes places of them. */
+export const crypt: readonly Flag[] = [
+  {
+    flags: "--key-file <file>",
+    about: "its 32 bytes open crypt:LOCATION; - is standard input",
+  },
+  {
+    flags: "--passphrase-file <file>",
+    about: "its first line opens crypt:LOCATION; - is standard input",
+  },
+];
+
 export const verbose: Flag = {
   flags: "-v, --verbose",
   about: "say on standard error what is decided and how long it takes; -vv, -vvv: more",
@@ -180,6 +194,17 @@ export const transfer: readonly Flag[] = [
   { flags: "--special-bits", about: "keep set-user-ID, set-group-ID and sticky bits" },
   { flags: "--verify", about: "read again what was written, and compare" },
   { flags: "--no-fsync", about: "do not wait for the disk" },
+];
+
+/** What is done to the content of each file; what it is encrypted with, `crypt` says. */
+export const stages: readonly Flag[] = [
+  {
+    flags: "-z, --compress [level]",
+    about: "compress each file, zstd's level after = (1 to 22, default 3)",
+    alone: "3",
+    parse: count,
+  },
+  { flags: "--encrypt", about: "encrypt each file, with --key-file or --passphrase-file" },
 ];
 
 /** Of files of web servers. */

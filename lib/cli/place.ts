@@ -3,7 +3,7 @@
 // A header or credential belongs to one server: it is never sent to two.
 
 import { readFileSync } from "node:fs";
-import { credential, CopseError, type Location } from "../index.ts";
+import { credential, CopseError, type Encryption, type Location } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { complain } from "./print.ts";
 
@@ -20,13 +20,16 @@ const webFlags = [
   "userAgent",
 ] as const;
 
+const cryptFlags = ["keyFile", "passphraseFile"] as const;
+
 /** The flags that concern places, not the verb. */
-export const placeFlags: readonly string[] = [...webFlags, ...archiveFlags];
+export const placeFlags: readonly string[] = [...webFlags, ...archiveFlags, ...cryptFlags];
 
 /** Commands whose own steps are tried again as `--retries` says, not only requests to web servers. */
 const retrying: readonly string[] = ["copy", "sync", "download", "pack", "unpack"];
 
 const inArchive = /^archive:/i;
+const isCrypt = /^crypt:/i;
 const onTheWeb = /^(?:[a-z]+:)?https?:\/\//i;
 
 /** Whether what a file sets is about these places at all: only a flag has to be. */
@@ -59,12 +62,47 @@ export async function placesFrom(
     if (flags[name] !== undefined) said[name] = flags[name];
   if (typeof flags["passwordFile"] === "string")
     said["password"] = firstLine("passwordFile", flags["passwordFile"]);
-  return texts.map((text) => {
+  const secret = cryptSecret(texts, flags);
+  const placeOf = (text: string): Location => {
+    if (isCrypt.test(text)) return { crypt: placeOf(text.replace(isCrypt, "")), ...secret };
     if (!isArchive(text)) return ofWeb(text);
     const [, file = "", path = ""] = /^(.*?)(?:#([^#]*))?$/s.exec(text.replace(inArchive, ""))!;
     // The library checks each field.
     return { archive: ofWeb(file), path: path.replace(/\/+$/, ""), ...said } as Location;
-  });
+  };
+  return texts.map(placeOf);
+}
+
+/** What opens `crypt:` locations; a file is read by the core, standard input here. */
+function cryptSecret(texts: readonly string[], flags: Flags): Encryption {
+  const given = cryptFlags.filter((name) => flags[name] !== undefined);
+  if (given.length === 0) return {};
+  if (!flags["encrypt"] && !texts.some((text) => isCrypt.test(text)))
+    throw wrong(given[0]!, "no location is crypt:LOCATION, and --encrypt is not there");
+  return encryptionFrom(flags);
+}
+
+/** What --key-file or --passphrase-file names, for `crypt:` locations and for --encrypt. */
+export function encryptionFrom(flags: Flags): Encryption {
+  const { keyFile, passphraseFile } = flags;
+  if (keyFile !== undefined && passphraseFile !== undefined)
+    throw wrong("keyFile", "give it or --passphrase-file, not both");
+  if (keyFile === "-") return { key: fromStandardInput() };
+  if (passphraseFile === "-") {
+    const text = Buffer.from(fromStandardInput()).toString("utf8");
+    return { passphrase: text.split(/\r?\n/)[0]! };
+  }
+  if (typeof keyFile === "string") return { keyFile };
+  if (typeof passphraseFile === "string") return { passphraseFile };
+  throw wrong("encrypt", "give --key-file or --passphrase-file");
+}
+
+let standardInput: Uint8Array | undefined;
+
+/** Asked for twice, it is read once: a source and a destination may have one secret. */
+function fromStandardInput(): Uint8Array {
+  standardInput ??= new Uint8Array(readFileSync(0));
+  return standardInput;
 }
 
 /** What a flag's file says, so that no secret is an argument. */

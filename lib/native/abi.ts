@@ -141,6 +141,11 @@ export const Place = {
   FILE: 80,
   SNAPSHOT: 84,
   ALGORITHM: 81,
+  CRYPT_LEVEL: 88,
+  CRYPT_KEY: 89,
+  CRYPT_KEY_FILE: 90,
+  CRYPT_PASSPHRASE: 91,
+  CRYPT_PASSPHRASE_FILE: 92,
 } as const;
 export const Compress = { AUTO: 0, ALWAYS: 1, NEVER: 2 } as const;
 export const Addresses = { NAMED: 0, ANY: 1, PUBLIC: 2 } as const;

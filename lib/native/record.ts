@@ -7,14 +7,26 @@ let view = new DataView(scratch.buffer);
 // Writes text at an offset, for which a TextEncoder wants a view made each time.
 let texts = Buffer.from(scratch.buffer);
 
+const secrets = new WeakSet<Uint8Array>();
+let mayBeSecret = false; // most programs never hold one, and starting a task is to cost nothing more
+
+/** What is left of a request that was handed over. True: it held a secret, and holds none now. */
+export function forget(request: Uint8Array): boolean {
+  if (!mayBeSecret || !secrets.delete(request)) return false;
+  request.fill(0);
+  return true;
+}
+
 /** Writes one record at a time into a buffer that is used again; `end` copies it out. */
 export class Record {
   #at = 0;
+  #isSecret = false;
 
   #room(bytes: number): void {
     if (this.#at + bytes <= scratch.length) return;
     const larger = new Uint8Array(Math.max(scratch.length * 2, this.#at + bytes));
     larger.set(scratch);
+    if (this.#isSecret) scratch.fill(0);
     scratch = larger;
     view = new DataView(scratch.buffer);
     texts = Buffer.from(scratch.buffer);
@@ -61,6 +73,12 @@ export class Record {
     return this;
   }
 
+  /** Text or bytes of which nothing is kept here, nor in what `end` gave once it was handed over. */
+  secret(key: number, value: string | Uint8Array): this {
+    this.#isSecret = true;
+    return typeof value === "string" ? this.text(key, value) : this.bytes(key, value);
+  }
+
   record(key: number, fill: (record: this) => void): this {
     this.#room(8);
     const begin = this.#at;
@@ -74,6 +92,12 @@ export class Record {
   }
 
   end(): Uint8Array {
-    return scratch.slice(0, this.#at);
+    const record = scratch.slice(0, this.#at);
+    if (this.#isSecret) {
+      scratch.fill(0);
+      secrets.add(record);
+      mayBeSecret = true;
+    }
+    return record;
   }
 }

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "base/seal.h"
 #include "engine/event.h"
 #include "engine/runtime.h"
 
@@ -282,6 +283,7 @@ void task_drop(struct task *task) {
   limit_end(&task->limit);
   condition_end(&task->waiting);
   mutex_end(&task->lock);
-  runtime_forget(task->runtime, task);  // the runtime may be gone after this
+  runtime_forget(task->runtime, task);     // the runtime may be gone after this
+  seal_wipe(task + 1, task->request_len);  // it may hold passwords and keys
   free(task);
 }

@@ -259,6 +259,15 @@ enum copse_place : uint16_t {
   COPSE_PLACE_FILE = 80,       // record, repeated: PATH, and INNER: the place that is this file
   COPSE_PLACE_SNAPSHOT = 84,   // snapshot, number: COPSE_KEY_SNAPSHOT of the task that took it
   COPSE_PLACE_ALGORITHM = 81,  // manifest, number: enum copse_algorithm of lines that do not say
+  // crypt: INNER holds the files, compressed or encrypted. Of the four secrets at most one; a file
+  // is read when it is first needed.
+  COPSE_PLACE_CRYPT_LEVEL = 88,       // number: zstd's level of what is written, 1 to 22; 0: it is
+                                      // not compressed; absent: as 0 where there is a secret, and
+                                      // without one nothing can be written
+  COPSE_PLACE_CRYPT_KEY = 89,         // text: 32 bytes
+  COPSE_PLACE_CRYPT_KEY_FILE = 90,    // text: path of a file of 32 bytes
+  COPSE_PLACE_CRYPT_PASSPHRASE = 91,  // text: 1 to 1024 bytes
+  COPSE_PLACE_CRYPT_PASSPHRASE_FILE = 92,  // text: path of a file that has it in its first line
 };
 
 // Which addresses an http place may lead to.

@@ -6,8 +6,8 @@
 #include "store/limited.h"
 
 const struct store_ops *const store_all[] = {
-    &file_store,    &memory_store, &http_store,     &files_store,
-    &archive_store, &pack_store,   &manifest_store, &snapshot_store,
+    &file_store,  &memory_store,   &http_store,     &files_store, &archive_store,
+    &pack_store,  &manifest_store, &snapshot_store, &crypt_store,
 #ifdef COPSE_FAULT_STORE
     &fault_store,
 #endif

@@ -264,6 +264,14 @@ static span name_on_right(const struct spot *spot, const struct entry *left,
   return spot->node->nameless ? spot->node->entry[RIGHT].name : left->name;
 }
 
+// One file, seen once as it is and once through a place that makes other content of it.
+static bool is_same_beneath(const struct run *run, const struct entry *left,
+                            const struct entry *right) {
+  return (run->store[LEFT].can & run->store[RIGHT].can & IS_LOCAL) &&
+         (left->has & right->has & HAS_STAT) && (left->inode || left->device) &&
+         left->inode == right->inode && left->device == right->device;
+}
+
 int32_t sync_files(struct spot *spot, struct entry *left, struct entry *right,
                    struct fault *fault) {
   struct sync *sync = sync_of(spot->run);
@@ -275,6 +283,10 @@ int32_t sync_files(struct spot *spot, struct entry *left, struct entry *right,
   if (left->type != ENTRY_FILE)
     return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
   if (right && run_is_same(spot->run, left, right)) return sync_skip(spot, left, 0);
+  if (right && is_same_beneath(spot->run, left, right))
+    return fault_set(fault, COPSE_E_ARGUMENT,
+                     "source and destination are the same file, and it would be written over what "
+                     "it is made of: name another directory");
   const struct store *to = &spot->run->store[RIGHT];
   if (to->ops->is_itself && to->ops->is_itself(to, &spot->run->store[LEFT], left)) {
     spot->files--;

@@ -18,6 +18,7 @@ export {
   toPathveinJSON,
 } from "./pattern.ts";
 export { pack, packSync, unpack, unpackSync } from "./pack.ts";
+export { blocks, blocksSync } from "./blocks.ts";
 export { verify, verifySync } from "./verify.ts";
 export { globSet } from "./globs.ts";
 export {

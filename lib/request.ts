@@ -26,6 +26,7 @@ import {
 } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
 import type {
+  BlocksOptions,
   CompareOptions,
   CopyOptions,
   Defaults,
@@ -701,6 +702,16 @@ const verifyTable: Table<Omit<VerifyOptions, keyof Options | "key" | "signature"
 
 export function verifyRequest(place: Place, options: VerifyOptions, waited: boolean): Uint8Array {
   return inPlace(Verb.VERIFY, place, {}, options, [common, verifyTable], waited);
+}
+
+const blocksTable: Table<Omit<BlocksOptions, keyof WalkOptions>> = {
+  size: (record, value) => {
+    record.number(Key.BLOCK_SIZE, whole("size", value, 1024, 4 * 1024 * 1024));
+  },
+};
+
+export function blocksRequest(place: Place, options: BlocksOptions, waited: boolean): Uint8Array {
+  return inPlace(Verb.BLOCKS, place, {}, options, [common, walkTable, blocksTable], waited);
 }
 
 /** `number` is what the snapshot is called in its runtime. */

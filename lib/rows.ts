@@ -135,7 +135,7 @@ const beyondAscii = /[^\0-\x7f]/;
 const DIGIT = "0".charCodeAt(0);
 
 /** One page while it is decoded. */
-class Page {
+export class Page {
   readonly #bytes: Uint8Array;
   readonly view: DataView;
   readonly #heapAt: number;
@@ -194,7 +194,7 @@ function unsigned(view: DataView, at: number): number {
 }
 
 // All ones: nobody knows. Sizes above 2^53 do not occur in any file system.
-function known(view: DataView, at: number): number | undefined {
+export function known(view: DataView, at: number): number | undefined {
   return view.getUint32(at, true) === 0xffffffff && view.getUint32(at + 4, true) === 0xffffffff
     ? undefined
     : unsigned(view, at);
@@ -247,7 +247,10 @@ function oneSidedMode(view: DataView, row: number): number | undefined {
   return extra & MODE_KNOWN ? extra & 0o7777 : undefined;
 }
 
-function withBytes<T extends { path: string; pathBytes?: Uint8Array }>(row: T, path: Text): T {
+export function withBytes<T extends { path: string; pathBytes?: Uint8Array }>(
+  row: T,
+  path: Text,
+): T {
   if (path.bytes) row.pathBytes = path.bytes;
   return row;
 }
@@ -344,7 +347,8 @@ function ruleOf(bits: number): string {
   return names.flatMap(([name, bit]) => (bits & bit ? [name] : [])).join("+");
 }
 
-function rowOf(page: Page, row: number): AnyRow {
+/** A row of any kind but those that only one verb has. */
+export function rowOf(page: Page, row: number): AnyRow {
   const { view } = page;
   const path = page.text(
     view.getUint32(row + Row.path_at, true),

@@ -5,6 +5,7 @@ import type { CopseError } from "./errors.ts";
 import type { Runtime } from "./runtime.ts";
 import type { CopyOptions } from "./types-transfer.ts";
 
+export type * from "./types-blocks.ts";
 export type * from "./types-transfer.ts";
 
 /**

@@ -383,6 +383,8 @@ static const struct verb *verb_of(uint64_t number) {
       return &snapshot_verb;
     case COPSE_VERB_LOOK:
       return &look_verb;
+    case COPSE_VERB_BLOCKS:
+      return &blocks_verb;
     default:
       return nullptr;
   }

@@ -39,12 +39,12 @@ const homes: Record<string, RegExp> = {
 
 // The same for lib/: names of files, or folders with a slash. One row is one layer.
 const libLayers = [
-  ["native/", "async/", "types", "types-transfer"],
+  ["native/", "async/", "types", "types-blocks", "types-transfer"],
   ["errors", "latency", "signals"],
   ["engine"],
   ["pattern", "secret", "minisign", "archive", "crypt", "http", "location", "request"],
   ["runtime"],
-  ["parts", "task", "telemetry", "rows", "order", "steps", "signature"],
+  ["parts", "task", "telemetry", "rows", "order", "steps", "signature", "rows-blocks"],
   [
     "credential",
     "look",
@@ -57,6 +57,7 @@ const libLayers = [
     "sync",
     "pack",
     "verify",
+    "blocks",
   ],
   ["compare-all", "assess", "infer", "shuffle", "watch", "snapshot", "shared"],
   ["index"],

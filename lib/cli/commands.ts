@@ -35,6 +35,7 @@ export interface CommandShape {
     | "watch"
     | "shuffle"
     | "verify"
+    | "blocks"
     | "cat"
     | "download"
     | "copy"
@@ -363,6 +364,35 @@ const shapes: readonly CommandShape[] = [
       ["copse verify site.znippy --key site.pub", "and whether it is who made it"],
     ],
     status: "0 intact, 1 damaged, unsigned; 2 trouble, no pack; 130 interrupted",
+  },
+  {
+    name: "blocks",
+    about: "Which content of a tree is there more than once, by blocks",
+    places: [{ name: "location", about: "a directory, file, pack or archive" }],
+    groups: {
+      "What is read:": [...what, ...walk],
+      "How:": [
+        {
+          flags: "--size <bytes>",
+          about: "of a block, on average: 1K to 4M (default 64K)",
+          parse: bytes,
+        },
+        ...how,
+      ],
+      "Archives:": archives,
+      "Web servers:": web,
+      "What is printed:": [
+        { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
+        { flags: "--json", about: "one JSON document" },
+        { flags: "--jsonl", about: "one JSON row per block as it is found, a summary last" },
+        verbose,
+      ],
+    },
+    examples: [
+      ["copse blocks photos | tail -1", "how much of it is there more than once"],
+      ["copse blocks --size 4K --json disk.img", "smaller blocks find more, and cost more"],
+    ],
+    status: "0 all was read, 2 trouble, 130 interrupted",
   },
   {
     name: "cat",

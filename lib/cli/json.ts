@@ -1,9 +1,9 @@
 // Rows as JSON: the field names of the API, times as ISO 8601, bytes as hex digits.
 
-import type { Action, Check, CopseError, Difference, Entry, Failure } from "../index.ts";
+import type { Action, Block, Check, CopseError, Difference, Entry, Failure } from "../index.ts";
 import { escapeJson } from "./escape.ts";
 
-type Row = Action | Check | Difference | Entry | Failure;
+type Row = Action | Block | Check | Difference | Entry | Failure;
 
 /** One value as one line of JSON text. */
 export function toJson(value: unknown): string {
@@ -40,6 +40,7 @@ export function errorFields(error: unknown): Record<string, unknown> {
 /** Whether it has neither bytes nor an error inside. */
 function isPlain(row: Row): boolean {
   if (row.pathBytes || ("kind" in row && row.kind === "error")) return false;
+  if ("of" in row) return !row.of.pathBytes;
   if (!("kind" in row)) return isPlainEntry(row);
   return (
     !("left" in row && !isPlainEntry(row.left)) && !("right" in row && !isPlainEntry(row.right))

@@ -73,6 +73,8 @@ async function run(
       return (await import("./pattern.ts")).runPattern(first, second, flags, interruption);
     case "verify":
       return (await import("./verify.ts")).runVerify(first, flags, interruption);
+    case "blocks":
+      return (await import("./blocks.ts")).runBlocks(first, flags, interruption);
     case "cat":
       return (await import("./cat.ts")).runCat(first, second, flags, interruption);
     case "download":

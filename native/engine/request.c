@@ -1,5 +1,6 @@
 #include "engine/request.h"
 
+#include "base/chunker.h"
 #include "base/record.h"
 
 struct rule {
@@ -82,6 +83,8 @@ static const struct rule rules[] = {
     {COPSE_KEY_HAS_PLAN, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "plan"},
     {COPSE_KEY_STEP, RECORD, true, COPSE_VERB_SYNC, 0, 0, "plan"},
     {COPSE_KEY_BATCH, NUMBER, false, COPSE_VERB_SYNC, 1, ANY, "batch"},
+    {COPSE_KEY_BLOCK_SIZE, NUMBER, false, COPSE_VERB_BLOCKS, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX,
+     "size"},
     {COPSE_KEY_ALGORITHM, NUMBER, false, COPSE_VERB_DIGEST, 0, COPSE_ALGORITHM_SHA256, "algorithm"},
     {COPSE_KEY_CACHE, TEXT, false, 0, 0, 0, "cache"},
     {COPSE_KEY_STREAMS, NUMBER, false, 0, 1, 32, "streams"},

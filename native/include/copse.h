@@ -80,6 +80,7 @@ enum copse_verb : uint32_t {
   COPSE_VERB_DIGEST = 9,     // entries of a tree, files with the hash of their content
   COPSE_VERB_SNAPSHOT = 10,  // keeps what a tree holds, to be looked at again without it; removing
                              // the place "snapshot" of that number frees it
+  COPSE_VERB_BLOCKS = 11,    // the blocks that the content of a tree falls into
   COPSE_VERB_FILL = 12,      // many files, pushed by the caller, into a pack that is made
   COPSE_VERB_LOOK = 13,      // what is at each of several paths
   COPSE_VERB_SHARED = 15,    // waits for its turn at a shared thing; takes no deadline
@@ -165,6 +166,8 @@ enum copse_key : uint16_t {
   COPSE_KEY_STEP = 143,          // sync, record, repeated: enum copse_step
   COPSE_KEY_BATCH =
       166,  // sync, number: of several tasks of one number only one gives a file its name
+
+  COPSE_KEY_BLOCK_SIZE = 208,  // blocks, number: bytes on average, 1 KiB to 4 MiB; default 64 KiB
 
   COPSE_KEY_ALGORITHM = 240,  // digest, number: enum copse_algorithm
   COPSE_KEY_CACHE = 241,      // compare, digest, text: path of the file that keeps hashes
@@ -339,6 +342,9 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_NEAR_MISS = 9,     // scan: it does not, by `left_size` pieces; the text says which
   COPSE_ROW_INTACT = 20,       // verify
   COPSE_ROW_CORRUPT = 21,      // verify: details CHUNK and SENTENCE
+  COPSE_ROW_UNIQUE = 25,       // blocks: `left_size` bytes from `extra` on; the detail LEFT_HASH
+  COPSE_ROW_DUPLICATE = 26,    // the same, and its content is that of the block at `right_size` in
+                               // the file at the detail FROM
   COPSE_ROW_NAMES = 30,  // list without STAT: entries of the directory `path`, `extra` of them; the
                          // text has for each a digit, its enum copse_type, its name and a '\0'
   COPSE_ROW_SNAPSHOT = 31,  // snapshot, once, the last: `left_size` entries in `right_size` bytes

@@ -70,8 +70,8 @@ const stateOf = (root: string): string =>
   run("find", root, "-printf", "%P %y %m %U %G %s %T@ %l\\n") +
   run("sh", "-c", 'find "$1" -type f -exec cksum {} +', "sh", root);
 
-const wide = isSlow ? 300 : 3000;
-const deep = isSlow ? 60 : 600;
+const wide = isSlow ? 300 : 1000;
+const deep = isSlow ? 60 : 200;
 
 const tree: Tree = {
   plain: "plain",

@@ -3,7 +3,15 @@
 // that many syncs under swapping.
 
 import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { compareSync, copy, copySync, sync, syncSync } from "../lib/index.ts";
 import { said, shape } from "./synced.ts";
@@ -176,15 +184,23 @@ describe("names", () => {
 
   test("that appear while they are written are not replaced, nor is what differs only in case", async () => {
     // Where names have no case, a twin appears in the same way: the listing did not have it.
-    const from = scratch.plant("from", { f: "new", "d/g": "new", l: link("f") });
-    const to = scratch.plant("to", {});
-    const task = copy(`fault:delay=100:${from}`, to, { concurrency: 1 });
-    while (readdirSync(to).every((name) => !name.endsWith(".part"))) await Bun.sleep(1);
-    writeFileSync(join(to, "f"), "theirs");
-    const result = await task;
-    expect(said(result)).toContain("error f EXISTS");
-    expect(readFileSync(join(to, "f"), "utf8")).toBe("theirs");
-    expect(ours(to)).toEqual([]);
+    // A large one has a temporary beside it, a small one no name at all until it is whole. Those
+    // between the first and it give time.
+    for (const size of [3_000_000, 3]) {
+      const names = ["a", ..."bcdefghijk", "z"];
+      const from = scratch.plant(`from${size}`, {
+        ...Object.fromEntries(names.map((name) => [name, "new"])),
+        z: new Uint8Array(size).fill(1),
+      });
+      const to = scratch.plant(`to${size}`, {});
+      const task = copy(`fault:delay=100:${from}`, to, { concurrency: 1 });
+      while (!existsSync(join(to, "a"))) await Bun.sleep(1);
+      writeFileSync(join(to, "z"), "theirs");
+      const result = await task;
+      expect(said(result)).toContain("error z EXISTS");
+      expect(readFileSync(join(to, "z"), "utf8")).toBe("theirs");
+      expect(ours(to)).toEqual([]);
+    }
   });
 
   test("of 255 bytes, with a journal beside them", async () => {

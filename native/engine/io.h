@@ -75,6 +75,10 @@ struct io_ops {
   // Without `replace` -EEXIST when something has the name.
   int (*rename)(int from_directory, const char *from, int to_directory, const char *to,
                 bool replace);
+  // Optional, both. A file in that directory without a name, to be read and written, which is gone
+  // when it is closed before it got one; permissions are `mode` less the umask.
+  int (*open_nameless)(int directory, uint32_t mode);
+  int (*name_file)(int fd, int directory, const char *name);  // -EEXIST: something has it
   int (*remove)(int directory, const char *name, bool is_directory);
   int (*link)(int from_directory, const char *from, int to_directory, const char *to);
   // Of an open fd when `name` is empty, else of the entry itself, never of what a link points to.

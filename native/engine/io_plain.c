@@ -52,6 +52,19 @@ static int64_t plain_read_directory(int fd, void *buffer, size_t size) {
   return RETRY(getdents64(fd, buffer, size));
 }
 
+static int plain_open_nameless(int directory, uint32_t mode) {
+  return RETRY(openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, (mode_t)mode));
+}
+
+static int plain_name_file(int fd, int directory, const char *name) {
+  int code = RETRY(linkat(fd, "", directory, name, AT_EMPTY_PATH));
+  if (code != -ENOENT) return code;
+  // Before Linux 6.10 only who may read everything may do that; this way anybody may.
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return RETRY(linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW));
+}
+
 static int plain_rename(int from_directory, const char *from, int to_directory, const char *to,
                         bool replace) {
   if (replace) return RETRY(renameat(from_directory, from, to_directory, to));
@@ -204,6 +217,8 @@ const struct io_ops io_plain = {
     .make_directory = posix_make_directory,
     .make_link = posix_make_link,
     .rename = plain_rename,
+    .open_nameless = plain_open_nameless,
+    .name_file = plain_name_file,
     .remove = posix_remove,
     .link = posix_link,
     .set_mode = posix_set_mode,

@@ -254,6 +254,7 @@ static int32_t file_open(struct store *store, const struct place *place, struct 
   state->root = state->found = nullptr;
   atomic_init(&state->no_clone, false);
   atomic_init(&state->no_range, false);
+  atomic_init(&state->nameless, NAMELESS_UNKNOWN);
   state->all =
       (struct descriptors *)runtime_attachment(store->runtime, &descriptors_key, descriptors_make);
   if (!state->all) {

@@ -16,11 +16,14 @@ struct file_state {
   _Atomic bool no_clone, no_range;
   mutex lock;                           // guards the two below
   struct file_directory *root, *found;  // what find kept; nullptr: nothing
+  _Atomic uint8_t nameless;  // enum nameless: whether files can be made without a name here
   size_t path_size;
   char path[];
 };
 
 enum short_read : uint8_t { SHORT_UNKNOWN, SHORT_IS_END, SHORT_IS_SHORT };
+
+enum nameless : uint8_t { NAMELESS_UNKNOWN, NAMELESS_CAN, NAMELESS_CANNOT };
 
 struct file_directory {
   struct directory base;
@@ -53,6 +56,7 @@ struct file_writer {
   uint64_t size;        // what it shall have
   bool has_records;
   uint8_t content[HASH_BYTES];  // the hash of what it shall be
+  bool is_nameless;             // there is no temporary: it has no name at all until it is whole
   char temporary[32];
   char name[];
 };

@@ -247,7 +247,34 @@ int32_t file_writer_new(struct directory *base, const struct wanted *wanted,
   return 0;
 }
 
+// A file whose name is new needs no temporary where the system can make one without a name: fewer
+// calls, and nothing stays of it when we are killed. Large ones have one, to be seen growing.
+static bool open_nameless(struct file_writer *writer) {
+  constexpr uint64_t LARGE = 1 << 20;
+  const struct io_ops *io = writer->io;
+  struct file_state *state = writer->base.store->state;
+  int at = writer->directory->fd;
+  uint8_t can = atomic_load_explicit(&state->nameless, memory_order_relaxed);
+  bool is_small = (writer->entry.has & HAS_SIZE) && writer->entry.size <= LARGE;
+  if (!writer->wanted.is_new || !is_small || !io->open_nameless || can == NAMELESS_CANNOT)
+    return false;
+  int fd = io->open_nameless(at, writer->mode & 0777);
+  // Some can make it and never name it. Asked with a name that is always there, nothing is made.
+  if (fd >= 0 && can == NAMELESS_UNKNOWN)
+    can = io->name_file(fd, at, ".") == -EEXIST ? NAMELESS_CAN : NAMELESS_CANNOT;
+  if (fd >= 0 && can == NAMELESS_CANNOT) {
+    io->close(fd);
+    fd = -EOPNOTSUPP;
+  }
+  if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL || fd == -ENOSYS) can = NAMELESS_CANNOT;
+  atomic_store_explicit(&state->nameless, can, memory_order_relaxed);
+  writer->fd = fd;
+  writer->is_nameless = fd >= 0;
+  return fd >= 0;
+}
+
 int32_t file_writer_open(struct file_writer *writer, struct fault *fault) {
+  if (open_nameless(writer)) return 0;
   writer->fd = create_temporary(writer->io, writer->directory->fd, writer->temporary);
   if (writer->fd >= 0) return 0;
   int32_t code = fault_from_errno(fault, -writer->fd, "openat");
@@ -332,35 +359,54 @@ int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint6
   return copied;
 }
 
+// The temporary, or what never had a name, gets it.
+static int32_t give_name(struct file_writer *writer, struct fault *fault) {
+  const struct io_ops *io = writer->io;
+  int at = writer->directory->fd;
+  // Renamed while it is locked: nobody takes it for a stale one in between.
+  int code = writer->is_nameless
+                 ? io->name_file(writer->fd, at, writer->name)
+                 : io->rename(at, writer->temporary, at, writer->name, !writer->wanted.is_new);
+  const char *call = writer->is_nameless ? "linkat" : "renameat";
+  if (writer->is_nameless && (code == -EPERM || code == -ENOENT || code == -EOPNOTSUPP)) {
+    // Not with this file system after all: the next try has a temporary.
+    struct file_state *state = writer->base.store->state;
+    atomic_store_explicit(&state->nameless, NAMELESS_CANNOT, memory_order_relaxed);
+    code = -EBUSY;
+  }
+  if (code >= 0) writer->temporary[0] = 0;  // it has its name now
+  int closed = io->close(writer->fd);
+  writer->fd = -1;
+  if (code >= 0) code = closed, call = "close";
+  if (code == -EEXIST && writer->wanted.is_new) return is_there_now(fault);
+  if (code == -EISDIR || code == -ENOTEMPTY || code == -EEXIST) return is_directory(fault);
+  return code < 0 ? fault_from_errno(fault, -code, call) : 0;
+}
+
+// What was made without a name has its mode from the beginning, when no umask took of it.
+static int set_missing_mode(struct file_writer *writer, struct io_stat *stat) {
+  if (!writer->is_nameless || (stat->mode & 07777) == writer->mode) return 0;
+  int code = writer->io->set_mode(writer->fd, "", writer->mode);
+  return code < 0 ? code : writer->io->stat(writer->fd, "", true, stat);
+}
+
 int32_t file_commit(struct writer *base, uint64_t size, struct entry *out, struct fault *fault) {
   struct file_writer *writer = (struct file_writer *)base;
   const struct io_ops *io = writer->io;
-  int at = writer->directory->fd;
   int code = 0;
   const char *call = "ftruncate";
   if (atomic_load_explicit(&writer->end, memory_order_relaxed) != size ||
       atomic_load_explicit(&writer->may_be_long, memory_order_relaxed))
     code = io->set_size(writer->fd, size);
+  uint32_t mode = writer->is_nameless ? UINT32_MAX : writer->mode;
   int32_t result = code < 0 ? fault_from_errno(fault, -code, call)
-                            : apply(io, writer->fd, "", &writer->wanted, writer->mode, fault);
+                            : apply(io, writer->fd, "", &writer->wanted, mode, fault);
   struct io_stat stat = {};
   if (result == 0) {
-    if (!base->store->hasty) code = io->sync(writer->fd), call = "fsync";
-    if (code >= 0) code = io->stat(writer->fd, "", true, &stat), call = "fstat";
-    // Renamed while it is locked: nobody takes it for a stale one in between.
-    if (code >= 0)
-      code = io->rename(at, writer->temporary, at, writer->name, !writer->wanted.is_new),
-      call = "renameat";
-    if (code >= 0) writer->temporary[0] = 0;  // it has its name now
-    int closed = io->close(writer->fd);
-    writer->fd = -1;
-    if (code >= 0) code = closed, call = "close";
-    if (code == -EEXIST && writer->wanted.is_new)
-      result = is_there_now(fault);
-    else if (code == -EISDIR || code == -ENOTEMPTY || code == -EEXIST)
-      result = is_directory(fault);
-    else if (code < 0)
-      result = fault_from_errno(fault, -code, call);
+    code = io->stat(writer->fd, "", true, &stat), call = "fstat";
+    if (code >= 0) code = set_missing_mode(writer, &stat), call = "fchmod";
+    if (code >= 0 && !base->store->hasty) code = io->sync(writer->fd), call = "fsync";
+    result = code < 0 ? fault_from_errno(fault, -code, call) : give_name(writer, fault);
   }
   if (result == 0) file_entry_fill(out, &stat);
   file_abandon(base);

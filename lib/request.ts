@@ -13,6 +13,7 @@ import {
   Algorithm,
   By,
   Compress,
+  Conflict,
   Key,
   Links,
   Metadata,
@@ -346,6 +347,24 @@ const syncTable: Table<Omit<SyncOptions, keyof CopyOptions>> = {
   },
   force: bool("force", Key.FORCE),
   moves: bool("moves", Key.SYNC_MOVES),
+  // sync itself takes it out.
+  twoWay: (_, value) => {
+    if (value !== false) throw argumentError("twoWay", "is an option of sync only");
+  },
+};
+
+const conflicts = {
+  "keep-both": Conflict.BOTH,
+  newer: Conflict.NEWER,
+  left: Conflict.LEFT,
+  right: Conflict.RIGHT,
+};
+
+/** What a two-way sync decides by. */
+const twoWayTable = {
+  dryRun: copyTable.dryRun,
+  specialBits: copyTable.specialBits,
+  preserve: copyTable.preserve,
 };
 
 const stepKinds: ReadonlyMap<string, number> = new Map([
@@ -407,7 +426,7 @@ function putSteps(record: Record, actions: readonly unknown[]): void {
     if (typeof action !== "object" || action === null)
       throw argumentError(name, `must be an object, not ${showValue(action)}`);
     const step = action as { [field: string]: unknown }; // its fields are looked at one by one
-    if (step["kind"] === "skipped" || step["kind"] === "error") continue;
+    if (["skipped", "error", "conflict"].includes(String(step["kind"]))) continue;
     const kind = typeof step["kind"] === "string" ? stepKinds.get(step["kind"]) : undefined;
     if (kind === undefined) throw argumentError(`${name}.kind`, `is ${showValue(step["kind"])}`);
     record.record(Key.STEP, (inner) => {
@@ -592,6 +611,37 @@ export function syncRequest(
   return record
     .record(Key.LEFT, (r) => putPlace(r, forWeb(from, defaults.http)))
     .record(Key.RIGHT, (r) => putPlace(r, forWeb(to, defaults.http)))
+    .end();
+}
+
+export interface TwoWayRequest {
+  /** Path of the file that says what both had in common. */
+  readonly state: string;
+  /** Names the two places. */
+  readonly pair: string;
+  readonly conflict: unknown;
+  /** What both have in common is kept; else what is to be done is said. */
+  readonly keeps: boolean;
+  readonly waited: boolean;
+}
+
+export function twoWayRequest(
+  left: Place,
+  right: Place,
+  options: Options & Pick<SyncOptions, keyof typeof twoWayTable>,
+  { state, pair, conflict, keeps, waited }: TwoWayRequest,
+): Uint8Array {
+  const record = begin(Verb.TWO_WAY, waited);
+  const defaults = putOptions(record, options, [common, twoWayTable]);
+  const names = ["keep-both", "newer", "left", "right"] as const;
+  record
+    .text(Key.TWO_STATE, state)
+    .text(Key.TWO_PAIR, pair)
+    .number(Key.CONFLICT, conflicts[oneOf("twoWay.conflict", conflict, names)]);
+  if (keeps) record.number(Key.TWO_KEEP, 1);
+  return record
+    .record(Key.LEFT, (r) => putPlace(r, forWeb(left, defaults.http)))
+    .record(Key.RIGHT, (r) => putPlace(r, forWeb(right, defaults.http)))
     .end();
 }
 

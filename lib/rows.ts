@@ -3,6 +3,7 @@
 
 import { CopseError, codeName } from "./errors.ts";
 import {
+  Conflict,
   Detail,
   Field,
   MODE_KNOWN,
@@ -11,6 +12,7 @@ import {
   RowKind,
   Skipped,
   Text as Ignored,
+  Toward,
   Type,
 } from "./native/abi.ts";
 import type { Plan, PlanNode } from "./pattern.ts";
@@ -291,7 +293,41 @@ function putSeen<T extends Planned>(action: T, view: DataView, row: number): T {
 function actionOf(page: Page, row: number, path: Text, details: Details | undefined): Action {
   const { view } = page;
   const action = planned(page, row, path, details);
-  return action.kind === "skipped" || action.kind === "error" ? action : putSeen(action, view, row);
+  if (action.kind === "skipped" || action.kind === "error" || action.kind === "conflict")
+    return action;
+  const toward = view.getUint32(row + Row.extra, true);
+  if (toward === Toward.RIGHT) action.to = "right";
+  if (toward === Toward.LEFT) action.to = "left";
+  return putSeen(action, view, row);
+}
+
+function seenOf(view: DataView, row: number, side: Side): Seen | undefined {
+  const [sizeAt, timeAt] =
+    side === "left" ? [Row.left_size, Row.left_mtime_ns] : [Row.right_size, Row.right_mtime_ns];
+  const types = view.getUint8(row + Row.type);
+  const type = side === "left" ? types & 15 : types >> 4;
+  if (type === 0) return undefined;
+  const mtime = view.getBigInt64(row + timeAt, true);
+  const seen: Seen = { type: typeNames[type] ?? "other", size: known(view, row + sizeAt) ?? 0 };
+  if (mtime !== UNKNOWN_TIME) seen.mtime = String(mtime);
+  return seen;
+}
+
+function conflictOf(page: Page, row: number, path: Text, details: Details | undefined): Action {
+  const { view } = page;
+  const what = view.getUint16(row + Row.reason, true);
+  const action: Extract<Action, { kind: "conflict" }> = {
+    kind: "conflict",
+    path: path.text,
+    kept: what === Conflict.LEFT ? "left" : what === Conflict.RIGHT ? "right" : "both",
+  };
+  const [left, right] = [seenOf(view, row, "left"), seenOf(view, row, "right")];
+  if (left) action.left = left;
+  if (right) action.right = right;
+  const as = details?.name(Detail.AS);
+  if (as) action.as = as.text;
+  if (as?.bytes) action.asBytes = as.bytes;
+  return withBytes(action, path);
 }
 
 function planned(page: Page, row: number, path: Text, details: Details | undefined): Action {
@@ -417,6 +453,8 @@ export function rowOf(page: Page, row: number): AnyRow {
     case RowKind.DELETED:
     case RowKind.LINKED:
       return actionOf(page, row, path, details);
+    case RowKind.CONFLICT:
+      return conflictOf(page, row, path, details);
     case RowKind.SUMMARY:
       return { kind: "summary", path: "", counts: details ?? new Details(new Uint8Array()) };
     default: {

@@ -5,7 +5,9 @@ import { Detail, Done } from "./native/abi.ts";
 import { checkFields, checkOptions, stagedTarget, syncRequest } from "./request.ts";
 import { byPath, decodeRows, type SyncCounts } from "./rows.ts";
 import { engineOf } from "./runtime.ts";
+import { runSteps, StepsTask, type Steps } from "./steps.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
+import { twoWaySteps } from "./two-way.ts";
 import type {
   Action,
   ApplyOptions,
@@ -208,24 +210,41 @@ export function copySync(from: Location, to: Location, options: CopyOptions = {}
   return runSync(engineOf(options.runtime), verb, options);
 }
 
+function bothWays(
+  from: Location,
+  to: Location,
+  options: SyncOptions,
+): Steps<Transfer, Action> | undefined {
+  checkOptions(options);
+  const { twoWay } = options;
+  if (twoWay === undefined || twoWay === false) return undefined;
+  const places = [parseLocation(from), parseLocation(to)] as const;
+  return twoWaySteps(...places, { ...options, twoWay }, transferVerb);
+}
+
 /**
  * Makes the second tree like the first: `copy`, and then what only the destination has is deleted.
  * Nothing is deleted when anything of the source could not be seen, when the source is empty
- * (`force`), or beyond `maxDelete`; what the filters leave out is protected.
+ * (`force`), or beyond `maxDelete`; what the filters leave out is protected. With `twoWay` changes
+ * of either side are brought to the other.
  */
 export function sync(
   from: Location,
   to: Location,
   options: SyncOptions = {},
 ): Task<Transfer, Action> {
-  const verb = verbOf(from, to, options, true, false);
-  return new NativeTask(engineOf(options.runtime), verb, options);
+  const engine = engineOf(options.runtime);
+  const steps = bothWays(from, to, options);
+  if (steps) return new StepsTask(engine, steps, options);
+  return new NativeTask(engine, verbOf(from, to, options, true, false), options);
 }
 
 /** `sync`, on this thread until it is done. */
 export function syncSync(from: Location, to: Location, options: SyncOptions = {}): Transfer {
-  const verb = verbOf(from, to, options, true, true);
-  return runSync(engineOf(options.runtime), verb, options);
+  const engine = engineOf(options.runtime);
+  const steps = bothWays(from, to, options);
+  if (steps) return runSteps(engine, steps, options);
+  return runSync(engine, verbOf(from, to, options, true, true), options);
 }
 
 function textOf(name: string, value: unknown): string {

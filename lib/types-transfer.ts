@@ -18,6 +18,8 @@ export interface Planned {
   source?: Seen;
   /** What it takes the place of; of `renamed`, what gets the name. */
   target?: Seen;
+  /** With `twoWay`: the side that was changed. */
+  to?: "left" | "right";
 }
 
 /** One thing that `copy` or `sync` did, or with `dryRun` would do. Switch on `kind`. */
@@ -43,6 +45,22 @@ export type Action =
       reason: "exists" | "special";
     }
   | (Planned & { kind: "deleted"; type: EntryType })
+  | {
+      /**
+       * With `twoWay`: both sides changed what has this name since the last run, or one changed what
+       * the other deleted. What is copied for it has rows of its own.
+       */
+      kind: "conflict";
+      path: string;
+      pathBytes?: Uint8Array;
+      /** What each side had; absent: it had deleted it. */
+      left?: Seen;
+      right?: Seen;
+      /** Whose version has the name now; `both`: the newer one's, the other one's is at `as`. */
+      kept: "both" | "left" | "right";
+      as?: string;
+      asBytes?: Uint8Array;
+    }
   | Failure;
 
 /** What a pack that was made holds. */
@@ -119,6 +137,8 @@ export interface Transfer extends Totals {
   phases: { readonly copy: number; readonly moves: number; readonly delete: number };
   /** With `dryRun`: what `apply` needs besides the actions. */
   plan?: PlanHead;
+  /** With `twoWay`: how many versions met, and what there was of the state of the last run. */
+  twoWay?: { readonly conflicts: number; readonly state: "new" | "known" | "damaged" };
   /** Of the pack that was made; only where one was. */
   report?: PackReport;
   /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
@@ -278,4 +298,26 @@ export interface SyncOptions extends CopyOptions {
    * size and time are enough; everything else of equal size is read on both sides. Default false.
    */
   moves?: boolean;
+  /**
+   * Changes of either side are brought to the other. What both had in common is kept in a state
+   * file, which says what was changed, created and deleted since the last run; without it, or when
+   * it is damaged, nothing is deleted. Takes none of `by`, `overwrite`, `delete`, `moves`,
+   * `hardLinks`, `links`, `compress`, `encrypt`; `preserve` must have `mtime`. Default false.
+   */
+  twoWay?: boolean | TwoWayOptions;
+}
+
+/** What `sync` takes as `twoWay`. */
+export interface TwoWayOptions {
+  /**
+   * The state file, outside both trees. Default: one for each pair of places in
+   * `$XDG_STATE_HOME/copse/two-way`, by default below `~/.local/state`.
+   */
+  state?: string;
+  /**
+   * Which of two versions of one name gets it: the newer one, and the other one is kept beside it as
+   * `NAME.conflict-SIDE-TIME` (`keep-both`, default); the newer one, or always that of one side, and
+   * the other one is kept in `backupDir`, which these need. A change always wins over a deletion.
+   */
+  conflict?: "keep-both" | "newer" | "left" | "right";
 }

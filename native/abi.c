@@ -369,6 +369,8 @@ static const struct verb *verb_of(uint64_t number) {
       return &verify_verb;
     case COPSE_VERB_SYNC:
       return &sync_verb;
+    case COPSE_VERB_TWO_WAY:
+      return &sync_two_verb;
     case COPSE_VERB_READ:
       return &read_verb;
     case COPSE_VERB_WRITE:

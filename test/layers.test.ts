@@ -45,6 +45,7 @@ const libLayers = [
   ["pattern", "secret", "minisign", "archive", "crypt", "http", "location", "request"],
   ["runtime"],
   ["parts", "task", "telemetry", "rows", "order", "steps", "signature", "rows-blocks"],
+  ["two-way"],
   [
     "credential",
     "look",
@@ -59,7 +60,7 @@ const libLayers = [
     "verify",
     "blocks",
   ],
-  ["compare-all", "assess", "infer", "shuffle", "watch", "snapshot", "shared"],
+  ["compare-all", "assess", "infer", "shuffle", "watch", "watch-sync", "snapshot", "shared"],
   ["index"],
   ["cli/"],
 ];

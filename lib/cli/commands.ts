@@ -19,6 +19,7 @@ import {
   web,
   what,
   type Flag,
+  bothWays,
 } from "./flags.ts";
 import { bytes, count, metadata, text } from "./values.ts";
 
@@ -476,6 +477,7 @@ const shapes: readonly CommandShape[] = [
         { flags: "--force", about: "an empty source may empty the destination" },
         { flags: "--moves", about: "rename what has another path in the source; do not copy it" },
       ],
+      "Both ways:": bothWays,
       "How:": [...transfer, ...stages, ...parts, ...how],
       "Encrypted places:": crypt,
       "Web servers:": web,
@@ -485,6 +487,7 @@ const shapes: readonly CommandShape[] = [
       ["copse sync site /backup/site", "a copy, kept the same"],
       ["copse sync site /backup/site --exclude .git -n", "the plan; what is left out stays"],
       ["copse sync site /backup/site -n --json > plan.json", "to look at, then: copse apply"],
+      ["copse sync notes /mnt/stick/notes --two-way", "changes of either side go to the other"],
     ],
     status: "0 done, 2 trouble (the rest is done), 130 interrupted",
   },

@@ -15,6 +15,7 @@ import {
   type SyncOptions,
   type Task,
   type Transfer,
+  type TwoWayOptions,
 } from "../index.ts";
 import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
@@ -37,7 +38,7 @@ export function runCopy(
   interruption: Interruption,
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
-    const { archive, encrypt, sign, signPasswordFile, ...rest } = flags;
+    const { archive, encrypt, sign, signPasswordFile, twoWay, conflict, state, ...rest } = flags;
     // Each verb has its own flags, and checks what it is given.
     const options = frame.copyOptions(rest) as SyncOptions & PackOptions;
     if (encrypt === true) (options as SyncOptions).encrypt = encryptionFrom(flags);
@@ -49,8 +50,11 @@ export function runCopy(
       );
     if (archive === true) {
       options.preserve = ["mode", "mtime", "owner", "xattr"];
-      options.hardLinks ??= true;
+      if (twoWay !== true) options.hardLinks ??= true;
     }
+    if (twoWay === true) options.twoWay = bothWays(conflict, state);
+    else if (conflict !== undefined || state !== undefined)
+      throw new CopseError("ARGUMENT", "--conflict and --state are about --two-way");
     const { task } = await begin(verb, from, to, options, frame);
 
     if (flags["jsonl"]) {
@@ -78,6 +82,14 @@ export function runCopy(
 function signOf(key: string, passwordFile: unknown): SignOptions {
   if (typeof passwordFile !== "string") return { key };
   return { key, password: firstLine("signPasswordFile", passwordFile) };
+}
+
+/** What is said of it is checked by the library. */
+function bothWays(conflict: unknown, state: unknown): TwoWayOptions {
+  return {
+    ...(conflict === undefined ? {} : { conflict: conflict as TwoWayOptions["conflict"] & string }),
+    ...(state === undefined ? {} : { state: String(state) }),
+  };
 }
 
 /** In an object: a promise of a task would wait for its end. */
@@ -129,7 +141,7 @@ interface ReportStyle {
 function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Generator<string> {
   for (const action of transfer.actions) {
     const line = lineOf(action, paint);
-    if (isAll || action.kind === "error") yield `${line}\n`;
+    if (isAll || action.kind === "error" || action.kind === "conflict") yield `${line}\n`;
   }
   const counts = [
     [transfer.copied, "copied"],
@@ -141,6 +153,7 @@ function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Gen
     [transfer.skipped, "skipped"],
     [transfer.kept, "not deleted"],
     [transfer.verified, "verified"],
+    [transfer.twoWay?.conflicts ?? 0, transfer.twoWay?.conflicts === 1 ? "conflict" : "conflicts"],
     [transfer.retries, "retries"],
   ] as const;
   const parts = counts
@@ -165,6 +178,11 @@ function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Gen
 }
 
 function lineOf(action: Action, paint: Paint): string {
+  const side = "to" in action && action.to ? `  ${paint.dim(`→ ${action.to}`)}` : "";
+  return `${whatOf(action, paint)}${side}`;
+}
+
+function whatOf(action: Action, paint: Paint): string {
   const name = escapeName(action.path, action.pathBytes);
   switch (action.kind) {
     case "copied":
@@ -181,7 +199,16 @@ function lineOf(action: Action, paint: Paint): string {
       return `${paint.dim(`= ${name}  ${action.reason}`)}`;
     case "deleted":
       return `${paint.red("-")} ${name}${action.type === "directory" ? "/" : ""}`;
+    case "conflict":
+      return `${paint.magenta("≠")} ${name}  ${paint.dim(keptOf(action))}`;
     case "error":
       return `${paint.magenta("!")} ${escapeText(action.error.message)}  ${paint.dim(action.error.code)}`;
   }
+}
+
+function keptOf(conflict: Extract<Action, { kind: "conflict" }>): string {
+  const { kept, as, asBytes, left, right } = conflict;
+  if (as !== undefined) return `both kept, the other one as ${escapeName(as, asBytes)}`;
+  const isDeleted = !left || !right;
+  return isDeleted ? `changed on the ${kept}, deleted on the other side` : `the ${kept} one kept`;
 }

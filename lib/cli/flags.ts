@@ -55,6 +55,20 @@ export const walk: readonly Flag[] = [
   },
 ];
 
+/** Of sync. */
+export const bothWays: readonly Flag[] = [
+  { flags: "--two-way", about: "bring changes of either side to the other" },
+  {
+    flags: "--conflict <way>",
+    about: "which of two versions gets the name: keep-both (default), newer, left, right",
+    values: ["keep-both", "newer", "left", "right"],
+  },
+  {
+    flags: "--state <file>",
+    about: "what says what both had in common (default: in the user's state directory)",
+  },
+];
+
 export const how: readonly Flag[] = [
   { flags: "--concurrency <count>", about: "files in flight", parse: count },
   {

@@ -42,6 +42,7 @@ function isPlain(row: Row): boolean {
   if (row.pathBytes || ("kind" in row && row.kind === "error")) return false;
   if ("of" in row) return !row.of.pathBytes;
   if (!("kind" in row)) return isPlainEntry(row);
+  if (row.kind === "conflict") return !row.asBytes;
   return (
     !("left" in row && !isPlainEntry(row.left)) && !("right" in row && !isPlainEntry(row.right))
   );

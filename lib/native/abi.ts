@@ -17,6 +17,7 @@ export const Verb = {
   BLOCKS: 11,
   FILL: 12,
   LOOK: 13,
+  TWO_WAY: 14,
   SHARED: 15,
 } as const;
 
@@ -89,6 +90,10 @@ export const Key = {
   STEP: 143,
   BATCH: 166,
   BLOCK_SIZE: 208,
+  TWO_STATE: 150,
+  TWO_PAIR: 151,
+  TWO_KEEP: 152,
+  CONFLICT: 153,
   ALGORITHM: 240,
   CACHE: 241,
   STREAMS: 242,
@@ -97,6 +102,16 @@ export const Key = {
   RESUME: 245,
 } as const;
 
+export const Conflict = { BOTH: 0, NEWER: 1, LEFT: 2, RIGHT: 3 } as const;
+export const Toward = { RIGHT: 1, LEFT: 2 } as const;
+export const Two = { NEW: 0, KNOWN: 1, DAMAGED: 2 } as const;
+export const TwoSeen = {
+  CHANGED: 1,
+  UNSEEN_LEFT: 2,
+  UNSEEN_RIGHT: 4,
+  EMPTY_LEFT: 8,
+  EMPTY_RIGHT: 16,
+} as const;
 export const Step = {
   PATH: 1,
   KIND: 2,
@@ -199,6 +214,7 @@ export const RowKind = {
   SKIPPED: 14,
   DELETED: 15,
   LINKED: 16,
+  CONFLICT: 27,
   SUMMARY: 19,
 } as const;
 export const Skipped = { EXISTS: 1, SPECIAL: 2 } as const;
@@ -265,6 +281,8 @@ export const Detail = {
   COPY_NS: 53,
   MOVE_NS: 54,
   DELETE_NS: 55,
+  AS: 100,
+  TWO_STATE: 101,
   WAY_CLONE: 80,
   WAY_COPY_RANGE: 81,
   WAY_SPLICE: 82,

@@ -83,6 +83,7 @@ enum copse_verb : uint32_t {
   COPSE_VERB_BLOCKS = 11,    // the blocks that the content of a tree falls into
   COPSE_VERB_FILL = 12,      // many files, pushed by the caller, into a pack that is made
   COPSE_VERB_LOOK = 13,      // what is at each of several paths
+  COPSE_VERB_TWO_WAY = 14,   // what is to be done to make two trees equal after both were changed
   COPSE_VERB_SHARED = 15,    // waits for its turn at a shared thing; takes no deadline
 };
 
@@ -168,6 +169,10 @@ enum copse_key : uint16_t {
       166,  // sync, number: of several tasks of one number only one gives a file its name
 
   COPSE_KEY_BLOCK_SIZE = 208,  // blocks, number: bytes on average, 1 KiB to 4 MiB; default 64 KiB
+  COPSE_KEY_TWO_STATE = 150,   // two-way, text: path of the file that says what both had in common
+  COPSE_KEY_TWO_PAIR = 151,    // two-way, text: names the two places; a state of others is an error
+  COPSE_KEY_TWO_KEEP = 152,  // two-way, bool: nothing is decided; what both have in common is kept
+  COPSE_KEY_CONFLICT = 153,  // two-way, number: enum copse_conflict
 
   COPSE_KEY_ALGORITHM = 240,  // digest, number: enum copse_algorithm
   COPSE_KEY_CACHE = 241,      // compare, digest, text: path of the file that keeps hashes
@@ -209,6 +214,25 @@ enum copse_text : uint32_t {
   COPSE_TEXT_EOL = 1,          // "\r\n" is "\n"
   COPSE_TEXT_SPACE = 2,        // white space before a line's end, and a missing "\n" at the end
   COPSE_TEXT_BLANK_LINES = 4,  // lines that hold nothing
+};
+
+// Two-way: what is done about two versions of one name.
+enum copse_conflict : uint32_t {
+  COPSE_CONFLICT_BOTH = 0,  // the newer one has the name, the other one a name of its own
+  COPSE_CONFLICT_NEWER = 1,
+  COPSE_CONFLICT_LEFT = 2,
+  COPSE_CONFLICT_RIGHT = 3,
+};
+// `extra` of a row of two-way: the side that it is to change. Zero: it is done already.
+enum copse_toward : uint32_t { COPSE_TOWARD_RIGHT = 1, COPSE_TOWARD_LEFT = 2 };
+// What there was of a state.
+enum copse_two : uint32_t { COPSE_TWO_NEW = 0, COPSE_TWO_KNOWN = 1, COPSE_TWO_DAMAGED = 2 };
+enum copse_two_seen : uint32_t {
+  COPSE_TWO_SEEN_CHANGED = 1,      // what both have in common is not what the state says
+  COPSE_TWO_SEEN_UNSEEN_LEFT = 2,  // not all of this side was seen
+  COPSE_TWO_SEEN_UNSEEN_RIGHT = 4,
+  COPSE_TWO_SEEN_EMPTY_LEFT = 8,  // this side has nothing in it
+  COPSE_TWO_SEEN_EMPTY_RIGHT = 16,
 };
 
 // What a dry run said of one step.
@@ -357,6 +381,9 @@ enum copse_row_kind : uint8_t {
   COPSE_ROW_SKIPPED = 14,  // `reason` is an enum copse_skipped
   COPSE_ROW_DELETED = 15,
   COPSE_ROW_LINKED = 16,  // a further name of the file at the detail FROM
+  COPSE_ROW_CONFLICT =
+      27,  // two-way: two versions of one name. `reason` is an enum copse_conflict:
+           // what became of it; of BOTH the detail AS is the other's new name
   // The last: details from COPSE_DETAIL_COPIED on; and one more from a pack, with those from
   // COPSE_DETAIL_PACK_FILES on.
   COPSE_ROW_SUMMARY = 19,
@@ -441,6 +468,8 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_COPY_NS = 53,   // nanoseconds: listing, deciding and copying, which go on at once
   COPSE_DETAIL_MOVE_NS = 54,   // finding what moved, and renaming it
   COPSE_DETAIL_DELETE_NS = 55,
+  COPSE_DETAIL_AS = 100,             // text: the path that the other version of a conflict has got
+  COPSE_DETAIL_TWO_STATE = 101,      // number: enum copse_two | bits of enum copse_two_seen << 8
   COPSE_DETAIL_WAY_CLONE = 80,       // number: bytes that were shared (reflink)
   COPSE_DETAIL_WAY_COPY_RANGE = 81,  // bytes that copy_file_range moved
   COPSE_DETAIL_WAY_SPLICE = 82,  // bytes that went through a pipe; the rest was read and written

@@ -127,7 +127,7 @@ static int32_t is_in_the_way(struct fault *fault) {
 
 int32_t sync_pair(struct spot *spot, struct entry *left, struct entry *right, struct fault *fault) {
   struct sync *sync = sync_of(spot->run);
-  if (right && store_name_is_ours(right->name)) return sync_sweep(spot, right, fault);
+  if (right && store_name_is_ours(right->name)) return sync_sweep(spot, RIGHT, right, fault);
   if (!left)
     return sync->deletes ? sync_keep(sync, &sync->right_only, spot->node, nullptr, right, fault)
                          : 0;
@@ -140,7 +140,11 @@ int32_t sync_pair(struct spot *spot, struct entry *left, struct entry *right, st
   if (left->type == ENTRY_OTHER) return sync_skip(spot, left, COPSE_SKIPPED_SPECIAL);
   if (right && right->type == ENTRY_DIRECTORY) {
     spot->side = RIGHT;
-    if (!sync->deletes) return is_in_the_way(fault);
+    if (!sync->deletes) {
+      bool is_wanted =
+          !sync->plan || sync_plan_has(sync->plan, COPSE_ROW_COPIED, sync_path(spot, left->name));
+      return is_wanted ? is_in_the_way(fault) : 0;
+    }
     return sync_keep(sync, &sync->in_the_way, spot->node, left, right, fault);
   }
   if (left->type == ENTRY_LINK) return sync_links(spot, left, right, fault);

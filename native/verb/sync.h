@@ -10,6 +10,7 @@
 //   sync_backup.c     what is replaced or deleted is kept elsewhere
 //   sync_sweep.c      what earlier runs left of ours goes
 //   sync_plan.c       only what a plan says, and only while it is still true
+//   sync_two*.c       both ways, see sync_two.h
 //   sync_forward.c    archives that are read in their own order
 #pragma once
 #include "engine/thread.h"
@@ -180,7 +181,7 @@ bool sync_delete_begin(struct run *run, bool only_counts);
 // ── sync_sweep.c ──
 
 // An entry of the right side with a name of ours.
-int32_t sync_sweep(struct spot *spot, struct entry *right, struct fault *fault);
+int32_t sync_sweep(struct spot *spot, uint8_t side, struct entry *entry, struct fault *fault);
 // Everything in the spot's directory is done: partials that nobody will go on with go.
 void sync_sweep_kept(struct spot *spot);
 // The same of a file by itself, under the name it has on the right.

@@ -176,6 +176,7 @@ static int32_t leave_directory(struct spot *spot, struct fault *fault) {
   if (code < 0) return code;
   bool is_same = sync_is_metadata_same(sync, sync_precision(spot, left, &now), left, &now);
   bool is_changed = atomic_load_explicit(&node->is_changed, memory_order_relaxed);
+  uint32_t what = sync->preserve & ~(uint32_t)WANT_XATTR;
   // The time of a directory follows its contents and is set without a word.
   struct entry timeless = now;
   timeless.mtime_ns = left->mtime_ns;
@@ -189,6 +190,8 @@ static int32_t leave_directory(struct spot *spot, struct fault *fault) {
       sync_row(spot, COPSE_ROW_UPDATED, &itself, &now, 0);
     } else if (!is_changed) {
       return 0;
+    } else {
+      what &= WANT_MTIME;  // the plan leaves the rest as it is
     }
   } else if (sync->plan && !is_changed) {
     return 0;  // no step of the plan did anything here
@@ -198,7 +201,7 @@ static int32_t leave_directory(struct spot *spot, struct fault *fault) {
     struct entry want = *left;
     want.name = SPAN("");
     want.mode = (left->mode & ~07777u) | (left->mode & sync_kept_bits(sync));
-    struct wanted wanted = {.entry = &want, .what = sync->preserve & ~(uint32_t)WANT_XATTR};
+    struct wanted wanted = {.entry = &want, .what = what};
     if (!left->mode) wanted.what &= ~(uint32_t)WANT_MODE;
     code = ops->set(right, &wanted, fault);
     if (code < 0) return code;

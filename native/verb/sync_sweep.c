@@ -3,13 +3,13 @@
 // done, and longer only when its file is not there yet: the next run will want it.
 #include "verb/sync.h"
 
-int32_t sync_sweep(struct spot *spot, struct entry *right, struct fault *fault) {
-  struct directory *directory = spot->node->directory[RIGHT];
+int32_t sync_sweep(struct spot *spot, uint8_t side, struct entry *entry, struct fault *fault) {
+  struct directory *directory = spot->node->directory[side];
   const struct store_ops *ops = directory->store->ops;
-  if (sync_of(spot->run)->is_dry || !ops->is_stale || !ops->is_stale(directory, right, false))
+  if (sync_of(spot->run)->is_dry || !ops->is_stale || !ops->is_stale(directory, entry, false))
     return 0;
-  spot->side = RIGHT;
-  int32_t code = ops->remove(directory, right, fault);
+  spot->side = side;
+  int32_t code = ops->remove(directory, entry, fault);
   return code == COPSE_E_NOT_FOUND ? 0 : code;  // somebody else swept it
 }
 

@@ -79,4 +79,5 @@ struct verb {
 };
 
 extern const struct verb list_verb, look_verb, verify_verb, scan_verb, compare_verb, read_verb,
-    write_verb, fill_verb, remove_verb, sync_verb, digest_verb, snapshot_verb, blocks_verb;
+    write_verb, fill_verb, remove_verb, sync_verb, sync_two_verb, digest_verb, snapshot_verb,
+    blocks_verb;

@@ -59,6 +59,37 @@ class Walk {
   }
 }
 
+/** The rows whose place is known, by their directories. */
+class Placing {
+  readonly #parts: readonly ListRow[];
+  readonly #runs: readonly Run[];
+  readonly #below = new Map<string, Named[]>();
+  #at = 0;
+
+  constructor(parts: readonly ListRow[], runs: readonly Run[]) {
+    this.#parts = parts;
+    this.#runs = runs;
+  }
+
+  /** Looks at some more rows, whole runs of them. False: that was all. */
+  goOn(count: number): boolean {
+    for (let seen = 0; seen < count; this.#at++) {
+      const run = this.#runs[this.#at];
+      if (!run) return false;
+      const rows = this.#parts.slice(run.at, run.at + run.count) as Named[]; // runs are of NAMES rows
+      const before = this.#below.get(run.directory);
+      if (before) for (const row of rows) before.push(row);
+      else this.#below.set(run.directory, rows);
+      seen += run.count;
+    }
+    return true;
+  }
+
+  walk(): Walk | undefined {
+    return this.#runs.length > 0 ? new Walk(this.#below) : undefined;
+  }
+}
+
 /** After the directory and before what is in it. */
 function isBetween(directory: string, path: string): boolean {
   return path.startsWith(directory) && path.charCodeAt(directory.length) < SLASH;
@@ -80,7 +111,9 @@ export class WalkOrder implements PartOrder<ListRow> {
   }
 
   now(parts: ListRow[]): ListRow[] {
-    const walk = this.#walk(parts);
+    const placing = new Placing(parts, this.#all);
+    while (placing.goOn(SLICE_ROWS));
+    const walk = placing.walk();
     while (walk?.goOn(SLICE_ROWS));
     return this.#whole(parts, walk?.done) ?? byPath.now(parts);
   }
@@ -91,22 +124,11 @@ export class WalkOrder implements PartOrder<ListRow> {
 
   async #inSlices(parts: ListRow[]): Promise<ListRow[]> {
     const pause = new Pause();
-    const walk = this.#walk(parts);
+    const placing = new Placing(parts, this.#all);
+    while (placing.goOn(SLICE_ROWS)) if (pause.isDue) await pause.wait();
+    const walk = placing.walk();
     while (walk?.goOn(SLICE_ROWS)) if (pause.isDue) await pause.wait();
     return this.#whole(parts, walk?.done) ?? (await byPath.inSlices(parts));
-  }
-
-  /** Of the rows whose place is known. */
-  #walk(parts: readonly ListRow[]): Walk | undefined {
-    if (this.#all.length === 0) return undefined;
-    const below = new Map<string, Named[]>();
-    for (const { directory, at, count } of this.#all) {
-      const rows = parts.slice(at, at + count) as Named[]; // runs are of NAMES rows
-      const before = below.get(directory);
-      if (before) before.push(...rows);
-      else below.set(directory, rows);
-    }
-    return new Walk(below);
   }
 
   /** Nothing when some of them have no place: names that are no text, directories left out. */

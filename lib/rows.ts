@@ -808,15 +808,24 @@ export const byPath = {
     rows.length <= SLICE_ROWS ? sortByPath(rows) : sortInSlices(rows),
 };
 
-/** By something else of the rows, and where that is equal by their paths. */
-export function byNumber<T extends Sortable>(by: Order<T>) {
-  const now = (rows: T[]): T[] => sortByPath(rows).sort(by);
+type Order<T> = (left: T, right: T) => number;
+
+/** By something else of the rows, and where that is equal by their paths; `within`: and then by that. */
+export function byNumber<T extends Sortable>(by: Order<T> | undefined, within?: Order<T>) {
+  const now = (rows: T[]): T[] => {
+    // Sorting is stable: what counts most comes last.
+    if (within) rows.sort(within);
+    sortByPath(rows);
+    return by ? rows.sort(by) : rows;
+  };
+  const slowly = async (rows: readonly T[]): Promise<T[]> => {
+    const sorted = await sortInSlices(within ? await mergeSort(rows, within, new Pause()) : rows);
+    return by ? mergeSort(sorted, by, new Pause()) : sorted;
+  };
   return {
     now,
     inSlices: (rows: T[]): T[] | Promise<T[]> =>
-      rows.length <= SLICE_ROWS
-        ? now(rows)
-        : sortInSlices(rows).then((sorted) => mergeSort(sorted, by, new Pause())),
+      rows.length <= SLICE_ROWS ? now(rows) : slowly(rows),
   };
 }
 
@@ -851,8 +860,6 @@ async function mapInSlices<T, To>(rows: readonly T[], make: (row: T) => To): Pro
   }
   return all;
 }
-
-type Order<T> = (left: T, right: T) => number;
 
 async function mergeSort<T>(rows: readonly T[], by: Order<T>, pause: Pause): Promise<T[]> {
   let runs: T[][] = [];

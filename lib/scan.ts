@@ -1,10 +1,10 @@
 import { parseLocation } from "./location.ts";
 import { Done } from "./native/abi.ts";
 import { planOf, type Plan } from "./pattern.ts";
-import { decodeScan, sortByPath } from "./rows.ts";
+import { byNumber, decodeScan } from "./rows.ts";
 import { checkOptions, scanRequest, Scope } from "./request.ts";
 import { engineOf } from "./runtime.ts";
-import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
+import { NativeTask, runSync, type Ending, type PartOrder, type Verb } from "./task.ts";
 import type {
   Failure,
   Location,
@@ -18,20 +18,27 @@ import type {
 
 export type Part = Match | NearMiss | Failure;
 
-function result(rows: Part[], ending: Ending, plan: Plan): ScanResult {
-  const order = new Map(plan.roots.map(({ pattern }, i) => [pattern, i]));
-  const byPattern = (left: { pattern: Pattern }, right: { pattern: Pattern }): number =>
-    (order.get(left.pattern) ?? 0) - (order.get(right.pattern) ?? 0);
-  // Sorting is stable: by pattern first, then by what counts more.
-  const matches = rows.filter((row) => row.kind === "match").toSorted(byPattern);
-  const misses = rows.filter((row) => row.kind === "near-miss").toSorted(byPattern);
+/** Of the whole: nearest first, by path, and in the order of the patterns. */
+function orderOf({ roots }: Plan, explains: boolean): PartOrder<Part> {
+  const numbers = new Map(roots.map(({ pattern }, i) => [pattern, i]));
+  const numberOf = (row: Part): number =>
+    "pattern" in row ? (numbers.get(row.pattern) ?? 0) : numbers.size;
+  const distanceOf = (row: Part): number => ("distance" in row ? row.distance : 0);
+  return byNumber<Part>(
+    explains ? (left, right) => distanceOf(left) - distanceOf(right) : undefined,
+    roots.length > 1 ? (left, right) => numberOf(left) - numberOf(right) : undefined,
+  );
+}
+
+/** Of rows in order. */
+function result(rows: Part[], ending: Ending, explains: boolean): ScanResult {
+  const isPlain = ending.errors === 0 && !explains; // then all of them are matches
+  const matches = isPlain ? rows : rows.filter(({ kind }) => kind === "match");
   const complete = ending.errors === 0 && (ending.flags & Done.INCOMPLETE) === 0;
-  return Object.defineProperties(sortByPath(matches) as unknown as ScanResult, {
+  return Object.defineProperties(matches as unknown as ScanResult, {
     // Not enumerable: an array is printed and compared by its entries.
-    errors: { value: sortByPath(rows.filter((row) => row.kind === "error")) },
-    nearMisses: {
-      value: sortByPath(misses).toSorted((left, right) => left.distance - right.distance),
-    },
+    errors: { value: ending.errors > 0 ? rows.filter(({ kind }) => kind === "error") : [] },
+    nearMisses: { value: explains ? rows.filter(({ kind }) => kind === "near-miss") : [] },
     complete: { value: complete },
   });
 }
@@ -70,12 +77,18 @@ export function locationBelow(root: Location, path: string): Location {
   return root;
 }
 
-function verbOf(request: Uint8Array, plan: Plan, root: Location): Verb<ScanResult, Part> {
+function verbOf(
+  request: Uint8Array,
+  plan: Plan,
+  root: Location,
+  explains: boolean,
+): Verb<ScanResult, Part> {
   return {
     request,
     decode: (buffer, rows, heapAt) =>
       decodeScan(buffer, rows, heapAt, plan, (path) => locationBelow(root, path)),
-    whole: (rows, ending) => result(rows, ending, plan),
+    order: orderOf(plan, explains),
+    whole: (rows, ending) => result(rows, ending, explains),
   };
 }
 
@@ -88,7 +101,8 @@ export function scanVerb(
   waited: boolean,
   path = "",
 ): Verb<ScanResult, Part> {
-  return verbOf(scanRequest(parseLocation(root), plan, scope, options, waited, path), plan, root);
+  const request = scanRequest(parseLocation(root), plan, scope, options, waited, path);
+  return verbOf(request, plan, root, options.explain === true);
 }
 
 /** For shuffle: a row for each node of each directory that belongs to it, `patterns` naming nodes. */
@@ -101,7 +115,7 @@ export function membersVerb(
 ): Verb<ScanResult, Part> {
   const request = scanRequest(parseLocation(root), plan, Scope.MEMBERS, options, waited, "");
   const roots = patterns.map((pattern, node) => ({ node, pattern }));
-  return verbOf(request, { nodes: plan.nodes, roots }, root);
+  return verbOf(request, { nodes: plan.nodes, roots }, root, options.explain === true);
 }
 
 function verbFor(

@@ -1,5 +1,6 @@
 // The acceptance table of scan.md, section 2: rows and edge cases that no other file has by name.
-// pattern.test.ts has rows 3 to 7, scan.test.ts 9 to 15, shuffle.test.ts 19 to 26, scan-cli.test.ts 27 and 28.
+// pattern.test.ts has rows 3 to 7, scan.test.ts 9 to 15, shuffle.test.ts 19 to 26, scan-cli.test.ts 27 and 28,
+// scan-edges.test.ts what takes devices, mounts or a full disk, native/unknown_type_test.c names without types.
 
 import { afterAll, describe, expect, test } from "bun:test";
 import {
@@ -24,6 +25,7 @@ import {
   type Location,
   type Pattern,
 } from "../lib/index.ts";
+import { asSomebody, canBeSomebody } from "./somebody.ts";
 import { isRoot, link, pipe, run, Scratch, type Tree } from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
 
@@ -286,27 +288,7 @@ describe("scan.md, 2.6, trees:", () => {
     expect(stdout.toString() + stderr.toString()).toBe("300 true 1530 true\n");
   });
 
-  const nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-  const asOther = isRoot ? nobody : [];
-  const ask = (program: string): string => {
-    const { stdout, stderr, exitCode } = Bun.spawnSync(
-      [...asOther, process.execPath, "-e", program],
-      {
-        env: { ...process.env, HOME: scratch.path },
-      },
-    );
-    if (exitCode !== 0) throw new Error(stderr.toString());
-    return stdout.toString();
-  };
-  const library = JSON.stringify(join(root, "lib/index.ts"));
-  const canAsk = ((): boolean => {
-    try {
-      return ask(`await import(${library}); console.log("here");`) === "here\n";
-    } catch {
-      console.log("skipped: closed directories, because another user cannot run the library here");
-      return false;
-    }
-  })();
+  const canAsk = canBeSomebody(scratch.path);
 
   test.skipIf(!canAsk)(
     "mode 000 as a user who is not root: one failure, the rest complete, in a snapshot too",
@@ -314,13 +296,16 @@ describe("scan.md, 2.6, trees:", () => {
       const place = plant({ "a/f": "", "shut/d/f": "", "z/f": "" });
       if (isRoot) chownSync(join(place, "shut"), 0, 0);
       chmodSync(join(place, "shut"), 0);
-      const said = ask(`const { list, scan, snapshot } = await import(${library});
+      const said = asSomebody(
+        `const { list, scan, snapshot } = copse;
       const at = ${JSON.stringify(place)}, rows = [];
       await using held = await snapshot(at);
       for (const where of [at, held])
         for (const found of [await list(where), await scan(where, { files: ["f"] })])
           rows.push([found.map(({ path }) => path), found.complete, found.errors.map(({ path, error }) => path + " " + error.code)]);
-      console.log(JSON.stringify(rows));`);
+      console.log(JSON.stringify(rows));`,
+        scratch.path,
+      );
       chmodSync(join(place, "shut"), 0o755);
       const errors = [false, ["shut DENIED"]];
       const listed = [["a", "a/f", "shut", "z", "z/f"], ...errors];

@@ -12,6 +12,13 @@ constexpr uint32_t KIND = 0170000, KIND_FILE = 0100000, KIND_DIRECTORY = 0040000
 // Of a directory that the archive says nothing of: what a new one usually has.
 constexpr uint32_t MODE_IMPLIED = KIND_DIRECTORY | 0755;
 
+// Before a name stands its size: one byte, or this one and four. There are as many names as
+// entries.
+constexpr uint8_t LONG_NAME = 255;
+// A slot holds an item and four bits of its hash, so that few others are looked at on the way.
+constexpr uint32_t SLOT_ITEM_BITS = 28;
+static_assert(ITEMS_MAX == UINT32_C(1) << SLOT_ITEM_BITS);
+
 static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory while reading what an archive holds");
 }
@@ -29,7 +36,7 @@ bool index_begin(struct index *index, const struct archive_limits *limits) {
   }
   index->items[0] =
       (struct item){.mode = MODE_IMPLIED, .flags = ITEM_IMPLIED, .mtime_ns = INT64_MIN, .name = 0};
-  index->text_size = 5;  // the root's name: no bytes
+  index->text_size = 2;  // the root's name: no bytes
   return true;
 }
 
@@ -47,9 +54,13 @@ span index_text(const struct index *index, uint64_t at, uint64_t size) {
 }
 
 span index_name(const struct index *index, uint32_t item) {
-  uint32_t at = index->items[item].name, size;
-  memcpy(&size, index->text + at, sizeof size);
-  return (span){index->text + at + sizeof size, size};
+  const uint8_t *at = index->text + index->items[item].name;
+  uint32_t size = *at++;
+  if (size == LONG_NAME) {
+    memcpy(&size, at, sizeof size);
+    at += sizeof size;
+  }
+  return (span){at, size};
 }
 
 void index_owner(const struct index *index, const struct item *item, uint32_t *uid, uint32_t *gid) {
@@ -110,7 +121,7 @@ int32_t index_bad(const struct item *item, const struct archive_limits *limits,
 
 // Where the bytes begin; UINT64_MAX when memory ran out or the text is full. Ends with a NUL.
 static uint64_t text_add(struct index *index, span bytes, bool with_size) {
-  uint64_t need = (uint64_t)index->text_size + bytes.size + 5;
+  uint64_t need = (uint64_t)index->text_size + bytes.size + 6;
   if (need > UINT32_MAX) return UINT64_MAX;
   if (need > index->text_capacity) {
     size_t capacity = index->text_capacity;
@@ -121,7 +132,9 @@ static uint64_t text_add(struct index *index, span bytes, bool with_size) {
     index->text_capacity = capacity;
   }
   uint64_t at = index->text_size;
-  if (with_size) {
+  bool is_long = bytes.size >= LONG_NAME;
+  if (with_size) index->text[index->text_size++] = is_long ? LONG_NAME : (uint8_t)bytes.size;
+  if (with_size && is_long) {
     uint32_t size = (uint32_t)bytes.size;
     memcpy(index->text + index->text_size, &size, sizeof size);
     index->text_size += sizeof size;
@@ -151,28 +164,45 @@ static bool is_orphan(const struct index *index, uint32_t item) {
   return item != 0 && index->items[item].parent == item;
 }
 
-// The slot of that child, or the free one where it would be. Slots hold the item, and 0 is free: no
-// child is the root.
-static uint32_t *slot_of(const struct index *index, uint32_t parent, span name) {
-  uint32_t mask = index->slots_count - 1;
-  for (uint32_t at = (uint32_t)hash_of(index, parent, name) & mask;; at = (at + 1) & mask) {
-    uint32_t *slot = &index->slots[at];
+static uint32_t slot_item(uint32_t slot) { return slot & (ITEMS_MAX - 1); }
+
+// The slot of that child, or the free one where it would be, and *tag for whoever fills it. 0 is
+// free: no child is the root.
+static uint32_t *slot_of(const struct index *index, uint32_t parent, span name, uint32_t *tag) {
+  uint64_t hash = hash_of(index, parent, name);
+  *tag = (uint32_t)hash << SLOT_ITEM_BITS;
+  uint32_t at = (uint32_t)((hash >> 32) * index->slots_count >> 32);
+  for (;; at = at + 1 < index->slots_count ? at + 1 : 0) {
+    uint32_t *slot = &index->slots[at], item = slot_item(*slot);
     if (*slot == 0) return slot;
-    if (index->items[*slot].parent == parent && span_equal(index_name(index, *slot), name))
+    if (*slot - item == *tag && index->items[item].parent == parent &&
+        span_equal(index_name(index, item), name))
       return slot;
   }
 }
 
+// The child of that name, or 0.
+static uint32_t child_of(const struct index *index, uint32_t parent, span name) {
+  uint32_t tag;
+  return slot_item(*slot_of(index, parent, name, &tag));
+}
+
+static void slot_fill(struct index *index, uint32_t item) {
+  uint32_t tag;
+  uint32_t *slot = slot_of(index, index->items[item].parent, index_name(index, item), &tag);
+  *slot = tag | item;
+}
+
+// The old table goes first: every item knows its place, and both together would be what an index
+// needs most memory for.
 static bool slots_grow(struct index *index) {
-  uint32_t *before = index->slots, count = index->slots_count;
-  uint32_t *slots = calloc((size_t)count * 2, sizeof *slots);
-  if (!slots) return false;
-  index->slots = slots;
-  index->slots_count = count * 2;
-  for (uint32_t i = 0; i < count; i++)
-    if (before[i])
-      *slot_of(index, index->items[before[i]].parent, index_name(index, before[i])) = before[i];
-  free(before);
+  uint32_t count = index->slots_count + index->slots_count / 2;
+  free(index->slots);
+  index->slots = calloc(count, sizeof *index->slots);
+  index->slots_count = count;
+  if (!index->slots) return false;  // whoever builds it gives up
+  for (uint32_t i = 1; i < index->count; i++)
+    if (!(index->items[i].flags & ITEM_BAD) && !is_orphan(index, i)) slot_fill(index, i);
   return true;
 }
 
@@ -194,10 +224,10 @@ static uint32_t item_new(struct index *index, uint32_t parent, span name) {
 }
 
 static uint32_t child_new(struct index *index, uint32_t parent, span name) {
-  if (index->count >= index->slots_count / 2 && !slots_grow(index)) return NO_ITEM;
+  if (index->count >= index->slots_count / 8 * 7 && !slots_grow(index)) return NO_ITEM;
   uint32_t item = item_new(index, parent, name);
   if (item == NO_ITEM) return item;
-  *slot_of(index, parent, name) = item;
+  slot_fill(index, item);
   index->items[parent].count++;
   return item;
 }
@@ -275,7 +305,7 @@ static enum bad_reason parent_of(struct index *index, span raw, uint32_t *parent
   *last = (span){};
   if (!part_next(&rest, &part)) return (enum bad_reason)0;  // the root itself
   while (part_next(&rest, &next)) {
-    uint32_t child = *slot_of(index, *parent, part);
+    uint32_t child = child_of(index, *parent, part);
     if (child == 0) {
       child = child_new(index, *parent, part);
       if (child == NO_ITEM) {
@@ -310,7 +340,7 @@ static int32_t place(struct index *index, span raw, bool is_directory, uint32_t 
     return 0;
   }
   if (bad) return add_bad(index, raw, bad, out, fault);
-  uint32_t *slot = slot_of(index, parent, last), before = *slot;
+  uint32_t tag, *slot = slot_of(index, parent, last, &tag), before = slot_item(*slot);
   if (before == 0) {
     *out = child_new(index, parent, last);
     return *out == NO_ITEM ? no_memory(fault) : 0;
@@ -324,7 +354,7 @@ static int32_t place(struct index *index, span raw, bool is_directory, uint32_t 
   // What was a hard link's target keeps its content for it.
   uint32_t item = item_new(index, parent, last);
   if (item == NO_ITEM) return no_memory(fault);
-  *slot = item;  // before the old one loses its name, which the table is searched by
+  *slot = tag | item;
   index->items[before].parent = before;
   *out = item;
   return 0;
@@ -362,7 +392,7 @@ static uint32_t look_up(struct index *index, span raw) {
   uint32_t item = 0;
   span rest = raw, part;
   while (part_next(&rest, &part)) {
-    item = *slot_of(index, item, part);
+    item = child_of(index, item, part);
     if (item == 0) return NO_ITEM;
   }
   return item;

@@ -408,10 +408,12 @@ static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
   // First the visit, then the step: once a batch is given away, its entries belong to another
   // worker.
   bool goes_below = !run->verb->see || run->verb->see(spot, pair);
-  bool descend = step.descend && verdict->descend && goes_below && is_shallow(run, node) &&
-                 depth_fits(run, spot, either->name) &&
-                 (!run->one_file_system || is_here(run, spot, pair));
-  if (descend) {
+  bool descend = step.descend && verdict->descend && goes_below;
+  if (descend && (!is_shallow(run, node) || (run->one_file_system && !is_here(run, spot, pair)))) {
+    if (run->verb->closed) run->verb->closed(spot, pair);
+    descend = false;
+  }
+  if (descend && depth_fits(run, spot, either->name)) {
     bool left = pair->left && pair->left->type == ENTRY_DIRECTORY;
     bool right = pair->right && pair->right->type == ENTRY_DIRECTORY;
     if (!walk_descend(node, left ? pair->left : nullptr, right ? pair->right : nullptr,

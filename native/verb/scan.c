@@ -157,6 +157,36 @@ static bool see(struct spot *spot, const struct pair *pair) {
   return any_bit(site->wants, nullptr, patterns->node_words);
 }
 
+static bool asks_nothing(const struct pattern_node *node) {
+  return node->files.count + node->forbidden.count + node->directories.count == 0;
+}
+
+// It is there, and what is in it stays unknown: it fits what asks for its name only.
+static void closed(struct spot *spot, const struct pair *pair) {
+  const struct patterns *patterns = scan_of(spot->run)->patterns;
+  struct site *site = spot->node->state;
+  size_t words = patterns->node_words;
+  if (!site || !any_bit(site->wants, nullptr, words)) return;
+  struct matcher *own = matcher_take(patterns->own);
+  uint64_t *nodes = arena_take(spot->arena, words * sizeof *nodes);
+  if (!own || !nodes) {
+    matcher_give(own);
+    out_of_memory(spot->run);
+    return;
+  }
+  memset(nodes, 0, words * sizeof *nodes);
+  patterns_name(patterns, own, pair->left->name, nodes);
+  matcher_give(own);
+  uint32_t end = patterns->node_count;
+  for (uint32_t i = bit_next(nodes, 0, end); i < end; i = bit_next(nodes, i + 1, end)) {
+    if (!bit_get(site->wants, i)) continue;
+    if (asks_nothing(&patterns->nodes[i]))
+      atomic_fetch_add_explicit(&site->below[i], 1, memory_order_relaxed);
+    else
+      atomic_store_explicit(&site->unsure_below, true, memory_order_relaxed);
+  }
+}
+
 // ── Decisions ──
 
 void scan_emit(struct run *run, struct node *node, uint32_t pattern_node, copse_row *row,
@@ -275,6 +305,7 @@ const struct verb scan_verb = {.name = "scan",
                                .begin = begin,
                                .enter = enter,
                                .see = see,
+                               .closed = closed,
                                .whole = whole,
                                .leave = leave,
                                .plan = plan,

@@ -60,6 +60,9 @@ struct verb {
   // Optional, for each pair of it that is part of the tree or is to be descended into; false: not
   // below it.
   bool (*see)(struct spot *, const struct pair *);
+  // Optional: a directory that `see` wants to be entered, and that is not (maxDepth, another file
+  // system).
+  void (*closed)(struct spot *, const struct pair *);
   void (*whole)(struct spot *);                // optional, after its last pair
   void (*leave)(struct run *, struct node *);  // optional: nothing below it is pending any more
   struct step (*plan)(const struct run *, const struct pair *);

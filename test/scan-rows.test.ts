@@ -1,6 +1,6 @@
 // The acceptance table of scan.md, section 2: rows and edge cases that no other file has by name.
 // pattern.test.ts has rows 3 to 7, scan.test.ts 9 to 15, shuffle.test.ts 19 to 26, scan-cli.test.ts 27 and 28,
-// scan-edges.test.ts what takes devices, mounts or a full disk, native/unknown_type_test.c names without types.
+// scan-edges.test.ts what takes devices, mounts or a full disk, native/listed_type_test.c names without types.
 
 import { afterAll, describe, expect, test } from "bun:test";
 import {

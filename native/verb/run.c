@@ -413,14 +413,14 @@ static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
     if (run->verb->closed) run->verb->closed(spot, pair);
     descend = false;
   }
-  if (descend && depth_fits(run, spot, either->name)) {
-    bool left = pair->left && pair->left->type == ENTRY_DIRECTORY;
-    bool right = pair->right && pair->right->type == ENTRY_DIRECTORY;
-    if (!walk_descend(node, left ? pair->left : nullptr, right ? pair->right : nullptr,
-                      verdict->seen, verdict->inside)) {
-      out_of_memory(run);
-      return false;
-    }
+  // Who looked closer may have found that it is no directory any more.
+  bool left = pair->left && pair->left->type == ENTRY_DIRECTORY;
+  bool right = pair->right && pair->right->type == ENTRY_DIRECTORY;
+  descend = descend && (left || right) && depth_fits(run, spot, either->name);
+  if (descend && !walk_descend(node, left ? pair->left : nullptr, right ? pair->right : nullptr,
+                               verdict->seen, verdict->inside)) {
+    out_of_memory(run);
+    return false;
   }
   if (!verdict->seen || step.kind == STEP_NONE) return true;
   if (step.kind != STEP_NAME) return add_step(run, node, batch, &step);

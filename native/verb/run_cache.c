@@ -16,7 +16,7 @@ constexpr size_t RECORDS_FEW = 1024;     // not worth writing anew
 constexpr int64_t TICK_NS = 20'000'000, COARSE_NS = 2'000'000'000, SECOND_NS = 1'000'000'000;
 constexpr int LOCK_TRIES = 200, OPEN_TRIES = 8;
 constexpr struct timespec LOCK_PAUSE = {.tv_nsec = 5'000'000};
-constexpr uint8_t HEAD[16] = "copse-hashes-1\n";
+constexpr uint8_t HEAD[16] = "copse-hashes-2\n";
 constexpr uint32_t NOBODY = UINT32_MAX;
 
 struct record {
@@ -28,27 +28,37 @@ struct record {
 };
 static_assert(sizeof(struct record) == 80 && offsetof(struct record, check) == 76);
 
+// What the file held is not changed while it is used, so it is asked without a lock: with one, two
+// workers that ask for 200,000 files wait for each other more than they look. What is hashed in
+// this run nobody asks for again.
 struct cache {
-  mutex lock;
   const struct io_ops *io;
   int fd;
-  struct record *records;  // guarded by the lock, as all below
+  struct record *records;
   size_t count, capacity;
-  size_t saved;     // of them, in the file already
   uint32_t *slots;  // numbers of records by device, inode and algorithm; NOBODY: free
   size_t slot_count, used;
+  mutex lock;  // guards the rest
+  struct record *fresh;
+  size_t fresh_count, fresh_capacity;
   char path[];
 };
 
+static uint64_t mix(uint64_t left, uint64_t right) {
+  unsigned __int128 product = (unsigned __int128)left * right;
+  return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+// Against torn and damaged files, not against people: whoever may write the file may write anything
+// into it. Reading 200,000 records with a hash of each took as long as half of all looking up.
 static uint32_t check_of(const struct record *record) {
-  struct hash hash;
-  uint8_t digest[HASH_BYTES];
-  uint32_t check;
-  hash_begin(&hash);
-  hash_add(&hash, (const uint8_t *)record, offsetof(struct record, check));
-  hash_end(&hash, digest);
-  memcpy(&check, digest, sizeof check);
-  return check;
+  constexpr size_t WORDS = offsetof(struct record, check) / sizeof(uint32_t);
+  uint32_t words[WORDS + 1] = {};
+  memcpy(words, record, offsetof(struct record, check));
+  uint64_t sum = 0xA0761D6478BD642Fu;
+  for (size_t i = 0; i < WORDS; i += 2)
+    sum = mix(sum ^ words[i] ^ (uint64_t)words[i + 1] << 32, 0xE7037ED1A0B428DBu + i);
+  return (uint32_t)(sum ^ sum >> 32);
 }
 
 // ── The table ──
@@ -66,8 +76,7 @@ static size_t slot_of(const struct cache *cache, const struct record *record) {
   return at;
 }
 
-static bool grow_slots(struct cache *cache) {
-  size_t count = cache->slot_count ? cache->slot_count * 2 : 1024;
+static bool grow_slots(struct cache *cache, size_t count) {
   uint32_t *slots = malloc(count * sizeof *slots);
   if (!slots) return false;
   memset(slots, 0xFF, count * sizeof *slots);
@@ -81,17 +90,23 @@ static bool grow_slots(struct cache *cache) {
   return true;
 }
 
+static bool grow_records(struct record **records, size_t *has, size_t capacity) {
+  size_t size;
+  if (ckd_mul(&size, capacity, sizeof **records)) return false;
+  struct record *grown = realloc(*records, size);
+  if (!grown) return false;
+  *records = grown;
+  *has = capacity;
+  return true;
+}
+
 // The newest of a file counts.
 static bool add(struct cache *cache, const struct record *record) {
-  if (cache->used * 2 >= cache->slot_count && !grow_slots(cache)) return false;
-  if (cache->count == cache->capacity) {
-    size_t capacity = cache->capacity ? cache->capacity * 2 : 1024, size;
-    if (ckd_mul(&size, capacity, sizeof *record)) return false;
-    struct record *records = realloc(cache->records, size);
-    if (!records) return false;
-    cache->records = records;
-    cache->capacity = capacity;
-  }
+  size_t slots = cache->slot_count, most = cache->capacity;
+  if (cache->used * 2 >= slots && !grow_slots(cache, slots ? slots * 2 : 1024)) return false;
+  if (cache->count == most &&
+      !grow_records(&cache->records, &cache->capacity, most ? most * 2 : 1024))
+    return false;
   size_t slot = slot_of(cache, record);
   cache->used += cache->slots[slot] == NOBODY;
   cache->slots[slot] = (uint32_t)cache->count;
@@ -108,7 +123,7 @@ static void forget(struct cache *cache) {
   free(cache->slots);
   cache->records = nullptr;
   cache->slots = nullptr;
-  cache->count = cache->capacity = cache->saved = cache->slot_count = cache->used = 0;
+  cache->count = cache->capacity = cache->slot_count = cache->used = 0;
 }
 
 // ── The file ──
@@ -141,6 +156,15 @@ static bool load(struct cache *cache) {
     return false;
   struct record batch[256];
   uint64_t at = sizeof head;
+  struct io_stat stat;
+  // Room for all at once, so that nothing is put in its place more than once.
+  if (cache->count == 0 && cache->io->stat(cache->fd, "", false, &stat) == 0 &&
+      stat.size / sizeof *batch <= 2 * RECORDS_MAX) {
+    size_t wanted = (size_t)(stat.size / sizeof *batch), slots = 1024;
+    while (slots <= 2 * wanted) slots *= 2;
+    if (!grow_slots(cache, slots) || !grow_records(&cache->records, &cache->capacity, wanted + 256))
+      return false;
+  }
   for (size_t records = 0; records < 2 * RECORDS_MAX;) {
     int64_t got = read_at(cache, batch, sizeof batch, at);
     if (got < 0) return false;
@@ -151,7 +175,6 @@ static bool load(struct cache *cache) {
     at += (uint64_t)got;
     if ((size_t)got < sizeof batch) break;
   }
-  cache->saved = cache->count;
   return true;
 }
 
@@ -218,25 +241,21 @@ static void append(struct cache *cache) {
                 write_at(cache, cache->fd, HEAD, sizeof HEAD, 0) < 0))
     return;
   uint64_t end = ours ? stat.size - (stat.size - sizeof HEAD) % sizeof(struct record) : sizeof HEAD;
-  write_at(cache, cache->fd, cache->records + cache->saved,
-           (cache->count - cache->saved) * sizeof(struct record), end);
+  write_at(cache, cache->fd, cache->fresh, cache->fresh_count * sizeof(struct record), end);
 }
 
 // What others appended meanwhile is in it too.
 static void write_anew(struct cache *cache) {
-  size_t fresh_count = cache->count - cache->saved;
-  struct record *fresh = malloc(fresh_count * sizeof *fresh + 1);
   size_t size = strlen(cache->path) + sizeof ".new";
   char *name = malloc(size);
   int fd = -1;
-  if (fresh && name) {
-    if (fresh_count) memcpy(fresh, cache->records + cache->saved, fresh_count * sizeof *fresh);
+  if (name) {
     memcpy(name, cache->path, size - sizeof ".new");
     memcpy(name + size - sizeof ".new", ".new", sizeof ".new");
     forget(cache);
     load(cache);
     bool all = true;
-    for (size_t i = 0; i < fresh_count; i++) all = add(cache, &fresh[i]) && all;
+    for (size_t i = 0; i < cache->fresh_count; i++) all = add(cache, &cache->fresh[i]) && all;
     cache->io->remove(IO_HERE, name, false);  // of one that crashed; we have the lock
     if (all) fd = cache->io->open(IO_HERE, name, IO_CREATE);
   }
@@ -260,13 +279,21 @@ static void write_anew(struct cache *cache) {
     if (code < 0) cache->io->remove(IO_HERE, name, false);
   }
   free(name);
-  free(fresh);
+}
+
+// Of the fresh ones, those of files that the file knew nothing of.
+static size_t count_new(const struct cache *cache) {
+  size_t count = 0;
+  for (size_t i = 0; i < cache->fresh_count; i++)
+    count += cache->used == 0 || cache->slots[slot_of(cache, &cache->fresh[i])] == NOBODY;
+  return count;
 }
 
 void cache_close(struct cache *cache) {
   if (!cache) return;
-  bool many = cache->count > 2 * cache->used + RECORDS_FEW || cache->count > RECORDS_MAX;
-  if (cache->count > cache->saved && lock_file(cache)) {
+  size_t all = cache->count + cache->fresh_count, newest = cache->used + count_new(cache);
+  bool many = all > 2 * newest + RECORDS_FEW || all > RECORDS_MAX;
+  if (cache->fresh_count > 0 && lock_file(cache)) {
     if (many)
       write_anew(cache);
     else
@@ -274,6 +301,7 @@ void cache_close(struct cache *cache) {
   }
   if (cache->fd >= 0) cache->io->close(cache->fd);
   forget(cache);
+  free(cache->fresh);
   mutex_end(&cache->lock);
   free(cache);
 }
@@ -296,17 +324,13 @@ static bool can_be_known(const struct entry *entry) {
 bool cache_find(struct cache *cache, const struct entry *entry, uint32_t algorithm,
                 uint8_t out[HASH_BYTES]) {
   if (!can_be_known(entry)) return false;
+  if (cache->used == 0) return false;
   struct record wanted = record_of(entry, algorithm);
-  bool found = false;
-  mutex_lock(&cache->lock);
-  if (cache->used > 0) {
-    uint32_t number = cache->slots[slot_of(cache, &wanted)];
-    const struct record *record = number == NOBODY ? nullptr : &cache->records[number];
-    found = record && record->size == wanted.size && record->mtime_ns == wanted.mtime_ns &&
-            record->ctime_ns == wanted.ctime_ns;
-    if (found) memcpy(out, record->hash, HASH_BYTES);
-  }
-  mutex_unlock(&cache->lock);
+  uint32_t number = cache->slots[slot_of(cache, &wanted)];
+  const struct record *record = number == NOBODY ? nullptr : &cache->records[number];
+  bool found = record && record->size == wanted.size && record->mtime_ns == wanted.mtime_ns &&
+               record->ctime_ns == wanted.ctime_ns;
+  if (found) memcpy(out, record->hash, HASH_BYTES);
   return found;
 }
 
@@ -321,6 +345,10 @@ void cache_keep(struct cache *cache, const struct entry *entry, int64_t opened_n
   memcpy(record.hash, hash, HASH_BYTES);
   record.check = check_of(&record);
   mutex_lock(&cache->lock);
-  if (cache->count < 2 * RECORDS_MAX) add(cache, &record);
+  size_t has = cache->fresh_capacity;
+  bool has_room = cache->fresh_count < has ||
+                  (has < 2 * RECORDS_MAX &&
+                   grow_records(&cache->fresh, &cache->fresh_capacity, has ? has * 2 : 1024));
+  if (has_room) cache->fresh[cache->fresh_count++] = record;
   mutex_unlock(&cache->lock);
 }

@@ -19,7 +19,7 @@ int32_t cache_open(struct runtime *runtime, span path, struct cache **out, struc
 // Writes what was learnt and frees. What cannot be written is read again another time. nullptr is
 // fine.
 void cache_close(struct cache *cache);
-// `entry` has HAS_STAT.
+// What the file held when it was opened. `entry` has HAS_STAT.
 bool cache_find(struct cache *cache, const struct entry *entry, uint32_t algorithm,
                 uint8_t out[HASH_BYTES]);
 // `opened_ns`: the wall clock before anything of it was read.

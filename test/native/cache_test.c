@@ -79,7 +79,7 @@ static void change_byte(off_t at) {
 static void is_kept(struct runtime *runtime) {
   struct cache *cache = open_cache(runtime);
   keep(cache, 1, 1001);
-  CHECK(found(cache, 1, 1001) == 1000);
+  CHECK(found(cache, 1, 1001) == 0);  // for the next run: in this one nobody asks again
   cache_close(cache);
   CHECK((size_t)file_size() == HEAD_BYTES + 1000 * RECORD_BYTES);
   struct stat stat_of;
@@ -106,7 +106,6 @@ static void is_kept(struct runtime *runtime) {
 }
 
 static void young_is_not_kept(struct runtime *runtime) {
-  struct cache *cache = open_cache(runtime);
   uint8_t hash[HASH_BYTES] = {};
   static const struct {
     int64_t mtime_ns, ctime_ns, opened_ns;
@@ -125,10 +124,13 @@ static void young_is_not_kept(struct runtime *runtime) {
     struct entry entry = entry_of(100'000 + i);
     entry.mtime_ns = cases[i].mtime_ns;
     entry.ctime_ns = cases[i].ctime_ns;
+    struct cache *cache = open_cache(runtime);
     cache_keep(cache, &entry, cases[i].opened_ns, COPSE_ALGORITHM_BLAKE3, hash);
+    cache_close(cache);
+    cache = open_cache(runtime);
     CHECK(cache_find(cache, &entry, COPSE_ALGORITHM_BLAKE3, hash) == cases[i].kept);
+    cache_close(cache);
   }
-  cache_close(cache);
 }
 
 static void damage_costs_what_it_hit(struct runtime *runtime) {

@@ -36,6 +36,11 @@ static int stat_some(int directory, const char *name, bool follow, struct io_sta
   return io_plain.stat(directory, name, follow, out);
 }
 
+// A directory that was replaced by a file after it was listed.
+static int stat_swapped(int directory, const char *name, bool follow, struct io_stat *out) {
+  return io_plain.stat(directory, strcmp(name, "d") == 0 ? "f" : name, follow, out);
+}
+
 // ── Asking ──
 
 struct asked {
@@ -86,6 +91,8 @@ static struct asked ask(const struct io_ops *io, const struct verb *verb, uint32
   record_put_number(&writer, COPSE_KEY_WAITED, 1);
   record_put_number(&writer, COPSE_KEY_LINKS, links);
   if (stat) record_put_number(&writer, COPSE_KEY_STAT, 1);
+  if (io->stat == stat_swapped) record_put_number(&writer, COPSE_KEY_ONE_FILE_SYSTEM, 1);
+  if (verb == &snapshot_verb) record_put_number(&writer, COPSE_KEY_SNAPSHOT, 7);
   put_record(&writer, COPSE_KEY_LEFT, (span){place, inner.size});
   if (pattern.size) {
     put_record(&writer, COPSE_KEY_NODE, pattern);
@@ -189,5 +196,13 @@ int main(void) {
   CHECK(some.errors == 1 && strcmp(some.text, listed.text) == 0);
   some = ask(&table, &scan_verb, COPSE_LINKS_KEEP, pattern_of("g"), false);
   CHECK(some.errors == 1 && strcmp(some.text, "match d/e;") == 0);
+  table = io_plain;
+  table.stat = stat_swapped;
+  some = ask(&table, &list_verb, COPSE_LINKS_KEEP, (span){}, false);
+  CHECK(some.errors == 0 && strstr(some.text, "file d;") && !strstr(some.text, "d/"));
+  some = ask(&table, &scan_verb, COPSE_LINKS_KEEP, pattern_of("*"), false);
+  CHECK(some.errors == 0 && strcmp(some.text, "match ;") == 0);
+  some = ask(&table, &snapshot_verb, COPSE_LINKS_KEEP, (span){}, false);
+  CHECK(some.errors == 0);
   remove_planted();
 }

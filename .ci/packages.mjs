@@ -277,6 +277,22 @@ const programs = {
     alpine: ["ripgrep"],
     brew: ["ripgrep"],
   },
+  xfs: {
+    program: "mkfs.xfs",
+    debian: ["xfsprogs"],
+    fedora: ["xfsprogs"],
+    arch: ["xfsprogs"],
+    alpine: ["xfsprogs"],
+    brew: [],
+  },
+  btrfs: {
+    program: "mkfs.btrfs",
+    debian: ["btrfs-progs"],
+    fedora: ["btrfs-progs"],
+    arch: ["btrfs-progs"],
+    alpine: ["btrfs-progs"],
+    brew: [],
+  },
   rsync: {
     program: "rsync",
     debian: ["rsync"],

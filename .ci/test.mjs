@@ -4,12 +4,25 @@ import { archivers, installPrograms } from "./packages.mjs";
 import { build, setup } from "./setup.mjs";
 import { bun, jobEnvironment, main, run } from "./tools.mjs";
 
+// What Linux alone mounts.
+const fileSystems = process.platform === "linux" ? ["xfs", "btrfs"] : [];
+
 main(() => {
   // Where nobody looks on, a check must not be left out because its tool is missing.
   setup({ programs: process.env.CI ? ["clang-format"] : [] });
   // Servers that the tests start, and what makes their archives. Where one cannot be had, its tests are left out and say so.
   installPrograms(
-    ["git", "nginx", "openssl", "minisign", "rsync", "keyring", "bus", ...archivers],
+    [
+      "git",
+      "nginx",
+      "openssl",
+      "minisign",
+      "rsync",
+      ...fileSystems,
+      "keyring",
+      "bus",
+      ...archivers,
+    ],
     {
       required: Boolean(process.env.CI),
     },

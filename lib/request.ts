@@ -297,6 +297,9 @@ const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
   },
   dryRun: bool("dryRun", Key.DRY_RUN),
   verify: bool("verify", Key.VERIFY),
+  delta: (record, value) => {
+    record.number(Key.DELTA, flag("delta", value) ? 2 : 0);
+  },
   specialBits: bool("specialBits", Key.SPECIAL_BITS),
   fsync: bool("fsync", Key.FSYNC),
   preserve: (record, value) => {

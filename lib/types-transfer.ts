@@ -206,6 +206,11 @@ export interface CopyOptions extends Options {
   /** Read again what was written and compare; `CORRUPT` where it is not the same. Default false. */
   verify?: boolean;
   /**
+   * A large file that changed is made of the one it replaces. `true`: always, and what lies elsewhere
+   * in the old one is found; `false`: never. Without it: where the file system shares blocks.
+   */
+  delta?: boolean;
+  /**
    * What is kept besides type and content. Default: mode and mtime. `owner` needs the rights to
    * give files away; `xattr` includes access control lists.
    */

@@ -176,6 +176,29 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
     });
   };
   const kept = { ...before, ...after };
+  // Moved by a byte, with another change in it.
+  const oldLarge = Buffer.from(Array.from({ length: 1_100_000 }, (_, i) => (i * i) >> 7));
+  const newLarge = Buffer.concat([Buffer.of(1), oldLarge]);
+  newLarge.fill(9, 600_000, 600_100);
+  const largeSource = scratch.at("write-large");
+  mkdirSync(largeSource);
+  writeFileSync(join(largeSource, "large"), newLarge);
+  const plantLarge = (): void => {
+    rmSync(target, { recursive: true, force: true });
+    mkdirSync(target);
+    writeFileSync(join(target, "large"), oldLarge);
+    utimesSync(join(target, "large"), 1_000_000_000, 1_000_000_000);
+  };
+  const checkLarge = (isDone: boolean, mayLeaveParts: boolean): void => {
+    for (const name of readdirSync(target)) {
+      if (isOurs(name) && mayLeaveParts) continue;
+      const content = readFileSync(join(target, name));
+      const isNew = content.equals(newLarge);
+      if (name !== "large" || !(isNew || content.equals(oldLarge)))
+        throw new Error(`torn: ${name}`);
+      if (isDone && !isNew) throw new Error("done, and yet the large file is the old one");
+    }
+  };
 
   return [
     {
@@ -192,6 +215,18 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
       // What failed on one side is why nothing is deleted on the other.
       codes: ["CHANGED"],
       run: (runtime) => writes(before, after, () => sync(source, target, { runtime })),
+    },
+    {
+      name: "sync of a large file, made of the old one",
+      // The old file may not be what it was.
+      codes: ["CHANGED"],
+      run: (runtime) => {
+        plantLarge();
+        return examined(
+          () => sync(largeSource, target, { runtime, delta: true }),
+          (complete) => checkLarge(complete && !preload.wasLiedTo(), preload.mayLeaveParts()),
+        );
+      },
     },
     ...archives.map((archive) => ({
       name: `copy out of ${archive.slice(-3)}`,

@@ -13,7 +13,7 @@ const nativeLayers = ["base", "engine", "wire", "store", "tree", "verb", "abi"];
 // Files of one layer that must not know each other, except for these shared ones.
 const strangers: Record<string, readonly string[]> = {
   store: ["store", "open", "paths"],
-  verb: ["verb", "pump", "run", "inflow"],
+  verb: ["verb", "pump", "run", "inflow", "cutter"],
 };
 // Files whose job is to know all their siblings: scheme → store, and the driver.
 const gatherers = ["store/open", "verb/run"];

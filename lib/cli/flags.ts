@@ -206,6 +206,10 @@ export const transfer: readonly Flag[] = [
     parse: metadata,
   },
   { flags: "--special-bits", about: "keep set-user-ID, set-group-ID and sticky bits" },
+  {
+    flags: "--delta",
+    about: "make large files that changed of what they replace (default: where blocks are shared)",
+  },
   { flags: "--verify", about: "read again what was written, and compare" },
   { flags: "--no-fsync", about: "do not wait for the disk" },
 ];

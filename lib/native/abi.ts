@@ -89,6 +89,7 @@ export const Key = {
   HAS_PLAN: 142,
   STEP: 143,
   BATCH: 166,
+  DELTA: 175,
   BLOCK_SIZE: 208,
   TWO_STATE: 150,
   TWO_PAIR: 151,

@@ -14,7 +14,8 @@ enum io_open : uint32_t {
   IO_READ = 1 << 0,       // O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, so that nothing can block
   IO_DIRECTORY = 1 << 1,  // and O_DIRECTORY
   IO_FOLLOW = 1 << 2,     // without it: O_NOFOLLOW
-  IO_CREATE = 1 << 3,     // O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode 0600
+  IO_CREATE = 1 << 3,     // O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode 0600; with
+                          // IO_READ: O_RDWR
   IO_WRITE = 1 << 5,      // with IO_READ: O_RDWR
   IO_BENEATH = 1 << 4,  // openat2 RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS; the name may be a path.
                         // -ENOSYS where the kernel lacks it
@@ -91,6 +92,8 @@ struct io_ops {
   int (*clone)(int fd, int from);
   // From the same offset to the same offset, inside the kernel. *way says how.
   int64_t (*copy_range)(int fd, int from, uint64_t at, size_t size, enum io_way *way);
+  // From one offset to another, inside the kernel; -ENOSYS and its like: not here.
+  int64_t (*copy_from)(int fd, uint64_t at, int from, uint64_t from_at, size_t size);
   // Keeps others who lock the same file or directory out until it is closed; -EAGAIN.
   int (*lock)(int fd);
   int (*file_system)(int fd, uint64_t *magic);  // fstatfs f_type

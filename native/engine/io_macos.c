@@ -27,7 +27,7 @@ static int macos_open(int directory, const char *name, uint32_t flags) {
   if (flags & IO_BENEATH) return -ENOSYS;
   int how = O_CLOEXEC;
   if (flags & IO_CREATE)
-    how |= O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    how |= (flags & IO_READ ? O_RDWR : O_WRONLY) | O_CREAT | O_EXCL | O_NOFOLLOW;
   else
     how |= (flags & IO_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY |
            (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
@@ -120,6 +120,8 @@ static int64_t macos_copy_range(int fd, int from, uint64_t begin, size_t size, e
   return -ENOSYS;
 }
 
+static int64_t macos_copy_from(int, uint64_t, int, uint64_t, size_t) { return -ENOSYS; }
+
 static int macos_file_system(int fd, uint64_t *magic) {
   struct statfs stat;
   int code = RETRY(fstatfs(fd, &stat));
@@ -187,6 +189,7 @@ const struct io_ops io_plain = {
     .set_size = posix_set_size,
     .clone = macos_clone,
     .copy_range = macos_copy_range,
+    .copy_from = macos_copy_from,
     .lock = posix_lock,
     .file_system = macos_file_system,
     .advise_sequential = macos_advise_sequential,

@@ -29,7 +29,7 @@ constexpr int BENEATH_TRIES = 64;
 static int plain_open(int directory, const char *name, uint32_t flags) {
   int how = O_CLOEXEC;
   if (flags & IO_CREATE)
-    how |= O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    how |= (flags & IO_READ ? O_RDWR : O_WRONLY) | O_CREAT | O_EXCL | O_NOFOLLOW;
   else
     how |= (flags & IO_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY |
            (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
@@ -118,6 +118,11 @@ static int64_t plain_copy_range(int fd, int from, uint64_t at, size_t size, enum
   if (copied != -EXDEV && copied != -ENOSYS && copied != -EOPNOTSUPP) return copied;
   *way = IO_SPLICE;
   return splice_range(fd, from, at, size);
+}
+
+static int64_t plain_copy_from(int fd, uint64_t at, int from, uint64_t from_at, size_t size) {
+  off_t source = (off_t)from_at, target = (off_t)at;
+  return RETRY(copy_file_range(from, &source, fd, &target, size, 0));
 }
 
 // A failed flush is final: the kernel may have dropped the data, and a second call would say that
@@ -227,6 +232,7 @@ const struct io_ops io_plain = {
     .set_size = posix_set_size,
     .clone = plain_clone,
     .copy_range = plain_copy_range,
+    .copy_from = plain_copy_from,
     .lock = posix_lock,
     .sync = plain_sync,
     .file_system = plain_file_system,

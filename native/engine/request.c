@@ -75,6 +75,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_MAX_DELETE, NUMBER, false, COPSE_VERB_SYNC, 0, ANY, "maxDelete"},
     {COPSE_KEY_FORCE, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "force"},
     {COPSE_KEY_VERIFY, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "verify"},
+    {COPSE_KEY_DELTA, NUMBER, false, 0, 0, 2, "delta"},
     {COPSE_KEY_SPECIAL_BITS, NUMBER, false, 0, 0, 1, "specialBits"},
     {COPSE_KEY_RETRIES, NUMBER, false, COPSE_VERB_SYNC, 0, 100, "retries"},
     {COPSE_KEY_HARD_LINKS, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "hardLinks"},

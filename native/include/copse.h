@@ -168,6 +168,8 @@ enum copse_key : uint16_t {
   COPSE_KEY_BATCH =
       166,  // sync, number: of several tasks of one number only one gives a file its name
 
+  COPSE_KEY_DELTA = 175,  // sync, number: a large file is made of the one it replaces: 0 never, 1
+                          // where the file system shares blocks (default), 2 always
   COPSE_KEY_BLOCK_SIZE = 208,  // blocks, number: bytes on average, 1 KiB to 4 MiB; default 64 KiB
   COPSE_KEY_TWO_STATE = 150,   // two-way, text: path of the file that says what both had in common
   COPSE_KEY_TWO_PAIR = 151,    // two-way, text: names the two places; a state of others is an error

@@ -255,6 +255,8 @@ static int32_t file_open(struct store *store, const struct place *place, struct 
   atomic_init(&state->no_clone, false);
   atomic_init(&state->no_range, false);
   atomic_init(&state->nameless, NAMELESS_UNKNOWN);
+  atomic_init(&state->no_own_clone, false);
+  atomic_init(&state->no_own_range, false);
   state->all =
       (struct descriptors *)runtime_attachment(store->runtime, &descriptors_key, descriptors_make);
   if (!state->all) {
@@ -763,6 +765,7 @@ const struct store_ops file_store = {
     .forget = file_forget,
     .write = file_write,
     .pull = file_pull,
+    .reuse = file_reuse,
     .commit = file_commit,
     .abandon = file_abandon,
     .make = file_make,

@@ -14,6 +14,8 @@ struct file_state {
   int claimed;  // the root, locked; -1: not
   // Found out once: the kernel cannot copy between this store and the source.
   _Atomic bool no_clone, no_range;
+  // Nor between two files of this store.
+  _Atomic bool no_own_clone, no_own_range;
   mutex lock;                           // guards the two below
   struct file_directory *root, *found;  // what find kept; nullptr: nothing
   _Atomic uint8_t nameless;  // enum nameless: whether files can be made without a name here
@@ -85,6 +87,8 @@ int32_t file_create(struct directory *, const struct wanted *, struct directory 
 int32_t file_writer(struct directory *, const struct wanted *, struct writer **, struct fault *);
 int32_t file_write(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);
 int64_t file_pull(struct writer *, struct reader *, uint64_t at, uint64_t size, struct fault *);
+int64_t file_reuse(struct writer *, struct reader *old, uint64_t from, uint64_t at, uint64_t size,
+                   struct fault *);
 int32_t file_commit(struct writer *, uint64_t size, struct entry *out, struct fault *);
 void file_abandon(struct writer *);
 int32_t file_make(struct directory *, const struct wanted *, struct fault *);

@@ -208,7 +208,7 @@ int32_t file_resume(struct directory *base, const struct wanted *wanted, uint64_
   bool is_new = false;
   writer->fd = io->open(at, writer->temporary, IO_READ | IO_WRITE);
   if (writer->fd == -ENOENT) {
-    writer->fd = io->open(at, writer->temporary, IO_CREATE);
+    writer->fd = io->open(at, writer->temporary, IO_CREATE | IO_READ);
     is_new = writer->fd >= 0;
   }
   bool is_usable = writer->fd >= 0 && io->lock(writer->fd) >= 0 && is_ours(writer);

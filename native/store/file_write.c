@@ -201,7 +201,7 @@ static int create_temporary(const struct io_ops *io, int at, char temporary[32])
   int fd = -EIO;
   for (int i = 0; i < TEMPORARY_TRIES; i++) {
     if (!temporary_name(temporary)) break;
-    fd = io->open(at, temporary, IO_CREATE);
+    fd = io->open(at, temporary, IO_CREATE | IO_READ);
     if (fd != -EEXIST) break;
   }
   if (fd >= 0) io->lock(fd);  // where there are no locks we sweep nothing either
@@ -326,11 +326,12 @@ static void went(struct writer *writer, enum io_way way, uint64_t bytes) {
   atomic_fetch_add_explicit(&writer->store->task->ways[way], bytes, memory_order_relaxed);
 }
 
+constexpr uint64_t RANGE_MAX = 64 << 20;  // so that a cancelled task need not wait for long
+
 int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint64_t size,
                   struct fault *fault) {
   struct file_writer *writer = (struct file_writer *)base;
   struct file_state *state = base->store->state;
-  constexpr uint64_t RANGE_MAX = 64 << 20;  // so that a cancelled task need not wait for long
   if (reader->store->ops->scheme != base->store->ops->scheme) return 0;
   if (size == UINT64_MAX) {
     if (atomic_load_explicit(&state->no_clone, memory_order_relaxed)) return 0;
@@ -388,6 +389,32 @@ static int set_missing_mode(struct file_writer *writer, struct io_stat *stat) {
   if (!writer->is_nameless || (stat->mode & 07777) == writer->mode) return 0;
   int code = writer->io->set_mode(writer->fd, "", writer->mode);
   return code < 0 ? code : writer->io->stat(writer->fd, "", true, stat);
+}
+
+int64_t file_reuse(struct writer *base, struct reader *old, uint64_t from, uint64_t at,
+                   uint64_t size, struct fault *fault) {
+  struct file_writer *writer = (struct file_writer *)base;
+  struct file_state *state = base->store->state;
+  bool is_whole = size == UINT64_MAX;
+  _Atomic bool *is_not = is_whole ? &state->no_own_clone : &state->no_own_range;
+  if (old->store != base->store || atomic_load_explicit(is_not, memory_order_relaxed)) return 0;
+  size_t piece = (size_t)(size < RANGE_MAX ? size : RANGE_MAX);
+  int64_t code = is_whole ? writer->io->clone(writer->fd, old->fd)
+                          : writer->io->copy_from(writer->fd, at, old->fd, from, piece);
+  if (is_not_here(code)) {
+    atomic_store_explicit(is_not, true, memory_order_relaxed);
+    return 0;
+  }
+  if (code < 0) return fault_from_errno(fault, (int)-code, is_whole ? "ioctl" : "copy_file_range");
+  if (is_whole) {
+    atomic_store_explicit(&writer->may_be_long, true, memory_order_relaxed);
+    return 1;
+  }
+  if (code > 0) {
+    reach(writer, at + (uint64_t)code);
+    went(base, IO_COPY_RANGE, (uint64_t)code);
+  }
+  return code;
 }
 
 int32_t file_commit(struct writer *base, uint64_t size, struct entry *out, struct fault *fault) {

@@ -317,6 +317,11 @@ struct store_ops {
   // process. Bytes copied, which may be fewer; 0: not from this reader, or not here: read and
   // write. `size` UINT64_MAX: all of it, holes and all, at once, or 0.
   int64_t (*pull)(struct writer *, struct reader *, uint64_t at, uint64_t size, struct fault *);
+  // Optional, with reread. Copies [from, from + size) of a file of this store to `at`, without
+  // passing it through the process. Bytes copied, which may be fewer; 0: not here. `size`
+  // UINT64_MAX: all of it, shared with that file, or 0.
+  int64_t (*reuse)(struct writer *, struct reader *old, uint64_t from, uint64_t at, uint64_t size,
+                   struct fault *);
   // The file is `size` bytes: gives it its name and frees, also when it fails. *out has HAS_STAT.
   int32_t (*commit)(struct writer *, uint64_t size, struct entry *out, struct fault *);
   void (*abandon)(struct writer *);  // frees; nothing is left

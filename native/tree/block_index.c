@@ -113,7 +113,7 @@ int64_t block_index_file(struct block_index *index, span path, struct fault *fau
   span copy = code == 0 ? arena_copy(&index->names, path) : (span){};
   if (code == 0 && !copy.at) code = no_memory(fault);
   if (code == 0) index->files[index->file_count] = copy;
-  int64_t number = code < 0 ? code : index->file_count++;
+  int64_t number = code < 0 ? (int64_t)code : (int64_t)index->file_count++;
   mutex_unlock(&index->lock);
   return number;
 }

@@ -5,13 +5,10 @@
 // file with many of them gives its worker back when nobody reads the rows.
 #include <stdlib.h>
 
-#include "base/chunker.h"
 #include "base/record.h"
 #include "engine/runtime.h"
 #include "tree/block_index.h"
-#include "verb/run.h"
-
-constexpr size_t READ_BYTES = WORKER_SLAB;
+#include "verb/cutter.h"
 
 // One file being cut.
 struct cutting {
@@ -20,10 +17,8 @@ struct cutting {
   struct node *node;  // kept
   struct entry entry, before;
   struct reader reader;
-  struct chunker chunker;
-  int64_t file;      // its number in the index; negative: none yet
-  uint64_t read_at;  // so far it is in the buffer
-  size_t at, filled;
+  struct cutter cutter;
+  int64_t file;  // its number in the index; negative: none yet
   uint8_t buffer[];
 };
 
@@ -47,8 +42,7 @@ static int32_t begin(struct run *run, struct fault *) {
   // The request was checked when it came.
   chunker_begin(&blocks->fresh,
                 (uint32_t)record_number(request, COPSE_KEY_BLOCK_SIZE, CHUNK_SIZE_DEFAULT));
-  // Twice what a block can need, so that little is moved to the front.
-  blocks->buffer_size = 2 * chunker_need(&blocks->fresh) + READ_BYTES;
+  blocks->buffer_size = cutter_room(&blocks->fresh);
   run->batch_place = JOB_COMPUTE;
   return 0;
 }
@@ -93,13 +87,13 @@ static int64_t number_of_file(struct spot *spot, struct cutting *cutting, struct
   return cutting->file = block_index_file(&blocks->index, path, fault);
 }
 
-static int32_t tell_block(struct spot *spot, struct cutting *cutting, uint64_t offset, size_t size,
-                          struct fault *fault) {
+static int32_t tell_block(struct spot *spot, struct cutting *cutting, const uint8_t *bytes,
+                          uint64_t offset, size_t size, struct fault *fault) {
   struct blocks *blocks = spot->run->state;
   struct block block = {.offset = offset, .size = (uint32_t)size}, first;
   struct hash hash;
   hash_begin(&hash);
-  hash_add(&hash, cutting->buffer + cutting->at, size);
+  hash_add(&hash, bytes, size);
   hash_end(&hash, block.hash);
   int64_t file = number_of_file(spot, cutting, fault);
   if (file < 0) return (int32_t)file;
@@ -141,36 +135,19 @@ static void cutting_give(struct blocks *blocks, struct cutting *cutting) {
   mutex_unlock(&blocks->lock);
 }
 
-static int32_t read_more(struct spot *spot, struct cutting *cutting, struct fault *fault) {
-  const struct blocks *blocks = spot->run->state;
-  if (blocks->buffer_size - cutting->filled < READ_BYTES) {
-    cutting->filled -= cutting->at;
-    memmove(cutting->buffer, cutting->buffer + cutting->at, cutting->filled);
-    cutting->at = 0;
-  }
-  int64_t got = run_read_full(&cutting->reader, cutting->read_at, cutting->buffer + cutting->filled,
-                              READ_BYTES, cutting->before.size, fault);
-  if (got < 0) return (int32_t)got;
-  cutting->filled += (size_t)got;
-  cutting->read_at += (uint64_t)got;
-  spot->bytes += (uint64_t)got;
-  return 0;
-}
-
 // 1: all of it was cut; 0: nobody reads the rows, so it goes on later.
 static int32_t cut(struct spot *spot, struct cutting *cutting, struct fault *fault) {
-  for (;;) {
-    if (run_over(spot->run)) return fault_set(fault, COPSE_E_CANCELLED, "cancelled");
-    if (task_parked(spot->run->task)) return 0;
-    uint64_t offset = cutting->chunker.start;
-    size_t size = chunker_next(&cutting->chunker, cutting->buffer + cutting->at,
-                               cutting->filled - cutting->at, cutting->reader.at_end);
-    if (size == 0 && cutting->reader.at_end) return 1;
-    int32_t code =
-        size > 0 ? tell_block(spot, cutting, offset, size, fault) : read_more(spot, cutting, fault);
+  while (!task_parked(spot->run->task)) {
+    const uint8_t *bytes;
+    uint64_t offset, read;
+    int64_t size = cutter_next(&cutting->cutter, spot, &bytes, &offset, &read, fault);
+    if (size < 0) return (int32_t)size;
+    spot->bytes += read;
+    if (size == 0) return 1;
+    int32_t code = tell_block(spot, cutting, bytes, offset, (size_t)size, fault);
     if (code < 0) return code;
-    cutting->at += size;
   }
+  return run_over(spot->run) ? fault_set(fault, COPSE_E_CANCELLED, "cancelled") : 0;
 }
 
 static int32_t still_the_same(struct spot *spot, struct cutting *cutting, struct fault *fault) {
@@ -181,7 +158,7 @@ static int32_t still_the_same(struct spot *spot, struct cutting *cutting, struct
     code = fault_set(fault, COPSE_E_CHANGED,
                      "the file changed while it was read; run again when nobody writes to it");
   // What one read took was whole when it was read.
-  if (code < 0 || after.size <= READ_BYTES) return code;
+  if (code < 0 || after.size <= WORKER_SLAB) return code;
   code = node_use(spot->node, &spot->side, fault);
   if (code < 0) return code;
   code = run_still_there(spot->node->directory[LEFT], &after, &cutting->entry, fault);
@@ -235,9 +212,7 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
                      "runtime: take smaller blocks (size), or more memory");
   cutting->entry = cutting->before = *entry;
   cutting->entry.has &= (uint8_t)~HAS_TARGET;
-  cutting->chunker = blocks->fresh;
   cutting->file = -1;
-  cutting->read_at = cutting->at = cutting->filled = 0;
   cutting->reader = (struct reader){};
   int32_t code = ops->reader(directory, entry, &cutting->reader, fault);
   if (code == 0) {
@@ -248,6 +223,8 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
     cutting_give(blocks, cutting);
     return code;
   }
+  cutter_begin(&cutting->cutter, &blocks->fresh, &cutting->reader, 0, cutting->before.size,
+               cutting->buffer);
   spot->files++;
   cutting->node = spot->node;
   node_hold(spot->node);

@@ -5,6 +5,7 @@
 #include "base/record.h"
 #include "engine/runtime.h"
 #include "verb/pump_any.h"
+#include "verb/pump_delta.h"
 #include "verb/pump_parts.h"
 
 // Between looks at the cancel flag.
@@ -34,6 +35,7 @@ struct flow {
   struct writer *writer;
   struct hash *hash;
   bool pulls;  // the destination may copy without us
+  struct pump *pump;
   struct resume resume;
   bool in_parts;              // the writer keeps what it has
   uint64_t resumed, counted;  // as pump_parts says
@@ -72,6 +74,14 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
   return 0;
 }
 
+// Both are files of this machine, and nothing better is there.
+static bool has_old(const struct flow *flow, const struct entry *source, bool holes) {
+  const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
+  const struct resume *resume = &flow->resume;
+  return flow->pump->old && flow->pulls && !holes && from->scheme == to->scheme && to->reuse &&
+         source->size >= DELTA_LEAST && resume->kept_count == 0 && resume->claimed_count == 0;
+}
+
 static int32_t flow_all(struct flow *flow, const struct entry *source, bool holes, uint64_t *size,
                         struct fault *fault) {
   const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
@@ -82,6 +92,13 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
     if (shared < 0) return (int32_t)shared;
     *size = source->size;
     if (shared > 0) return 0;
+    if (has_old(flow, source, holes)) {
+      uint64_t at;
+      int32_t code = pump_delta(flow->spot, flow->pump, flow->reader, flow->writer, source->size,
+                                &at, &flow->pump->saved, &flow->counted, fault);
+      if (code < 0 || at == source->size) return code;
+      if (at > 0) return flow_range(flow, &at, source->size, fault);
+    }
   }
   *size = source->size;
   if (flow->in_parts)
@@ -150,7 +167,7 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
   const struct entry *source = pump->source;
   if (!worker_slabs(spot->worker)) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   struct entry before = {}, after = {};
-  struct flow flow = {.spot = spot, .reader = reader};
+  struct flow flow = {.spot = spot, .reader = reader, .pump = pump};
   bool holes = false;
   int32_t code = 0;
   bool is_large = !(source->has & HAS_SIZE) || source->size > WORKER_SLAB;

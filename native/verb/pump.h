@@ -7,8 +7,12 @@ struct pump {
   const struct entry *source;   // HAS_STAT
   struct wanted wanted;
   struct hash *hash;  // nullptr, or begun: gets the content as it was read, in order
-  uint64_t bytes;     // of content, when it went well
-  uint64_t resumed;   // of these, what an interrupted run had brought already
+  // What is replaced, HAS_STAT, a file whose content may be used for the new one; nullptr: none.
+  const struct entry *old;
+  bool searches;     // also where it costs more than it brings, and all through the old file
+  uint64_t saved;    // of `bytes`, what the old file had already
+  uint64_t bytes;    // of content, when it went well
+  uint64_t resumed;  // of these, what an interrupted run had brought already
 };
 
 // Copies and commits. CHANGED when the source is not, after it was read, what it was when it was

@@ -26,6 +26,7 @@ static int32_t begin(struct run *run, struct fault *fault) {
   sync->is_forced = record_number(request, COPSE_KEY_FORCE, 0);
   sync->keeps_special = record_number(request, COPSE_KEY_SPECIAL_BITS, 0);
   sync->verifies = record_number(request, COPSE_KEY_VERIFY, 0);
+  sync->delta = (uint8_t)record_number(request, COPSE_KEY_DELTA, DELTA_SHARED);
   sync->deletes_max = record_number(request, COPSE_KEY_MAX_DELETE, UINT64_MAX);
   sync->retries_max = record_number(request, COPSE_KEY_RETRIES, 3);
   sync->preserve = (uint32_t)record_number(request, COPSE_KEY_PRESERVE, WANT_MODE | WANT_MTIME);

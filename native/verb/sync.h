@@ -63,6 +63,13 @@ enum sync_count : uint8_t {
   COUNTS,
 };
 
+// When a large file is made of the one it replaces; = COPSE_KEY_DELTA.
+enum sync_delta : uint8_t {
+  DELTA_NEVER,
+  DELTA_SHARED,  // where the file system shares blocks, so that it saves writing
+  DELTA_ALWAYS,
+};
+
 struct moves;
 struct plan;
 struct twins;
@@ -71,6 +78,7 @@ struct sync {
   uint32_t by;        // enum copse_by
   uint32_t preserve;  // bits of enum want
   uint8_t overwrite;  // enum sync_overwrite
+  uint8_t delta;      // enum sync_delta
   bool deletes, is_dry, is_forced, keeps_special, verifies, finds_moves, is_ready;
   bool backs_up;
   uint64_t deletes_max, retries_max;

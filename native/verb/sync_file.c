@@ -116,17 +116,22 @@ static bool starts_anew(struct spot *spot, struct entry *left, uint32_t *starts,
   return true;
 }
 
-static int32_t copy_once(struct spot *spot, struct entry *left, bool is_new, span name,
-                         uint64_t *bytes, struct fault *fault) {
+static int32_t copy_once(struct spot *spot, struct entry *left, const struct entry *right,
+                         span name, uint64_t *bytes, struct fault *fault) {
   struct node *node = spot->node;
   struct entry want;
   struct pump pump = {.from = node->directory[LEFT], .to = node->directory[RIGHT], .source = left};
   int32_t code = sync_want(spot, pump.from, left, name, &want, &pump.wanted, fault);
   // A name that the caller gives himself is his to replace.
-  pump.wanted.is_new = is_new && !node->nameless;
+  pump.wanted.is_new = !right && !node->nameless;
+  const struct sync *sync = sync_of(spot->run);
+  bool is_file = right && right->type == ENTRY_FILE && (right->has & HAS_STAT);
+  if (is_file && sync->delta != DELTA_NEVER) pump.old = right;
+  pump.searches = sync->delta == DELTA_ALWAYS;
   if (code == 0) code = pump_file(spot, &pump, fault);
   *bytes = pump.bytes;
   if (code == 0) sync_count(sync_of(spot->run), COUNT_RESUMED, pump.resumed);
+  if (code == 0) sync_count(sync_of(spot->run), COUNT_SAVED, pump.saved);
   return code;
 }
 
@@ -160,7 +165,7 @@ static int32_t copy_now(struct spot *spot, struct entry *left, struct entry *rig
   code = sync->is_dry ? 0 : keep_old(spot, right, fault);
   uint32_t starts = 0;
   for (uint64_t tries = 0; code == 0 && !sync->is_dry; tries++) {
-    code = copy_once(spot, left, !right, name, &bytes, fault);
+    code = copy_once(spot, left, right, name, &bytes, fault);
     if (code == 0 || !fault_retryable(code) || !starts_anew(spot, left, &starts, fault)) break;
     if (!sync_try_again(spot->run, tries)) break;
     code = 0;

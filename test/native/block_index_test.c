@@ -67,6 +67,9 @@ static void test_limit(void) {
   }
   CHECK(code == COPSE_E_LIMIT && strstr(fault.text, "size") && count >= 8192);
   CHECK(atomic_load(&buffers.taken) <= 1 << 20);
+  int64_t file = 0;
+  for (int i = 0; file >= 0 && i < 100'000; i++) file = block_index_file(&index, SPAN("b"), &fault);
+  CHECK(file == COPSE_E_LIMIT);
   struct block first;
   for (uint32_t i = 0; i < count; i++)
     CHECK(block_index_find(&index, block_of(i).hash, &first) && first.size == i + 1);

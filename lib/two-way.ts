@@ -132,6 +132,7 @@ const ofRuns: ReadonlySet<string> = new Set([
   "moves",
   "hardLinks",
   "backupDir",
+  "delta",
   "verify",
   "fsync",
   "retries",

@@ -181,7 +181,10 @@ export interface Plan {
 export interface ApplyOptions
   extends
     Options,
-    Pick<SyncOptions, "backupDir" | "dryRun" | "verify" | "fsync" | "retries" | "resume"> {
+    Pick<
+      SyncOptions,
+      "backupDir" | "delta" | "dryRun" | "verify" | "fsync" | "retries" | "resume"
+    > {
   /** The source, where it needs more than a plan may hold, such as a password. */
   from?: Location;
   /** The destination, likewise. */

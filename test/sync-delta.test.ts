@@ -14,7 +14,15 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { compareSync, copy, syncSync, type SyncOptions, type Transfer } from "../lib/index.ts";
+import {
+  applySync,
+  compareSync,
+  copy,
+  sync,
+  syncSync,
+  type SyncOptions,
+  type Transfer,
+} from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
 import { Random, Scratch } from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
@@ -405,4 +413,18 @@ describe("copse sync --delta", () => {
       if (flag === "--no-delta") expect(saved).toBe(0);
     }
   });
+});
+
+test("a plan and a sync both ways make of the old file, too", async () => {
+  const pair = plantPair("plan", overwritten());
+  const plan = syncSync(pair.from, pair.to, { dryRun: true });
+  const done = applySync(JSON.parse(JSON.stringify(plan)), { delta: true, fsync: false });
+  expect([done.errors, done.transferred, isSame(pair)]).toEqual([0, size, true]);
+  expect(news(done)).toBeLessThanOrEqual(10 * 8192);
+  const twoWay = { state: scratch.at("both.state") };
+  await sync(pair.from, pair.to, { twoWay, fsync: false });
+  writeFileSync(join(pair.to, "large"), inserted());
+  const back = await sync(pair.from, pair.to, { twoWay, fsync: false, delta: true });
+  expect([back.errors, isSame(pair)]).toEqual([0, true]);
+  expect(news(back)).toBeLessThan(20_000);
 });

@@ -241,7 +241,7 @@ export const parts: readonly Flag[] = [
 ];
 
 /** The rest is said by the plan. */
-export const applyFlags = ["--dry-run", "--backup-dir", "--verify", "--no-fsync"];
+export const applyFlags = ["--dry-run", "--backup-dir", "--delta", "--verify", "--no-fsync"];
 
 export const printed: readonly Flag[] = [
   { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },

@@ -166,8 +166,9 @@ export class Store implements AsyncDisposable {
 
   /**
    * The content of a file, or a part of it. Nothing is read before it is asked for, and no more
-   * than two pages of 64 KiB ahead; cancelling the stream stops the work. One copy lies between the
-   * native page and the stream; with `direct` there is none.
+   * than two pages ahead, the first of 64 KiB and what follows on this machine of 256 KiB;
+   * cancelling the stream stops the work. The chunks are the pages themselves: the content is
+   * copied once, by the kernel. With `direct` it is not copied at all.
    */
   read(path: string, range: ByteRange = {}): ReadableStream<Uint8Array> {
     const what: InPlace = { path: this.#check(path), ...checkRange(range) };
@@ -177,9 +178,10 @@ export class Store implements AsyncDisposable {
     let pages: AsyncIterableIterator<readonly Uint8Array<ArrayBuffer>[]> | undefined;
     const begin = (): typeof pages & {} => {
       const verb = this.#verb<void, Uint8Array<ArrayBuffer>>(VerbNumber.READ, what, (page) => [
-        new Uint8Array(page.slice(0)), // the page is lent
+        new Uint8Array(page),
       ]);
-      task = new NativeTask(engineOf(this.#options.runtime), verb, this.#options);
+      const reading = { ...verb, keeps: true };
+      task = new NativeTask(engineOf(this.#options.runtime), reading, this.#options);
       return task.batches();
     };
     return new ReadableStream<Uint8Array>(

@@ -6,7 +6,7 @@
 
 import { decodeDone, type Done, type Engine, type Receiver, type Start } from "./engine.ts";
 import { CopseError, codeName } from "./errors.ts";
-import { pageBytes, type Native } from "./native/ffi.ts";
+import { keptBytes, pageBytes, type Native } from "./native/ffi.ts";
 import { Code, Event, EventKind } from "./native/abi.ts";
 import { forget } from "./native/record.ts";
 import { Batches, Items } from "./parts.ts";
@@ -16,6 +16,8 @@ import type { Progress, Task } from "./types.ts";
 // After a cancellation the end is waited for this long, so that whoever sees the rejection finds
 // everything stopped; a system call that cannot be interrupted must not hold the promise.
 const CANCEL_MS = 90;
+// A page that is kept is kept whole: where it holds less, it is copied.
+const KEPT_BYTES = 32 * 1024;
 const SLICE_MS = 50; // of a waiting Sync form
 
 /** How a task ended. */
@@ -35,8 +37,10 @@ export interface PartOrder<Part> {
 /** What makes a native task this verb's task. */
 export interface Verb<Whole, Part> {
   readonly request: Uint8Array;
-  /** The parts of a page. The buffer is lent. */
+  /** The parts of a page. The buffer is lent, unless the verb keeps it. */
   decode(buffer: ArrayBuffer, rows: number, heapAt: number): Part[];
+  /** What it is given to decode belongs to it. */
+  readonly keeps?: boolean;
   /** In which the whole gets its parts; absent: as they came. */
   readonly order?: PartOrder<Part>;
   /** `parts` is empty when the task was iterated. */
@@ -66,6 +70,23 @@ function fetchError(native: Native, id: number, code: number): CopseError {
   if (size < 0) return new CopseError(codeName(code), "it failed, and its details are gone");
   if (size > bytes.length) native.copse_task_error(id, (bytes = new Uint8Array(size)), size);
   return new Details(bytes.subarray(0, size)).error();
+}
+
+/** The parts of a page, which is given back or kept. */
+function decodePage<Part>(
+  native: Native,
+  id: number,
+  verb: Verb<unknown, Part>,
+  { address, size, rows, heapAt }: LentPage,
+): Part[] {
+  if (verb.keeps && size >= KEPT_BYTES && native.copse_page_keep(id, address) === 0)
+    return verb.decode(keptBytes(address, size), rows, heapAt);
+  try {
+    const lent = pageBytes(address, size);
+    return verb.decode(verb.keeps ? lent.slice(0) : lent, rows, heapAt);
+  } finally {
+    native.copse_page_release(id, address);
+  }
 }
 
 /** A native task from its start to its end: what the engine calls, and what a Task stands on. */
@@ -247,13 +268,7 @@ export class Running<Whole, Part> implements Receiver {
 
   #takePage(): Part[] | undefined {
     const page = this.#pages.shift();
-    if (!page) return undefined;
-    try {
-      const bytes = pageBytes(page.address, page.size);
-      return this.#verb.decode(bytes, page.rows, page.heapAt);
-    } finally {
-      this.engine.native.copse_page_release(this.id, page.address);
-    }
+    return page && decodePage(this.engine.native, this.id, this.#verb, page);
   }
 
   /** DONE came, and every page is read or unwanted. */
@@ -427,12 +442,14 @@ export function runSync<Whole, Part>(
         switch (view.getUint32(at + Event.kind, true)) {
           case EventKind.PAGE: {
             const address = number(at + Event.page);
-            const buffer = pageBytes(address, number(at + Event.page_size));
-            const rows = view.getUint32(at + Event.rows, true);
-            const more = verb.decode(buffer, rows, view.getUint32(at + Event.heap_at, true));
+            const more = decodePage(native, id, verb, {
+              address,
+              size: number(at + Event.page_size),
+              rows: view.getUint32(at + Event.rows, true),
+              heapAt: view.getUint32(at + Event.heap_at, true),
+            });
             verb.order?.keep?.(parts.length);
             parts = parts.length > 0 ? append(parts, more) : more;
-            native.copse_page_release(id, address);
             break;
           }
           case EventKind.PROGRESS: {

@@ -506,6 +506,18 @@ int32_t copse_page_release(copse_id id, uint64_t page) {
   return code;
 }
 
+int32_t copse_page_keep(copse_id id, uint64_t page) {
+  struct task *task = task_take(id);
+  if (!task) return COPSE_E_CLOSED;
+  int32_t code = task_keep(task, page);
+  task_drop(task);
+  return code;
+}
+
+void copse_page_free(void *page, void *) {
+  if (page) page_free_kept(page);
+}
+
 // Globs
 
 // They are read on the caller's thread, so what one set may hold is bounded.

@@ -209,6 +209,7 @@ function ffiTypes(type: string): readonly string[] {
   if (type === "const char *") return ["cstring", "ptr"];
   if (type.endsWith("*")) return ["ptr", "buffer"];
   const known: Record<string, readonly string[]> = {
+    void: ["void"],
     int32_t: ["i32"],
     uint32_t: ["u32"],
     uint64_t: ["u64", "u64_fast"],

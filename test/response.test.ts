@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Store } from "../lib/index.ts";
+import { Runtime, Store } from "../lib/index.ts";
 import { isLong, slowness } from "./script.ts";
 
 // Holes, so that nothing but the reading takes time and room. COPSE_LONG: the whole four.
@@ -35,6 +35,24 @@ async function text(store: Store, path: string): Promise<string> {
     return (error as { code?: string }).code ?? String(error);
   }
 }
+
+test("chunks are whole after their task, their runtime and a collection are over", async () => {
+  const bytes = new Uint8Array(1_000_000).map((_, i) => i % 251);
+  const runtime = new Runtime();
+  const store = new Store("memory:chunks", { runtime });
+  await store.write("x", bytes);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of store.read("x")) chunks.push(chunk);
+  expect(chunks.map(({ length }) => length)).toEqual([65_536, 262_144, 262_144, 262_144, 148_032]);
+  runtime.close();
+  for (let i = 0; i < 3; i++) {
+    Bun.gc(true);
+    await Bun.sleep(0);
+  }
+  expect(Buffer.compare(Buffer.concat(chunks), bytes)).toBe(0);
+  chunks.length = 0;
+  Bun.gc(true);
+});
 
 describe("direct", () => {
   test.each(["small", "sub/deep", "inside/deep", "link", "up/secret", "missing", "sub", ""])(

@@ -50,6 +50,21 @@ function open(): { native: Native; path: string } {
   return { native: library.symbols, path };
 }
 
+/** The bytes of a page that was kept: freed when nobody holds them any more. */
+export function keptBytes(address: number, size: number): ArrayBuffer {
+  const { copse_page_free } = native();
+  // Bun's types know neither that a function has its address nor that buffers can be freed by one.
+  const { ptr } = copse_page_free as unknown as { readonly ptr: Pointer };
+  const toKeptBuffer = toArrayBuffer as (
+    at: Pointer,
+    from: number,
+    size: number,
+    context: Pointer,
+    free: Pointer,
+  ) => ArrayBuffer;
+  return toKeptBuffer(address as Pointer, 0, size, address as Pointer, ptr);
+}
+
 /** The bytes of a lent page. Valid until the page is released: nobody above rows.ts may keep it. */
 export function pageBytes(address: number, size: number): ArrayBuffer {
   return toArrayBuffer(address as Pointer, 0, size);

@@ -19,6 +19,8 @@ export const symbols = {
   copse_task_error: { args: ["u64", "ptr", "u64"], returns: "i32" },
   copse_task_close: { args: ["u64"], returns: "i32" },
   copse_page_release: { args: ["u64", "u64"], returns: "i32" },
+  copse_page_keep: { args: ["u64", "u64"], returns: "i32" },
+  copse_page_free: { args: ["ptr", "ptr"], returns: "void" },
   copse_globs_open: { args: ["ptr", "u64", "ptr", "ptr", "u64"], returns: "i32" },
   copse_globs_match: { args: ["u64", "ptr", "u64", "u32", "u32", "ptr", "u64"], returns: "i32" },
   copse_globs_close: { args: ["u64"], returns: "i32" },

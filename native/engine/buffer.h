@@ -7,22 +7,20 @@
 #include <stdint.h>
 #include "engine/thread.h"
 
-// Blocks of this size, result pages with their head, come and go all the time. A few are kept,
+// Blocks of these sizes, result pages with their head, come and go all the time. Some are kept,
 // because the allocator would give each one back to the system and fetch its memory anew, 17 page
-// faults a time.
+// faults a time for the smaller ones. Of the larger ones JavaScript's collector gives many back at
+// once: 8 MiB at most.
 constexpr size_t BUFFER_KEPT_BYTES = 64 * 1024 + 64;
-constexpr uint32_t BUFFER_KEPT_MAX = 16;
+constexpr size_t BUFFER_KEPT_LARGE_BYTES = 256 * 1024 + 64;
+constexpr uint32_t BUFFER_KEPT_MAX = 32;
 
 struct buffers {
-  _Atomic uint64_t taken;  // without the kept ones
+  _Atomic uint64_t taken;
   uint64_t limit;
-  mutex lock;  // guards the rest
-  uint8_t *kept[BUFFER_KEPT_MAX];
-  uint32_t kept_count;
 };
 
 void buffers_begin(struct buffers *buffers, uint64_t limit);
-void buffers_end(struct buffers *buffers);  // everything was given back
 // Page-aligned. nullptr when the system has no memory; with `bounded`, also when the budget is
 // spent.
 [[nodiscard]] uint8_t *buffer_take(struct buffers *buffers, size_t size, bool bounded);
@@ -31,3 +29,6 @@ void buffers_end(struct buffers *buffers);  // everything was given back
 void buffer_release(struct buffers *buffers, size_t size);
 void buffer_give(struct buffers *buffers, uint8_t *buffer,
                  size_t size);  // with the size it was taken with
+// Only the memory, when the account has ended for it.
+void buffer_free(uint8_t *buffer, size_t size);
+uint32_t buffer_kept(size_t size);  // how many of this size lie ready

@@ -9,6 +9,7 @@
 // The first page of a task is small: most tasks say little, and thousands may run at once.
 constexpr size_t FIRST_PAGE_BYTES = 4096 - sizeof(struct page);
 static_assert(sizeof(struct page) + PAGE_BYTES == BUFFER_KEPT_BYTES);
+static_assert(sizeof(struct page) + PAGE_LARGE_BYTES == BUFFER_KEPT_LARGE_BYTES);
 
 void event_tell(struct task *task, uint32_t count) {
   if (!task->waited) runtime_ready(task->runtime, task, count);
@@ -88,8 +89,8 @@ void event_page_fire(struct timer *timer) {
   if (sealed) event_tell(task, sealed);
 }
 
-struct page *task_page_of_bytes(struct task *task, uint8_t **bytes) {
-  struct page *page = page_new(task, PAGE_BYTES);
+struct page *task_page_of_bytes(struct task *task, size_t size, uint8_t **bytes) {
+  struct page *page = page_new(task, size);
   if (page) *bytes = page->at;
   return page;
 }
@@ -110,7 +111,13 @@ void task_send_bytes(struct task *task, struct page *page, size_t filled) {
     page_free(task, page);
 }
 
-int32_t task_release(struct task *task, uint64_t address) {
+void page_free_kept(uint8_t *bytes) {
+  struct page *page = (struct page *)(void *)(bytes - offsetof(struct page, at));
+  buffer_free((uint8_t *)page, sizeof *page + page->size);
+}
+
+// nullptr: it is not lent.
+static struct page *take_back(struct task *task, uint64_t address) {
   mutex_lock(&task->lock);
   struct page **at = &task->lent;
   while (*at && (uint64_t)(uintptr_t)(*at)->at != address) at = &(*at)->next;
@@ -126,9 +133,21 @@ int32_t task_release(struct task *task, uint64_t address) {
     }
   }
   mutex_unlock(&task->lock);
+  if (unpark) pool_wake(task->runtime->pool);
+  return page;
+}
+
+int32_t task_release(struct task *task, uint64_t address) {
+  struct page *page = take_back(task, address);
   if (!page) return COPSE_E_ARGUMENT;
   page_free(task, page);
-  if (unpark) pool_wake(task->runtime->pool);
+  return 0;
+}
+
+int32_t task_keep(struct task *task, uint64_t address) {
+  struct page *page = take_back(task, address);
+  if (!page) return COPSE_E_ARGUMENT;
+  buffer_release(&task->runtime->buffers, sizeof *page + page->size);
   return 0;
 }
 

@@ -191,7 +191,6 @@ void runtime_close(struct runtime *runtime) {
     runtime->attachments = attachment->next;
     attachment->free(attachment);
   }
-  buffers_end(&runtime->buffers);
   limit_end(&runtime->limit);
   wake_end(&runtime->wake);
   condition_end(&runtime->tasks_gone);

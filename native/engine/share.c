@@ -355,7 +355,7 @@ int32_t share_call(struct hold *hold, uint32_t call, uint8_t *bytes, size_t size
 static bool send_pages(struct task *task, const struct value *value) {
   for (size_t at = 0; at < value->size;) {
     uint8_t *into;
-    struct page *page = task_page_of_bytes(task, &into);
+    struct page *page = task_page_of_bytes(task, PAGE_BYTES, &into);
     if (!page) return false;
     size_t size = value->size - at < PAGE_BYTES ? value->size - at : PAGE_BYTES;
     memcpy(into, value->bytes + at, size);

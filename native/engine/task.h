@@ -21,6 +21,7 @@ struct page;
 enum task_state : uint8_t { TASK_QUEUED, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
 constexpr size_t PAGE_BYTES = 64 * 1024;
+constexpr size_t PAGE_LARGE_BYTES = 256 * 1024;  // of the bytes of a file that is read on and on
 constexpr uint32_t PAGES_UNREAD_MAX = 2;
 constexpr uint64_t PAGE_AGE_NS =
     5'000'000;  // a page goes out when full or this long after its first row
@@ -108,9 +109,9 @@ void task_emit(struct task *task, const copse_row *row, span directory, span nam
 // An error row made of a fault; counts it and marks the task incomplete.
 void task_emit_error(struct task *task, const struct fault *fault, span directory, span name,
                      span location);
-// A page of raw bytes, for READ. `page_of_bytes` gives room for PAGE_BYTES; send it with how many
-// are filled (0: dropped).
-[[nodiscard]] struct page *task_page_of_bytes(struct task *task, uint8_t **bytes);
+// A page of raw bytes, for READ: room for `size` of them; send it with how many are filled (0:
+// dropped).
+[[nodiscard]] struct page *task_page_of_bytes(struct task *task, size_t size, uint8_t **bytes);
 void task_send_bytes(struct task *task, struct page *page, size_t filled);
 void task_room(struct task *task, uint32_t bytes);  // ROOM event
 // From a job: bytes will be pushed, the task is not over before task_expect_no_more (any thread) or
@@ -131,6 +132,9 @@ static inline void task_count(struct task *task, uint64_t files, uint64_t bytes)
 int32_t task_take_events(struct task *task, copse_event *events, uint32_t capacity);
 int32_t task_wait(struct task *task, copse_event *events, uint32_t capacity, uint32_t timeout_ms);
 int32_t task_release(struct task *task, uint64_t page);
+// The same, but its memory stays with the caller, who ends it by page_free_kept.
+int32_t task_keep(struct task *task, uint64_t page);
+void page_free_kept(uint8_t *bytes);
 int32_t task_push(struct task *task, span bytes, struct fault *fault);
 int32_t task_error(struct task *task, uint8_t *into, size_t capacity);
 void task_close(struct task *task);  // cancels, drops the table's reference

@@ -592,6 +592,10 @@ COPSE_API int32_t copse_task_cancel(copse_id task);  // idempotent; DONE still a
 COPSE_API int32_t copse_task_error(copse_id task, uint8_t *into, size_t capacity);
 COPSE_API int32_t copse_task_close(copse_id task);  // cancels if still running, frees
 COPSE_API int32_t copse_page_release(copse_id task, uint64_t page);
+// The same, but the caller keeps the bytes, which may outlive the task and the runtime, until
+// copse_page_free on any thread. Its second argument is for collectors that pass one.
+COPSE_API int32_t copse_page_keep(copse_id task, uint64_t page);
+COPSE_API void copse_page_free(void *page, void *unused);
 
 // Globs: a set that answers at once, on the caller's thread. They are no tasks, because a question
 // takes less time than handing it to a worker.

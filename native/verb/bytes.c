@@ -19,6 +19,7 @@ struct reading {
   struct entry before;  // what was opened
   bool is_open;
   uint64_t at, to;
+  size_t room;  // of the next page
 };
 
 static span request_of(const struct run *run) {
@@ -41,11 +42,11 @@ static int32_t read_begin(struct run *run, struct fault *fault) {
 }
 
 // Fills the page as far as the range and the file go. Negative: the fault; else the bytes read.
-static int64_t read_page(struct reading *reading, uint8_t *bytes, bool *is_last,
+static int64_t read_page(struct reading *reading, uint8_t *bytes, size_t room, bool *is_last,
                          struct fault *fault) {
   struct reader *reader = &reading->reader;
   uint64_t wanted = reading->to - reading->at;
-  size_t size = wanted < PAGE_BYTES ? (size_t)wanted : PAGE_BYTES, got = 0;
+  size_t size = wanted < room ? (size_t)wanted : room, got = 0;
   while (got < size && !reader->at_end && !run_over(reading->run)) {
     int64_t n = reader->store->ops->read(reader, reading->at + got, bytes + got, size - got, fault);
     if (n < 0) return n;
@@ -72,14 +73,18 @@ static void read_job(struct job *job, struct worker *) {
   if (run_over(run)) return;
   struct fault fault = {};
   uint8_t *bytes;
-  struct page *page = task_page_of_bytes(run->task, &bytes);
+  size_t room = reading->room;
+  struct page *page = task_page_of_bytes(run->task, room, &bytes);
   if (!page) {
     fault_set(&fault, COPSE_E_MEMORY, "out of memory for a page of bytes");
     fail(run, &fault);
     return;
   }
   bool is_last = false;
-  int64_t got = read_page(reading, bytes, &is_last, &fault);
+  int64_t got = read_page(reading, bytes, room, &is_last, &fault);
+  // A page costs the event loop as much as its bytes do, so who reads on gets larger ones. Not from
+  // afar: there a page would take long to fill.
+  if (run->store[LEFT].can & IS_LOCAL) reading->room = PAGE_LARGE_BYTES;
   int32_t code = got < 0 ? (int32_t)got : is_last ? read_check(reading, &fault) : 0;
   size_t filled = got < 0 ? 0 : (size_t)got;
   reading->at += filled;
@@ -129,6 +134,7 @@ static int32_t read_once(struct run *run, struct worker *, struct fault *fault) 
   if (reading->to > INT64_MAX) reading->to = INT64_MAX;
   if (reading->at > reading->to) reading->at = reading->to;
   reading->job.run = read_job;
+  reading->room = PAGE_BYTES;
   run_add(run, JOB_LEAF, &reading->job);
   return 0;
 }

@@ -239,18 +239,31 @@ static span place_request(uint64_t verb, const char *path) {
 static int32_t run(copse_id runtime, span record, copse_event *done, uint64_t *rows,
                    uint64_t *bytes) {
   copse_id task = start(runtime, record);
+  uint8_t *kept[64];
+  size_t kept_count = 0;
   for (;;) {
     copse_event event;
     if (copse_task_wait(task, &event, 1, 1000) == 0) continue;
     if (event.kind == COPSE_EVENT_PAGE) {
       *rows += event.rows;
       *bytes += event.rows ? 0 : event.page_size;
-      CHECK(copse_page_release(task, event.page) == 0);
+      // Bytes are kept beyond the task, rows are given back.
+      uint8_t *page = (uint8_t *)(uintptr_t)event.page;
+      if (event.rows == 0) kept[kept_count++] = page;
+      CHECK(event.rows ? copse_page_release(task, event.page) == 0
+                       : copse_page_keep(task, event.page) == 0);
       CHECK(copse_page_release(task, event.page) == COPSE_E_ARGUMENT);
+      CHECK(copse_page_keep(task, event.page) == COPSE_E_ARGUMENT);
     }
     if (event.kind != COPSE_EVENT_DONE) continue;
     *done = event;
     CHECK(copse_task_close(task) == 0);
+    CHECK(copse_page_keep(task, 0) == COPSE_E_CLOSED);
+    while (kept_count > 0) {
+      CHECK(kept[--kept_count][0] == 'x');
+      copse_page_free(kept[kept_count], nullptr);
+    }
+    copse_page_free(nullptr, nullptr);
     return event.code;
   }
 }

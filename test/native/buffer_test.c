@@ -21,7 +21,6 @@ static void counted_and_aligned(void) {
   }
   buffer_give(&buffers, nullptr, 4096);
   CHECK(taken(&buffers) == 0);
-  buffers_end(&buffers);
 }
 
 static void budget(void) {
@@ -44,29 +43,32 @@ static void budget(void) {
   buffer_give(&buffers, second, 40'000);
   buffer_give(&buffers, beyond, 50'000);
   CHECK(taken(&buffers) == 0);
-  buffers_end(&buffers);
 }
 
-static void some_are_kept(void) {
+static void some_are_kept(size_t size) {
   struct buffers buffers;
   buffers_begin(&buffers, 1 << 30);
   uint8_t *all[BUFFER_KEPT_MAX * 2];
   for (size_t i = 0; i < BUFFER_KEPT_MAX * 2; i++) {
-    all[i] = buffer_take(&buffers, BUFFER_KEPT_BYTES, false);
+    all[i] = buffer_take(&buffers, size, false);
     CHECK(all[i]);
     for (size_t j = 0; j < i; j++) CHECK(all[j] != all[i]);
   }
-  for (size_t i = 0; i < BUFFER_KEPT_MAX * 2; i++) buffer_give(&buffers, all[i], BUFFER_KEPT_BYTES);
+  CHECK(buffer_kept(size) == 0);
+  buffer_release(&buffers, size);
+  buffer_free(all[0], size);  // its account had ended before
+  for (size_t i = 1; i < BUFFER_KEPT_MAX * 2; i++) buffer_give(&buffers, all[i], size);
   CHECK(taken(&buffers) == 0);
-  CHECK(buffers.kept_count == BUFFER_KEPT_MAX);
-  uint8_t *again = buffer_take(&buffers, BUFFER_KEPT_BYTES, false);
-  CHECK(again && buffers.kept_count == BUFFER_KEPT_MAX - 1);
-  buffer_give(&buffers, again, BUFFER_KEPT_BYTES);
-  buffers_end(&buffers);
+  uint32_t kept = buffer_kept(size);
+  CHECK(kept >= 16 && kept <= BUFFER_KEPT_MAX);
+  uint8_t *again = buffer_take(&buffers, size, false);
+  CHECK(again && buffer_kept(size) == kept - 1);
+  buffer_give(&buffers, again, size);
 }
 
 int main(void) {
   counted_and_aligned();
   budget();
-  some_are_kept();
+  some_are_kept(BUFFER_KEPT_BYTES);
+  some_are_kept(BUFFER_KEPT_LARGE_BYTES);
 }

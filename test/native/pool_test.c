@@ -29,7 +29,6 @@ static void end(void) {
   pool_end(pool);
   timers_end(timers);
   CHECK(atomic_load(&buffers.taken) == 0);
-  buffers_end(&buffers);
 }
 
 // A group that opens a gate when it is over.

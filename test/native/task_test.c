@@ -162,7 +162,7 @@ static void send_bytes(struct act *act, struct worker *worker) {
   (void)worker;
   for (int i = 0; i < 5; i++) {
     uint8_t *bytes;
-    struct page *page = task_page_of_bytes(act->task, &bytes);
+    struct page *page = task_page_of_bytes(act->task, PAGE_BYTES, &bytes);
     CHECK(page);
     memset(bytes, 'a' + i, PAGE_BYTES);  // room for all of it
     task_send_bytes(act->task, page, i == 2 ? 0 : i == 4 ? 10 : PAGE_BYTES);
@@ -196,7 +196,7 @@ static void page_job(struct job *job, struct worker *worker) {
   struct act *act = (struct act *)job;
   (void)worker;
   uint8_t *bytes;
-  struct page *page = task_page_of_bytes(act->task, &bytes);
+  struct page *page = task_page_of_bytes(act->task, PAGE_BYTES, &bytes);
   CHECK(page);
   uint32_t made = atomic_fetch_add(&pages_made, 1) + 1;
   task_send_bytes(act->task, page, PAGE_BYTES);
@@ -255,7 +255,7 @@ static void chain_job(struct job *job, struct worker *worker) {
   struct act *act = (struct act *)job;
   (void)worker;
   uint8_t *bytes;
-  struct page *page = task_page_of_bytes(act->task, &bytes);
+  struct page *page = task_page_of_bytes(act->task, PAGE_BYTES, &bytes);
   CHECK(page);
   static _Atomic uint32_t turn;
   for (uint32_t wait = atomic_fetch_add(&turn, 1) % 7 * 100; wait > 0; wait--) thread_pause();

@@ -307,14 +307,17 @@ async function completionGap({ options, tiny, tinyPaths }: Place): Promise<reado
 }
 
 async function rowsPerSecond({ options, tiny, tinyPaths }: Place): Promise<readonly Row[]> {
-  await using store = new Store(tiny.left);
   const [streamed, single] = await inTurns(options.rounds, [
     async () => {
       const entries = await list(tiny.left);
       const files = entries.filter((entry) => entry.type === "file").length;
       if (files !== tiny.files) throw new Error(`list found ${files} files of ${tiny.files}`);
     },
-    () => atDepth(1024, tinyPaths, (path) => store.stat(path)),
+    () =>
+      atDepth(1024, tinyPaths, async (path) => {
+        const entries = await list(join(tiny.left, path));
+        expectEqual(entries.length === 1);
+      }),
   ]);
   return [
     faster("rows per second of one list, against one task per entry", {
@@ -374,7 +377,10 @@ async function coldPool({ options, small }: Place): Promise<readonly Row[]> {
   return rows;
 }
 
-/** A task that does next to nothing, in a tree in memory, against a Worker that answers what it is told. */
+/**
+ * What does next to nothing, in a tree in memory, against a Worker that answers what it is told: asked
+ * together, as they are, and as a native task each.
+ */
 async function noopsPerSecond({ options }: Place): Promise<readonly Row[]> {
   await using store = new Store("memory:bench-noop");
   await store.write("a", "1");
@@ -400,9 +406,13 @@ async function noopsPerSecond({ options }: Place): Promise<readonly Row[]> {
     [64, 3],
     [4096, 10],
   ] as const) {
-    const [ours, theirs] = await inTurns(options.rounds, [
+    const [ours, theirs, single] = await inTurns(options.rounds, [
       () => atDepth(depth, things, async () => expectEqual(await store.exists("a"))),
       () => atDepth(depth, things, echo),
+      () =>
+        atDepth(depth, things, async () => {
+          expectEqual((await list("memory:bench-noop/a")).length === 1);
+        }),
     ]);
     rows.push(
       faster(`no-op tasks per second, depth ${depth}, against a Worker's postMessage echo`, {
@@ -410,6 +420,12 @@ async function noopsPerSecond({ options }: Place): Promise<readonly Row[]> {
         other: things.length / theirs!,
         atLeast,
         isMust: true,
+      }),
+      faster(`the same with a native task for each, depth ${depth}`, {
+        ours: things.length / single!,
+        other: things.length / theirs!,
+        atLeast,
+        isMust: false,
       }),
     );
   }

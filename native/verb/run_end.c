@@ -28,7 +28,7 @@ static void say_job(struct job *job, struct worker *) {
   if (run_over(run)) return;
   struct fault fault = {};
   uint8_t *bytes;
-  struct page *page = task_page_of_bytes(run->task, &bytes);
+  struct page *page = task_page_of_bytes(run->task, PAGE_BYTES, &bytes);
   if (!page) {
     fault_set(&fault, COPSE_E_MEMORY, "out of memory for a page of bytes");
     failed(run, store, &fault);

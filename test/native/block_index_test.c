@@ -48,7 +48,6 @@ static void test_first(void) {
   CHECK(atomic_load(&buffers.taken) == index.reserved);
   block_index_end(&index);
   CHECK(atomic_load(&buffers.taken) == 0);
-  buffers_end(&buffers);
 }
 
 static void test_limit(void) {
@@ -75,7 +74,6 @@ static void test_limit(void) {
     CHECK(block_index_find(&index, block_of(i).hash, &first) && first.size == i + 1);
   block_index_end(&index);
   CHECK(atomic_load(&buffers.taken) == 0);
-  buffers_end(&buffers);
 }
 
 // Of equal blocks exactly one is the first, whoever comes with it.
@@ -117,7 +115,6 @@ static void test_threads(void) {
   }
   CHECK(firsts == BLOCKS && index.count == BLOCKS);
   block_index_end(&index);
-  buffers_end(&buffers);
 }
 
 int main(void) {

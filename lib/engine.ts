@@ -11,7 +11,7 @@ import { native, type Native } from "./native/ffi.ts";
 import { forget } from "./native/record.ts";
 import type { RuntimeStats } from "./types.ts";
 
-const EVENTS = 256; // taken per drain call
+const EVENTS = 1024; // events, and rows behind them, taken per drain call
 const DRAIN_EVENTS = 4096; // and this many, or
 const DRAIN_MS = 2; // this long, before the event loop gets its turn
 const LINGER_MS = 20;
@@ -34,6 +34,8 @@ export interface Receiver {
   started(id: number): void;
   /** Lent until released, or until `refused`. */
   page(address: number, size: number, rows: number, heapAt: number): void;
+  /** A page that came with its event, small and one of the last: the receiver's own. */
+  rows(buffer: ArrayBuffer, rows: number, heapAt: number): void;
   progress(files: number, bytes: number, totalBytes: number | undefined): void;
   room(): void;
   /** The last event. The id is valid until the receiver closes the task. */
@@ -309,7 +311,8 @@ export class Engine {
     let events = 0;
     while (this.state !== "closed") {
       const taken = this.native.copse_runtime_drain(this.id, this.#events, EVENTS);
-      for (let i = 0; i < taken; i++) this.#dispatch(i * Event.size);
+      const end = taken * Event.size;
+      for (let at = 0; at < end; at = this.#after(at)) this.#dispatch(at);
       if (taken < EVENTS) return;
       events += taken;
       if (events < DRAIN_EVENTS && performance.now() - since < DRAIN_MS) continue;
@@ -317,6 +320,16 @@ export class Engine {
       since = performance.now();
       events = 0;
     }
+  }
+
+  /** Where the event after the one at `at` begins. */
+  #after(at: number): number {
+    const view = this.#view;
+    const next = at + Event.size;
+    if (view.getUint32(at + Event.kind, true) !== EventKind.PAGE) return next;
+    if (this.#number(at + Event.page) !== 0) return next;
+    const size = view.getUint32(at + Event.page_size, true);
+    return next + Math.ceil(size / Event.size) * Event.size;
   }
 
   #number(at: number): number {
@@ -328,14 +341,16 @@ export class Engine {
     const receiver = this.#receivers.get(this.#number(at + Event.task));
     if (!receiver) return; // let go of before its end
     switch (view.getUint32(at + Event.kind, true)) {
-      case EventKind.PAGE:
-        receiver.page(
-          this.#number(at + Event.page),
-          this.#number(at + Event.page_size),
-          view.getUint32(at + Event.rows, true),
-          view.getUint32(at + Event.heap_at, true),
-        );
+      case EventKind.PAGE: {
+        const address = this.#number(at + Event.page);
+        const size = this.#number(at + Event.page_size);
+        const rows = view.getUint32(at + Event.rows, true);
+        const heapAt = view.getUint32(at + Event.heap_at, true);
+        const from = at + Event.size;
+        if (address !== 0) receiver.page(address, size, rows, heapAt);
+        else receiver.rows(this.#events.buffer.slice(from, from + size), rows, heapAt);
         break;
+      }
       case EventKind.PROGRESS: {
         const total = this.#number(at + Event.total_bytes);
         receiver.progress(

@@ -3,7 +3,8 @@
 
 import type { Place } from "./location.ts";
 import { Verb as VerbNumber } from "./native/abi.ts";
-import { placeRequest } from "./request.ts";
+import { forget } from "./native/record.ts";
+import { aboutPaths, placeRequest } from "./request.ts";
 import { Answers } from "./rows.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask } from "./task.ts";
@@ -46,8 +47,10 @@ class Batch {
 
 /** Asks about paths of one place. */
 export class Look {
-  readonly #place: Place;
   readonly #options: Options;
+  readonly #place: Place;
+  /** Without paths. Kept only where there is nothing secret in it. */
+  readonly #request: Uint8Array | undefined;
   readonly #isNear: boolean;
   /** Takes more paths, in this microtask. */
   #open: Batch | undefined;
@@ -61,6 +64,8 @@ export class Look {
   constructor(place: Place, options: Options, isNear: boolean) {
     this.#place = place;
     this.#options = options;
+    const request = this.#encode(); // says what is wrong with the options, too
+    this.#request = forget(request) ? undefined : request;
     this.#isNear = isNear;
   }
 
@@ -72,6 +77,10 @@ export class Look {
     this.#unanswered++;
     if (batch.isFull) this.#close(batch);
     return batch.answers.then((answers) => read(answers, at, path));
+  }
+
+  #encode(): Uint8Array {
+    return placeRequest(VerbNumber.LOOK, this.#place, {}, this.#options, false);
   }
 
   #begin(): Batch {
@@ -96,31 +105,37 @@ export class Look {
 
   #start(batch: Batch): void {
     this.#running++;
-    this.#taskOf(batch).then(
-      (answers) => {
-        batch.answer(answers);
-        this.#ended(batch);
-      },
-      (error: unknown) => {
-        batch.fail(error);
-        this.#ended(batch);
-      },
-    );
+    try {
+      this.#taskOf(batch).then(
+        (answers) => {
+          batch.answer(answers);
+          this.#ended(batch);
+        },
+        (error: unknown) => this.#failed(batch, error),
+      );
+    } catch (error) {
+      // Not at once: what fails lets the next one start.
+      queueMicrotask(() => this.#failed(batch, error));
+    }
   }
 
-  async #taskOf({ paths }: Batch): Promise<Answers> {
-    const what = { paths: paths.join("\0") };
-    const request = placeRequest(VerbNumber.LOOK, this.#place, what, this.#options, false);
+  #failed(batch: Batch, error: unknown): void {
+    batch.fail(error);
+    this.#ended(batch);
+  }
+
+  #taskOf({ paths }: Batch): NativeTask<Answers, never> {
     const answers = new Answers();
     const verb = {
-      request,
+      request: aboutPaths(this.#request ?? this.#encode(), paths.join("\0")),
       decode(buffer: ArrayBuffer, rows: number, heapAt: number): never[] {
         answers.add(buffer, rows, heapAt);
         return [];
       },
+      keeps: true,
       whole: () => answers,
     };
-    return await new NativeTask(engineOf(this.#options.runtime), verb, this.#options);
+    return new NativeTask(engineOf(this.#options.runtime), verb, this.#options);
   }
 
   #ended(batch: Batch): void {

@@ -25,7 +25,7 @@ import {
   Type,
   Verb,
 } from "./native/abi.ts";
-import { Record } from "./native/record.ts";
+import { forget, Record } from "./native/record.ts";
 import type {
   BlocksOptions,
   CompareOptions,
@@ -679,8 +679,6 @@ export interface InPlace {
   readonly self?: boolean;
   readonly from?: number;
   readonly to?: number;
-  /** Several entries below the place, a NUL between them. */
-  readonly paths?: string;
 }
 
 export function placeRequest(
@@ -704,11 +702,17 @@ function inPlace(
   const record = begin(verb, waited);
   const defaults = putOptions(record, options, tables);
   if (what.path) record.text(Key.PATH, what.path);
-  if (what.paths !== undefined) record.text(Key.PATHS, what.paths);
   if (what.self) record.number(Key.SELF, 1);
   if (what.from) record.number(Key.FROM, what.from);
   if (what.to !== undefined) record.number(Key.TO, what.to);
   return record.record(Key.LEFT, (r) => putPlace(r, forWeb(place, defaults.http))).end();
+}
+
+/** A look request that was encoded before, about these paths: a NUL is between them. */
+export function aboutPaths(request: Uint8Array, paths: string): Uint8Array {
+  const whole = new Record().fields(request).text(Key.PATHS, paths).end();
+  forget(request); // where it holds a secret
+  return whole;
 }
 
 export function listRequest(

@@ -149,7 +149,8 @@ export class Page {
     this.#bytes = new Uint8Array(buffer);
     this.view = new DataView(buffer);
     this.#heapAt = heapAt;
-    this.#heap = Buffer.from(buffer, heapAt).toString("latin1");
+    const hasText = heapAt < buffer.byteLength;
+    this.#heap = hasText ? Buffer.from(buffer, heapAt).toString("latin1") : "";
     this.#isAscii = !beyondAscii.test(this.#heap);
   }
 
@@ -548,13 +549,9 @@ export function decodeList(
 export class Answers {
   readonly #pages: { readonly page: Page; readonly rows: number }[] = [];
 
-  /** `buffer` is lent: what is needed of it is copied. */
+  /** `buffer` is theirs from now on. */
   add(buffer: ArrayBuffer, rows: number, heapAt: number): void {
-    const end = rows * Row.size;
-    // Mostly there is no text, and between rows and text a large gap.
-    const hasText = heapAt < buffer.byteLength;
-    const page = hasText ? new Page(buffer.slice(0), heapAt) : new Page(buffer.slice(0, end), end);
-    this.#pages.push({ page, rows });
+    this.#pages.push({ page: new Page(buffer, heapAt), rows });
   }
 
   /** null: there is nothing. Throws the error where that is the answer. */

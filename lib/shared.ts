@@ -141,6 +141,8 @@ class Answer implements Receiver {
     this.#engine.native.copse_page_release(this.#id, address);
   }
 
+  rows(): void {} // a value comes as bytes
+
   progress(): void {}
 
   room(): void {}

@@ -140,7 +140,6 @@ export class Store implements AsyncDisposable {
       throw argumentError("direct", `must be true or false, not ${showValue(direct)}`);
     this.#isDirect = direct;
     this.#options = rest;
-    placeRequest(VerbNumber.LIST, this.#place, {}, this.#options, false); // the options are good
     this.#look = new Look(this.#place, this.#options, !waits.has(this.scheme));
   }
 

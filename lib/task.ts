@@ -59,6 +59,13 @@ interface LentPage {
   readonly heapAt: number;
 }
 
+/** One that came with its event. */
+interface OwnPage {
+  readonly buffer: ArrayBuffer;
+  readonly rows: number;
+  readonly heapAt: number;
+}
+
 type State = Task<unknown, unknown>["state"];
 
 const ignore = (): void => {};
@@ -77,8 +84,10 @@ function decodePage<Part>(
   native: Native,
   id: number,
   verb: Verb<unknown, Part>,
-  { address, size, rows, heapAt }: LentPage,
+  page: LentPage | OwnPage,
 ): Part[] {
+  if ("buffer" in page) return verb.decode(page.buffer, page.rows, page.heapAt);
+  const { address, size, rows, heapAt } = page;
   if (verb.keeps && size >= KEPT_BYTES && native.copse_page_keep(id, address) === 0)
     return verb.decode(keptBytes(address, size), rows, heapAt);
   try {
@@ -106,7 +115,7 @@ export class Running<Whole, Part> implements Receiver {
   #isIterated = false;
   /** Collected for the whole, or for an iteration that may still begin. */
   #parts: Part[] = [];
-  #pages: LentPage[] = [];
+  #pages: (LentPage | OwnPage)[] = [];
   /** DONE came; pages may still wait to be read. */
   #done: Ending | undefined;
   /** It is to end with this, whatever native code says. */
@@ -146,7 +155,15 @@ export class Running<Whole, Part> implements Receiver {
   }
 
   page(address: number, size: number, rows: number, heapAt: number): void {
-    this.#pages.push({ address, size, rows, heapAt });
+    this.#came({ address, size, rows, heapAt });
+  }
+
+  rows(buffer: ArrayBuffer, rows: number, heapAt: number): void {
+    this.#came({ buffer, rows, heapAt });
+  }
+
+  #came(page: LentPage | OwnPage): void {
+    this.#pages.push(page);
     try {
       // What was cancelled is decoded by nobody; its pages go with the task.
       if (!this.#isIterated && !this.#stopped)

@@ -342,7 +342,7 @@ int32_t copse_runtime_drain(copse_id id, copse_event *events, uint32_t capacity)
   if (!events || capacity == 0) return COPSE_E_ARGUMENT;
   struct runtime *runtime = runtime_take(id);
   if (!runtime) return COPSE_E_CLOSED;
-  int32_t taken = runtime_drain(runtime, events, capacity);
+  int32_t taken = runtime_drain(runtime, events, capacity, true);
   thing_give(id);
   return taken;
 }

@@ -79,6 +79,15 @@ export class Record {
     return typeof value === "string" ? this.text(key, value) : this.bytes(key, value);
   }
 
+  /** Fields that were written before. */
+  fields(record: Uint8Array): this {
+    this.#room(record.length);
+    if (secrets.has(record)) this.#isSecret = true;
+    scratch.set(record, this.#at);
+    this.#at += record.length;
+    return this;
+  }
+
   record(key: number, fill: (record: this) => void): this {
     this.#room(8);
     const begin = this.#at;

@@ -244,6 +244,35 @@ static copse_event page_event(struct task *task) {
                        .heap_at = page->rows ? page->heap_at : 0};
 }
 
+// The last pages of a task, when they are small, lie behind their event, rows and then text, in
+// slots of the same size: nothing is left to be given back. Only the last ones, because pages that
+// are unread are what holds a task back. Gives the slots that were filled; zero: it does not fit.
+static uint32_t page_behind(struct task *task, copse_event *events, uint32_t capacity) {
+  struct page *page = task->sealed;
+  if (page->rows == 0 || page->rows >= capacity) return 0;
+  uint32_t rows = page->rows * (uint32_t)sizeof(copse_row), text = page->size - page->heap_at;
+  uint32_t slots = 1 + (rows + text + (uint32_t)sizeof *events - 1) / (uint32_t)sizeof *events;
+  if (slots > capacity) return 0;
+  events[0] = (copse_event){.kind = COPSE_EVENT_PAGE,
+                            .task = task->id,
+                            .page_size = rows + text,
+                            .rows = page->rows,
+                            .heap_at = rows};
+  copse_row *into = (copse_row *)(void *)(events + 1);
+  memcpy(into, page->at, rows);
+  memcpy(into + page->rows, page->at + page->heap_at, text);
+  uint32_t gap = page->heap_at - rows;
+  for (uint32_t i = 0; i < page->rows; i++) {
+    into[i].path_at -= gap;
+    into[i].text_at -= gap;
+  }
+  task->sealed = page->next;
+  if (!task->sealed) task->sealed_last = nullptr;
+  task->unread--;
+  page_free(task, page);
+  return slots;
+}
+
 static copse_event totals_event(struct task *task, uint32_t kind) {
   return (copse_event){
       .kind = kind,
@@ -261,9 +290,14 @@ static copse_event done_event(struct task *task) {
   return event;
 }
 
-static uint32_t take(struct task *task, copse_event *events, uint32_t capacity) {
+static uint32_t take(struct task *task, copse_event *events, uint32_t capacity, bool behind) {
   uint32_t taken = 0;
-  while (taken < capacity && task->sealed) events[taken++] = page_event(task);
+  while (taken < capacity && task->sealed) {
+    uint32_t slots =
+        behind && task->done_pending ? page_behind(task, events + taken, capacity - taken) : 0;
+    if (slots == 0) events[taken] = page_event(task);
+    taken += slots ? slots : 1;
+  }
   if (taken < capacity && task->room_pending && !task->done_pending) {
     task->room_pending = false;
     events[taken] = totals_event(task, COPSE_EVENT_ROOM);
@@ -280,9 +314,9 @@ static uint32_t take(struct task *task, copse_event *events, uint32_t capacity) 
   return taken;
 }
 
-int32_t task_take_events(struct task *task, copse_event *events, uint32_t capacity) {
+int32_t task_take_events(struct task *task, copse_event *events, uint32_t capacity, bool behind) {
   mutex_lock(&task->lock);
-  uint32_t taken = task->closed ? 0 : take(task, events, capacity);
+  uint32_t taken = task->closed ? 0 : take(task, events, capacity, behind);
   mutex_unlock(&task->lock);
   return (int32_t)taken;
 }
@@ -293,7 +327,7 @@ int32_t task_wait(struct task *task, copse_event *events, uint32_t capacity, uin
   uint32_t taken = 0;
   mutex_lock(&task->lock);
   while (!task->closed) {
-    taken = take(task, events, capacity);
+    taken = take(task, events, capacity, false);
     if (taken > 0 || task->done_taken) break;
     if (!condition_wait_until(&task->waiting, &task->lock, until) && clock_now() >= until) break;
   }

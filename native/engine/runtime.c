@@ -290,7 +290,8 @@ void runtime_ready(struct runtime *runtime, struct task *task, uint32_t count) {
     tell_fire(&runtime->tell_timer);
 }
 
-int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity) {
+int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity,
+                      bool behind) {
   uint32_t taken = 0;
   struct task *batch[BATCH_TASKS];
   mutex_lock(&runtime->lock);
@@ -303,7 +304,7 @@ int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t cap
     }
     mutex_unlock(&runtime->lock);
     for (; at < count && taken < capacity; at++)
-      taken += (uint32_t)task_take_events(batch[at], events + taken, capacity - taken);
+      taken += (uint32_t)task_take_events(batch[at], events + taken, capacity - taken, behind);
     mutex_lock(&runtime->lock);
     // Full: the last one may have more to say, and those behind it were not asked.
     if (taken == capacity)

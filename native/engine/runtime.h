@@ -56,7 +56,7 @@ void runtime_close(struct runtime *runtime);  // cancels all, waits until every 
 // wake-up costs the event loop more than most events do. Waited tasks wake their own waiter instead
 // and never come here.
 void runtime_ready(struct runtime *runtime, struct task *task, uint32_t count);
-int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity);
+int32_t runtime_drain(struct runtime *runtime, copse_event *events, uint32_t capacity, bool behind);
 int32_t runtime_cancel(struct runtime *runtime, uint32_t token);  // how many tasks carried it
 void runtime_stats(struct runtime *runtime, copse_stats *out);
 

@@ -129,7 +129,8 @@ static inline void task_count(struct task *task, uint64_t files, uint64_t bytes)
 }
 
 // For abi.c and runtime.c. `push` is CLOSED when the task is over.
-int32_t task_take_events(struct task *task, copse_event *events, uint32_t capacity);
+// `behind`: small pages may lie behind their events; gives the slots that were filled.
+int32_t task_take_events(struct task *task, copse_event *events, uint32_t capacity, bool behind);
 int32_t task_wait(struct task *task, copse_event *events, uint32_t capacity, uint32_t timeout_ms);
 int32_t task_release(struct task *task, uint64_t page);
 // The same, but its memory stays with the caller, who ends it by page_free_kept.

@@ -532,7 +532,8 @@ typedef struct copse_event {
   uint32_t kind;
   int32_t code;        // DONE: 0 or COPSE_E_*
   copse_id task;       // whose event this is
-  uint64_t page;       // PAGE: address of the first row (or byte), lent until copse_page_release
+  uint64_t page;       // PAGE: address of the first row (or byte), lent until copse_page_release or
+                       // copse_page_keep. Zero: the rows lie behind this event
   uint64_t page_size;  // PAGE: bytes in the page: rows, a gap, then the text heap to the end
   uint32_t rows;     // PAGE: number of rows; zero for a page of raw bytes. ROOM: bytes welcome now
   uint32_t heap_at;  // PAGE of rows: where the text heap begins. DONE: bits of enum copse_done
@@ -569,7 +570,9 @@ COPSE_API int32_t copse_runtime_close(copse_id runtime);  // cancels, waits, fre
 COPSE_API int32_t copse_runtime_fd(copse_id runtime);     // readable while a task has events
 COPSE_API int32_t copse_runtime_stats(copse_id runtime, copse_stats *out);
 // Takes up to `capacity` events of all tasks that are not waited, oldest first, one task's events
-// in order. A full array means "call again": the wake flag stays raised until a call returns fewer.
+// in order. Rows of a small page may lie behind their event, and behind them their text, in as many
+// elements as that takes: `page` is zero then, and nothing is to be released. Returns the number of
+// elements. A full array means "call again": the wake flag stays raised until a call returns fewer.
 COPSE_API int32_t copse_runtime_drain(copse_id runtime, copse_event *events, uint32_t capacity);
 // Cancels every task started with this token: one call for one AbortSignal.
 COPSE_API int32_t copse_runtime_cancel(copse_id runtime, uint32_t token);

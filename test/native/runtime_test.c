@@ -151,7 +151,7 @@ static void a_burst_is_one_wake(void) {
   int32_t total = 0, taken;
   copse_event events[64];
   do {
-    taken = runtime_drain(runtime, events, 64);
+    taken = runtime_drain(runtime, events, 64, false);
     for (int32_t i = 0; i < taken; i++) {
       CHECK(events[i].kind == COPSE_EVENT_DONE && events[i].code == 0);
       CHECK(events[i].task - first < TASKS && !seen[events[i].task - first]);
@@ -161,12 +161,12 @@ static void a_burst_is_one_wake(void) {
     CHECK(runtime->raised == (taken == 64));
   } while (taken == 64);
   CHECK(total == TASKS);
-  CHECK(runtime_drain(runtime, events, 64) == 0);
+  CHECK(runtime_drain(runtime, events, 64, false) == 0);
 
   // The next event wakes again.
   struct task *next = start_task(runtime, (span){}, nothing, nullptr);
   wait_readable(runtime->wake.read_fd);
-  CHECK(runtime_drain(runtime, events, 64) == 1);
+  CHECK(runtime_drain(runtime, events, 64, false) == 1);
   task_close(next);
   for (int i = 0; i < TASKS; i++) task_close(tasks[i]);
   runtime_close(runtime);
@@ -188,7 +188,7 @@ static void any_capacity_will_do(void) {
       copse_event events[100];
       int32_t taken;
       do {
-        taken = runtime_drain(runtime, events, capacity);
+        taken = runtime_drain(runtime, events, capacity, false);
         CHECK(taken >= 0 && (uint32_t)taken <= capacity);
         for (int32_t i = 0; i < taken; i++) {
           uint64_t at = events[i].task - first;
@@ -230,7 +230,7 @@ static void what_ended_is_told_while_workers_are_busy(void) {
   copse_event events[4];
   for (int32_t done = 0; done < 2;) {
     wait_readable(runtime->wake.read_fd);
-    int32_t taken = runtime_drain(runtime, events, 4);
+    int32_t taken = runtime_drain(runtime, events, 4, false);
     for (int32_t i = 0; i < taken; i++) CHECK(events[i].task != tasks[2]->id);
     done += taken;
   }
@@ -246,7 +246,7 @@ static void waited_tasks_are_quiet(void) {
   CHECK(wait_done(task, nullptr, nullptr).code == 0);
   CHECK(!is_readable(runtime->wake.read_fd) && runtime->wakes == 0);
   copse_event event;
-  CHECK(runtime_drain(runtime, &event, 1) == 0);
+  CHECK(runtime_drain(runtime, &event, 1, false) == 0);
   task_close(task);
   struct task *other = start_task(runtime, (span){}, nothing, nullptr);
   CHECK(task_wait(other, &event, 1, 0) == COPSE_E_ARGUMENT);
@@ -334,7 +334,7 @@ static void counters_balance_at_every_moment(void) {
       if (i % 11 == 0) task_cancel(waiting[count], COPSE_E_CANCELLED);
     }
     for (uint64_t done = 0; done < count;) {
-      int32_t taken = runtime_drain(runtime, events, 64);
+      int32_t taken = runtime_drain(runtime, events, 64, false);
       for (int32_t j = 0; j < taken; j++) done += events[j].kind == COPSE_EVENT_DONE;
       if (taken == 0) wait_readable(runtime->wake.read_fd);
     }
@@ -382,7 +382,7 @@ static void closing_races_with_draining(void) {
     CHECK(thread_start("closer", close_all, &closer));
     copse_event events[8];
     while (runtime->tasks > 0) {
-      if (runtime_drain(runtime, events, 8) == 0) thread_yield();
+      if (runtime_drain(runtime, events, 8, false) == 0) thread_yield();
       runtime_cancel(runtime, 2);
     }
     gate_wait(&closer.over);
@@ -401,7 +401,7 @@ static void a_dying_task_is_left_alone(void) {
   wait_told(&task, 1);
   atomic_store(&task->references, 0);
   copse_event event;
-  CHECK(runtime_drain(runtime, &event, 1) == 0);
+  CHECK(runtime_drain(runtime, &event, 1, false) == 0);
   CHECK(runtime_cancel(runtime, 9) == 0);
   CHECK(atomic_load(&task->references) == 0);
   atomic_store(&task->references, 1);
@@ -416,7 +416,7 @@ static void two_runtimes_do_not_see_each_other(void) {
   wait_readable(left->wake.read_fd);
   CHECK(runtime_cancel(right, 5) == 0 && !is_readable(right->wake.read_fd));
   copse_event event;
-  CHECK(runtime_drain(right, &event, 1) == 0);
+  CHECK(runtime_drain(right, &event, 1, false) == 0);
   CHECK(right->started == 0);
   task_close(task);
   runtime_close(left);

@@ -234,7 +234,7 @@ static void two_unread_pages_are_the_most(span request, bool by_drain) {
     CHECK(atomic_load(&pages_made) <= seen + PAGES_UNREAD_MAX);
     copse_event events[4];
     int32_t taken =
-        by_drain ? runtime_drain(runtime, events, 4) : task_wait(task, events, 4, 10'000);
+        by_drain ? runtime_drain(runtime, events, 4, false) : task_wait(task, events, 4, 10'000);
     CHECK(taken >= 1);
     for (int32_t i = 0; i < taken; i++) {
       if (events[i].kind != COPSE_EVENT_PAGE) continue;
@@ -332,17 +332,74 @@ static void a_page_does_not_wait_until_it_is_full(void) {
   struct pollfd wake = {.fd = runtime->wake.read_fd, .events = POLLIN};
   CHECK(poll(&wake, 1, 60'000) == 1);
   copse_event event;
-  CHECK(runtime_drain(runtime, &event, 1) == 1);
+  CHECK(runtime_drain(runtime, &event, 1, false) == 1);
   CHECK(event.kind == COPSE_EVENT_PAGE && event.rows == 1);
   gate_step(&wanted);
   while (!has_ended(task)) usleep(100);
   copse_event rest[4];
-  CHECK(runtime_drain(runtime, rest, 4) == 2);  // a page and DONE in one call
+  CHECK(runtime_drain(runtime, rest, 4, false) == 2);  // a page and DONE in one call
   CHECK(rest[0].kind == COPSE_EVENT_PAGE && rest[0].rows == 1);
   CHECK(rest[1].kind == COPSE_EVENT_DONE);
-  CHECK(runtime_drain(runtime, rest, 4) == 0);
+  CHECK(runtime_drain(runtime, rest, 4, false) == 0);
   finish(task);
   gate_end(&wanted);
+  end();
+}
+
+// Small pages that come last lie behind their events: no page is lent for them.
+static void emit_few(struct act *act, struct worker *worker) {
+  for (size_t i = 0; i < (size_t)(uintptr_t)act->with; i++) {
+    copse_row row = {.kind = COPSE_ROW_ENTRY, .left_size = i};
+    char name[16];
+    int size = snprintf(name, sizeof name, "name %zu", i);
+    span text = i % 2 ? SPAN("text") : (span){};
+    task_emit(act->task, &row, SPAN("in"), (span){(const uint8_t *)name, (size_t)size}, text);
+  }
+  (void)worker;
+}
+
+static void rows_lie_behind_their_event(size_t count, uint32_t capacity) {
+  begin();
+  struct task *task = start_task(runtime, (span){}, emit_few, (void *)count);
+  while (!has_ended(task)) usleep(100);
+  static copse_event events[64];
+  uint32_t lent = 0, seen = 0;
+  for (bool over = false; !over;) {
+    int32_t taken = runtime_drain(runtime, events, capacity, true);
+    CHECK(taken > 0 && (uint32_t)taken <= capacity);
+    for (int32_t at = 0; at < taken;) {
+      const copse_event *event = &events[at++];
+      over = event->kind == COPSE_EVENT_DONE;
+      if (over) continue;
+      CHECK(event->kind == COPSE_EVENT_PAGE);
+      const uint8_t *page =
+          event->page ? (const uint8_t *)(uintptr_t)event->page : (const uint8_t *)(event + 1);
+      const copse_row *rows = (const copse_row *)(const void *)page;
+      for (uint32_t i = 0; i < event->rows; i++, seen++) {
+        char path[32];
+        int size = snprintf(path, sizeof path, "in/name %u", seen);
+        CHECK(rows[i].left_size == seen && rows[i].path_len == (uint32_t)size);
+        CHECK(rows[i].path_at >= event->heap_at);
+        CHECK(rows[i].path_at + rows[i].path_len <= event->page_size);
+        CHECK(memcmp(page + rows[i].path_at, path, (size_t)size) == 0);
+        CHECK(rows[i].text_len == (seen % 2 ? 4 : 0));
+        CHECK(rows[i].text_len == 0 || memcmp(page + rows[i].text_at, "text", 4) == 0);
+      }
+      lent += event->page != 0;
+      if (event->page)
+        CHECK(task_release(task, event->page) == 0);
+      else
+        at += (int32_t)((event->page_size + sizeof *event - 1) / sizeof *event);
+    }
+  }
+  CHECK(seen == count);
+  // Rows, their text in whole slots, and the event itself.
+  bool fits = count + (count * 15 + 63) / 64 + 1 < capacity;
+  CHECK(!fits || lent == 0);
+  CHECK(capacity > 1 || lent > 0);
+  CHECK(runtime_drain(runtime, events, capacity, true) == 0);
+  finish(task);
+  CHECK(atomic_load(&runtime->buffers.taken) == 0);
   end();
 }
 
@@ -388,7 +445,7 @@ static void refused_tasks_say_why(void) {
   fault_set(&fault, COPSE_E_ARGUMENT, "that is no request");
   task_refuse(task, &fault);
   copse_event events[4];
-  CHECK(runtime_drain(runtime, events, 4) == 1);
+  CHECK(runtime_drain(runtime, events, 4, false) == 1);
   CHECK(events[0].kind == COPSE_EVENT_DONE && events[0].code == COPSE_E_ARGUMENT);
   uint8_t detail[512];
   int32_t size = task_error(task, detail, sizeof detail);
@@ -470,10 +527,10 @@ static void closing_at_any_moment_leaves_nothing(void) {
         start_task(runtime, round % 2 ? RECORD(WAITED) : (span){},
                    round % 3 ? page_first : emit_rows, (void *)(uintptr_t)(round % 40 + 1));
     copse_event event;
-    if (round % 5 == 0) runtime_drain(runtime, &event, 1);
+    if (round % 5 == 0) runtime_drain(runtime, &event, 1, false);
     if (round % 7 == 0) task_wait(task, &event, 1, 1);
     finish(task);
-    if (round % 4 == 0) runtime_drain(runtime, &event, 1);
+    if (round % 4 == 0) runtime_drain(runtime, &event, 1, false);
   }
   end();
 }
@@ -605,19 +662,19 @@ static void progress_comes_until_done(void) {
     CHECK(poll(&wake, 1, 60'000) == 1);
     uint64_t bytes;
     CHECK(read(wake.fd, &bytes, sizeof bytes) > 0);
-    int32_t taken = runtime_drain(runtime, &event, 1);
+    int32_t taken = runtime_drain(runtime, &event, 1, false);
     if (taken == 0) continue;
     CHECK(event.kind == COPSE_EVENT_PROGRESS && event.total_bytes == COPSE_UNKNOWN);
     task_count(task, 1, 100);
     seen++;
-    while (runtime_drain(runtime, &event, 1) > 0) {
+    while (runtime_drain(runtime, &event, 1, false) > 0) {
     }
   }
   task_cancel(task, COPSE_E_CANCELLED);
   while (!has_ended(task)) usleep(100);
-  CHECK(runtime_drain(runtime, &event, 1) == 1);
+  CHECK(runtime_drain(runtime, &event, 1, false) == 1);
   CHECK(event.kind == COPSE_EVENT_DONE && event.code == COPSE_E_CANCELLED && event.bytes >= 500);
-  CHECK(runtime_drain(runtime, &event, 1) == 0);
+  CHECK(runtime_drain(runtime, &event, 1, false) == 0);
   finish(task);
   gate_end(&running);
 
@@ -644,6 +701,9 @@ int main(void) {
   a_reader_may_stop_at_any_moment();
   a_parked_task_stops_nobody();
   a_page_does_not_wait_until_it_is_full();
+  for (uint32_t capacity = 1; capacity <= 64; capacity = capacity < 4 ? capacity + 1 : capacity * 2)
+    for (size_t count = 1; count <= 300; count = count * 3 + 1)
+      rows_lie_behind_their_event(count, capacity);
   the_first_failure_is_the_tasks();
   refused_tasks_say_why();
   cancelling_and_deadlines();

@@ -19,6 +19,7 @@ export {
 } from "./pattern.ts";
 export { pack, packSync, unpack, unpackSync } from "./pack.ts";
 export { blocks, blocksSync } from "./blocks.ts";
+export { repair, repairSync } from "./repair.ts";
 export { verify, verifySync } from "./verify.ts";
 export { globSet } from "./globs.ts";
 export {

@@ -41,12 +41,21 @@ function reportOf({ counts }: SyncCounts): PackReport {
   };
 }
 
+/** Read while the page is lent: its text is not there any more at the end. */
+function recoveredOf({ counts }: SyncCounts): { numbered: number; folder: string } {
+  return {
+    numbered: counts.number(Detail.PACK_NUMBERED) ?? 0,
+    folder: counts.text(Detail.PACK_NUMBERED_IN) ?? "",
+  };
+}
+
 function transfer(
   actions: Action[],
   ending: Ending,
   counts: SyncCounts | undefined,
   plan: PlanHead | undefined,
   pack: PackReport | undefined,
+  recovered: Transfer["recovered"],
 ): Transfer {
   const count = (key: number): number => counts?.counts.number(key) ?? 0;
   const steps = [
@@ -91,6 +100,7 @@ function transfer(
     },
     ...(plan && { plan }),
     ...(pack ? { report: pack } : {}),
+    ...(recovered && { recovered }),
     actions,
   };
 }
@@ -154,20 +164,23 @@ export function transferVerb(
   const plan = options.dryRun ? planHead(from, target, options, deletes) : undefined;
   let counts: SyncCounts | undefined;
   let pack: PackReport | undefined;
+  let recovered: Transfer["recovered"];
   return {
     request,
     decode(buffer, rows, heapAt) {
-      // A sync task has actions, ERROR rows and then a SUMMARY row; a pack adds one of its own.
+      // A sync task has actions, ERROR rows and then a SUMMARY row; packs add one of their own.
       const all = decodeRows(buffer, rows, heapAt) as (Action | SyncCounts)[];
       const actions: Action[] = [];
       for (const row of all)
         if (row.kind !== "summary") actions.push(row);
+        else if (row.counts.number(Detail.PACK_NUMBERED) !== undefined)
+          recovered = recoveredOf(row);
         else if (row.counts.number(Detail.PACK_FILES) === undefined) counts = row;
         else pack = reportOf(row); // at once: its texts go with the page
       return actions;
     },
     order: byPath,
-    whole: (parts, ending) => transfer(parts, ending, counts, plan, pack),
+    whole: (parts, ending) => transfer(parts, ending, counts, plan, pack, recovered),
   };
 }
 

@@ -141,6 +141,11 @@ export interface Transfer extends Totals {
   twoWay?: { readonly conflicts: number; readonly state: "new" | "known" | "damaged" };
   /** Of the pack that was made; only where one was. */
   report?: PackReport;
+  /**
+   * Of a `repair`, when the index of the damaged pack was lost: so many files came back without their
+   * names, in that directory of the new pack. Absent: the index was whole.
+   */
+  recovered?: { numbered: number; folder: string };
   /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
   actions: Action[];
 }

@@ -57,6 +57,7 @@ const libLayers = [
     "scan",
     "sync",
     "pack",
+    "repair",
     "verify",
     "blocks",
   ],

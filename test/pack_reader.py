@@ -73,13 +73,33 @@ def records(data):
     """What the extension says, after its hashes."""
     count, reserved, length = struct.unpack_from("<IIQ", data, 8)
     assert reserved == 0 and length == len(data) and hashed(data[:-32]) == data[-32:], "the extension"
-    at = 96
+    yield from some(data[96:-32], count)
+
+
+def some(data, count):
+    at = 0
     for _ in range(count):
         kind, mode, mtime, path_size, target_size = struct.unpack_from("<B3xIqII", data, at)
         at += 24
         yield kind, mode, mtime, data[at : at + path_size], data[at + path_size : at + path_size + target_size]
         at += path_size + target_size
-    assert at + 32 == len(data), "the extension's records"
+    assert at == len(data), "the extension's records"
+
+
+def check_copy(data, place):
+    """A copy of a part of the index, for repair: it has to be whole."""
+    at, size = struct.unpack("<QQ", place)
+    copy = data[at : at + size]
+    assert copy[:16] == b"COPSE-INDEX-COPY" and struct.unpack_from("<QQ", copy, 16) == (at, size), "a copy's head"
+    assert hashed(copy[:-32]) == copy[-32:], "a copy's hash"
+    count = struct.unpack_from("<I", copy, 40)[0]
+    content = unframe(copy[48:-32])
+    source = pyarrow.BufferReader(content)
+    with pyarrow.ipc.open_stream(source) as reader:
+        rows = reader.read_all().to_pylist()
+    told = sum(1 for _ in some(content[source.tell() :], count))
+    assert told == count, "a copy's records"
+    return at, at + size, rows
 
 
 def read(path):
@@ -88,6 +108,7 @@ def read(path):
     assert data[-16:-8] == b"ZNPYMIDX", "the trailer"
     (manifest_at,) = struct.unpack("<Q", data[-8:])
     _, groups = stream(data[manifest_at:-16])
+    prefixes = {}
     files, covered, index_at, index_end, place = {}, [], len(data), 0, None
     for group in groups:
         begin, end = group["index_offset"], group["index_offset"] + group["index_len"]
@@ -103,6 +124,7 @@ def read(path):
                 row["relative_path"].encode(),
                 {"type": "file", "content": b"", "mode": row.get("copse_mode"), "mtime": row.get("copse_mtime_ns"), "chunks": 0},
             )
+            prefixes.setdefault(row["relative_path"], set()).add(row["checksum"][:8])
             assert row["chunk_seq"] == entry["chunks"] and row["fdata_offset"] == len(entry["content"]), "the order of chunks"
             entry["chunks"] += 1
             entry["content"] += chunk
@@ -121,6 +143,11 @@ def read(path):
                 entries[name] = {"type": "link", "mode": mode, "mtime": mtime, "target": target.hex()}
             elif kind == 3:
                 entries[target] = entries.pop(name)
+            elif kind == 5:
+                begin, after, copied = check_copy(data, target)
+                covered.append((begin, after))
+                for row in copied:
+                    assert row["checksum"] in prefixes[row["relative_path"]], "a copy's row"
             else:
                 assert kind == 4 and name in files and target in files, "a hard link"
         end = 0

@@ -10,6 +10,7 @@ import {
   cache,
   decide,
   how,
+  packing,
   parts,
   patternFlag,
   printed,
@@ -29,6 +30,7 @@ export interface CommandShape {
     | "compare-all"
     | "manifest"
     | "pack"
+    | "repair"
     | "list"
     | "scan"
     | "assess"
@@ -515,18 +517,7 @@ const shapes: readonly CommandShape[] = [
     groups: {
       "What is packed:": what,
       "How:": [
-        { flags: "--level <level>", about: "zstd's, 1 to 22 (default: 3)", parse: count },
-        {
-          flags: "--compress <way>",
-          about: "auto: what becomes smaller by it; always; never",
-          values: ["auto", "always", "never"],
-        },
-        { flags: "--repo <text>", about: "kept in the pack: where it is from" },
-        {
-          flags: "--package-type <number>",
-          about: "kept in the pack: the kind of what is in it, 0 to 127",
-          parse: count,
-        },
+        ...packing,
         { flags: "--sign <file>", about: "sign with this secret key of minisign: FILE.minisig" },
         {
           flags: "--sign-password-file <file>",
@@ -539,6 +530,22 @@ const shapes: readonly CommandShape[] = [
     },
     examples: [["copse pack site site.znippy", "verify, list, compare and unpack read it"]],
     status: "0 done, 2 trouble (the rest is packed), 130 interrupted",
+  },
+  {
+    name: "repair",
+    about: "Make a new pack of what is whole in a damaged one",
+    places: [
+      { name: "from", about: "the damaged pack" },
+      { name: "to", about: "the pack to make" },
+    ],
+    groups: {
+      "What is brought back:": what,
+      "How:": [...packing, ...how],
+      "Web servers:": web,
+      "What is printed:": printed,
+    },
+    examples: [["copse repair damaged.znippy mended.znippy", "what is whole of it"]],
+    status: "0 all came back, 1 some without names, 2 some damaged, or trouble",
   },
   {
     name: "unpack",

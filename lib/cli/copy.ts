@@ -1,4 +1,4 @@
-// copse copy, sync, pack and unpack: what was done as a report, as JSON, or as nothing but the exit status.
+// copse copy, sync, pack, unpack and repair: what was done as a report, as JSON, or as nothing but the exit status.
 
 import { readFileSync } from "node:fs";
 import {
@@ -6,6 +6,7 @@ import {
   copy,
   CopseError,
   pack,
+  repair,
   sync,
   unpack,
   type PackOptions,
@@ -28,7 +29,7 @@ import { status } from "./status.ts";
 import { isTerminal, paintFor, type Paint } from "./terminal.ts";
 import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
 
-const verbs = { copy, sync, pack, unpack };
+const verbs = { copy, sync, pack, unpack, repair };
 
 export function runCopy(
   verb: keyof typeof verbs | "apply",
@@ -65,6 +66,8 @@ export function runCopy(
     }
     const transfer = await task;
     if (transfer.errors > 0 || !transfer.complete) frame.seen = status.trouble;
+    if (verb === "repair" && frame.seen !== status.trouble && transfer.recovered?.numbered)
+      frame.seen = status.different;
     const totals = totalsOf(transfer);
     frame.done(totals);
     if (flags["quiet"] === true) return frame.seen;
@@ -170,7 +173,9 @@ function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Gen
     ? `${showBytes(transfer.transferred)} to copy, nothing was changed`
     : `${showBytes(transfer.transferred)} in ${showDuration(transfer.milliseconds)}, ${showBytes(transfer.rate)}/s${more.join("")}`;
   yield `${parts.join(", ")} ${paint.dim(`· ${work}`)}\n`;
-  const { report: pack } = transfer;
+  const { report: pack, recovered } = transfer;
+  if (recovered)
+    yield `the index was lost: ${recovered.numbered > 0 ? `${showCounted(recovered.numbered, "file")} without a name in ${escapeName(recovered.folder)}` : "all names were found"}\n`;
   if (pack && !isPlan) {
     const share = pack.ratio < 1 ? `, ${(pack.ratio * 100).toFixed(1)} %` : "";
     yield `${showBytes(pack.bytesIn)} in ${showCounted(pack.files, "file")} became ${showBytes(pack.bytesOut)}${share}\n`;

@@ -243,6 +243,21 @@ export const parts: readonly Flag[] = [
 /** The rest is said by the plan. */
 export const applyFlags = ["--dry-run", "--backup-dir", "--delta", "--verify", "--no-fsync"];
 
+export const packing: readonly Flag[] = [
+  { flags: "--level <level>", about: "zstd's, 1 to 22 (default: 3)", parse: count },
+  {
+    flags: "--compress <way>",
+    about: "auto: what becomes smaller by it; always; never",
+    values: ["auto", "always", "never"],
+  },
+  { flags: "--repo <text>", about: "kept in the pack: where it is from" },
+  {
+    flags: "--package-type <number>",
+    about: "kept in the pack: the kind of what is in it, 0 to 127",
+    parse: count,
+  },
+];
+
 export const printed: readonly Flag[] = [
   { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
   { flags: "--json", about: "one JSON document" },

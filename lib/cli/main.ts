@@ -82,6 +82,7 @@ async function run(
     case "apply":
     case "copy":
     case "pack":
+    case "repair":
     case "unpack":
     case "sync":
       return (await import("./copy.ts")).runCopy(name, first, second, flags, interruption);

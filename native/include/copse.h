@@ -285,6 +285,8 @@ enum copse_place : uint16_t {
   COPSE_PLACE_PACK_TYPE = 67,      // number, 0 to 127: the manifest's pkg_type, default 0
   COPSE_PLACE_PACK_REPO = 68,      // text: the manifest's repo, default empty
 
+  COPSE_PLACE_PACK_REPAIR = 74,  // bool: an index that is damaged is made again from its copies
+
   COPSE_PLACE_FILE = 80,       // record, repeated: PATH, and INNER: the place that is this file
   COPSE_PLACE_SNAPSHOT = 84,   // snapshot, number: COPSE_KEY_SNAPSHOT of the task that took it
   COPSE_PLACE_ALGORITHM = 81,  // manifest, number: enum copse_algorithm of lines that do not say
@@ -451,12 +453,14 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_PACK_BYTES_OUT = 62,      // of the pack
   COPSE_DETAIL_PACK_COMPRESSED_IN = 63,  // of the files that went through the compressor
   COPSE_DETAIL_PACK_STORED_IN = 64,
-  COPSE_DETAIL_PACK_CHUNKS = 65,  // rows of its index
-  COPSE_DETAIL_PACK_INDEX = 66,   // text: 32 raw bytes, BLAKE3, what a signature is made of
-  COPSE_DETAIL_NAME = 80,         // text: in rows about a single file, the name that it has got
-  COPSE_DETAIL_COPIED = 40,       // number, as all up to 55: files and links copied
-  COPSE_DETAIL_CREATED = 41,      // directories made
-  COPSE_DETAIL_UPDATED = 42,      // entries whose metadata was set
+  COPSE_DETAIL_PACK_CHUNKS = 65,    // rows of its index
+  COPSE_DETAIL_PACK_INDEX = 66,     // text: 32 raw bytes, BLAKE3, what a signature is made of
+  COPSE_DETAIL_PACK_NUMBERED = 70,  // number: files of a repaired pack that have lost their names
+  COPSE_DETAIL_PACK_NUMBERED_IN = 71,  // text: the directory that they are in
+  COPSE_DETAIL_NAME = 80,     // text: in rows about a single file, the name that it has got
+  COPSE_DETAIL_COPIED = 40,   // number, as all up to 55: files and links copied
+  COPSE_DETAIL_CREATED = 41,  // directories made
+  COPSE_DETAIL_UPDATED = 42,  // entries whose metadata was set
   COPSE_DETAIL_RENAMED = 43,
   COPSE_DETAIL_SKIPPED = 44,  // files and links that were left as they were
   COPSE_DETAIL_DELETED = 45,

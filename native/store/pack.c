@@ -1,7 +1,9 @@
 // pack: the tree in a pack file, read from wherever that file is. What it holds is read once, from
 // its end; content is read a chunk at a time, and none of a chunk is given before all of it is
 // proved by its BLAKE3.
+#include "store/pack_copy.h"
 #include "store/pack_index.h"
+#include "store/pack_recover.h"
 #include "store/pack_write.h"
 
 #include <stdlib.h>
@@ -18,9 +20,6 @@
 constexpr size_t TAIL_BYTES = 64 * 1024;
 // Buffers up to this size are kept for the next file.
 constexpr size_t KEEP_BYTES = 8 << 20;
-// zstd makes at most 128 KiB out of the 4 bytes of a repeated block. What claims more is no pack,
-// and no memory is taken for it.
-constexpr uint64_t EXPANSION_MAX = 32768;
 
 // What one reader needs besides the index; used again and again.
 struct decoder {
@@ -30,6 +29,7 @@ struct decoder {
   bool is_open;
   uint8_t *blob, *plain;
   size_t blob_capacity, plain_capacity;
+  const struct pack_chunk *holds;  // of whose blob `plain` is what it holds, proved
 };
 
 struct pack_state {
@@ -46,6 +46,8 @@ struct pack_state {
   bool is_shared_open;
   uint8_t *tail;
   struct pack_index index;
+  struct recovered recovered;
+  bool repairs;  // an index that is lost is made again
   struct decoder *idle;
 };
 
@@ -58,7 +60,7 @@ struct pack_directory {
 struct pack_reader {
   struct decoder *decoder;
   const struct pack_item *item;
-  size_t chunk;  // in the decoder's plain bytes; SIZE_MAX: none
+  size_t chunk;  // whose blob the decoder holds; SIZE_MAX: none
 };
 
 static int32_t no_memory(struct fault *fault) {
@@ -123,7 +125,7 @@ static int32_t load_index(struct pack_state *state, struct fault *fault) {
   uint8_t head[4] = {};
   size_t head_size = size < sizeof head ? (size_t)size : sizeof head;
   span last = {state->tail + (size - begin) - trailer, trailer};
-  bool has_magic = trailer == PACK_TRAILER && memcmp(last.at, "ZNPYMIDX", 8) == 0;
+  bool has_magic = pack_has_trailer(last), is_native = false;
   uint8_t old[8] = {};
   uint64_t old_at = has_magic ? size : pack_old(last, size);
   size_t old_size = old_at < size ? sizeof old : 0;
@@ -131,8 +133,8 @@ static int32_t load_index(struct pack_state *state, struct fault *fault) {
   if (code == 0 && old_size) code = read_full(&state->shared, old_at, old, old_size, fault);
   uint64_t manifest = 0, first = 0;
   if (code == 0)
-    code =
-        pack_trailer(last, size, (span){head, head_size}, (span){old, old_size}, &manifest, fault);
+    code = pack_trailer(last, size, (span){head, head_size}, (span){old, old_size}, &manifest,
+                        &is_native, fault);
   if (code == 0) code = read_index(state, begin, manifest < begin ? manifest : begin, fault);
   if (code < 0) return code;
   if (manifest < begin) begin = manifest;
@@ -141,10 +143,33 @@ static int32_t load_index(struct pack_state *state, struct fault *fault) {
   if (code == 0) code = read_index(state, begin, first, fault);
   if (code < 0) return code;
   span tail = {state->tail, (size_t)(size - PACK_TRAILER - first)};
-  return pack_index_read(&state->index, tail, first, manifest, state->entries_max, fault);
+  return pack_index_read(&state->index, tail, first, manifest, is_native, state->entries_max,
+                         fault);
 }
 
-static int32_t load(struct pack_state *state, struct fault *fault) {
+static int32_t read_for_repair(void *self, uint64_t at, uint8_t *into, size_t size,
+                               struct fault *fault) {
+  struct store *store = self;
+  if (task_cancelled(store->task))
+    return fault_set(fault, COPSE_E_CANCELLED, "cancelled while a pack is repaired");
+  return read_full(&state_of(store)->shared, at, into, size, fault);
+}
+
+// What is wrong with the index is no end where a pack is repaired, unless nothing comes of it.
+static int32_t recover(struct store *store, struct fault *fault) {
+  struct pack_state *state = state_of(store);
+  struct recover_file file = {state->file.size, store, read_for_repair};
+  struct fault trouble = {};
+  int32_t code =
+      pack_recover(&state->index, &file, state->entries_max, &state->recovered, &trouble);
+  if (code < 0 && code != COPSE_E_CORRUPT) *fault = trouble;
+  if (code < 0) return fault->code;
+  *fault = (struct fault){};
+  return 0;
+}
+
+static int32_t load(struct store *store, struct fault *fault) {
+  struct pack_state *state = state_of(store);
   const struct store_ops *ops = state->inner.ops;
   int32_t code = ops->root(&state->inner, &state->arena, &state->file, &state->above, fault);
   if (code < 0) return code;
@@ -160,7 +185,9 @@ static int32_t load(struct pack_state *state, struct fault *fault) {
     return fault_set(fault, COPSE_E_UNSUPPORTED,
                      "the place does not say how long the pack is, so its end cannot be found");
   state->file.size = measured.size;
-  return load_index(state, fault);
+  code = load_index(state, fault);
+  bool is_damage = code == COPSE_E_CORRUPT || code == COPSE_E_UNSUPPORTED;
+  return is_damage && state->repairs ? recover(store, fault) : code;
 }
 
 static int32_t loaded(struct store *store, struct fault *fault) {
@@ -168,7 +195,7 @@ static int32_t loaded(struct store *store, struct fault *fault) {
   mutex_lock(&state->lock);
   if (!state->is_loaded) {
     state->is_loaded = true;
-    load(state, &state->fault);
+    load(store, &state->fault);
   }
   int32_t code = state->fault.code;
   if (code < 0) *fault = state->fault;
@@ -186,10 +213,23 @@ static void decoder_free(struct decoder *decoder) {
   free(decoder);
 }
 
-static struct decoder *decoder_take(struct pack_state *state) {
+// Rows of one blob say the same of it, unless somebody means harm.
+static bool is_same_blob(const struct pack_index *index, const struct pack_chunk *left,
+                         const struct pack_chunk *right) {
+  return left->blob_at == right->blob_at && left->blob_size == right->blob_size &&
+         left->group_size == right->group_size && left->is_frame == right->is_frame &&
+         left->checksum && right->checksum &&
+         memcmp(left->checksum, right->checksum, index->checksum) == 0;
+}
+
+// One that holds the chunk's blob already, if there is one.
+static struct decoder *decoder_take(struct pack_state *state, const struct pack_chunk *chunk) {
   mutex_lock(&state->lock);
-  struct decoder *decoder = state->idle;
-  if (decoder) state->idle = decoder->next;
+  struct decoder **best = &state->idle;
+  for (struct decoder **at = best; *at; at = &(*at)->next)
+    if ((*at)->holds && is_same_blob(&state->index, (*at)->holds, chunk)) best = at;
+  struct decoder *decoder = *best;
+  if (decoder) *best = decoder->next;
   mutex_unlock(&state->lock);
   return decoder ? decoder : calloc(1, sizeof *decoder);
 }
@@ -199,6 +239,7 @@ static void decoder_give(struct pack_state *state, struct decoder *decoder) {
     free(decoder->blob);
     free(decoder->plain);
     decoder->blob = decoder->plain = nullptr;
+    decoder->holds = nullptr;
     decoder->blob_capacity = decoder->plain_capacity = 0;
   }
   mutex_lock(&state->lock);
@@ -222,40 +263,48 @@ static int32_t read_blob(struct pack_state *state, struct decoder *decoder,
   return read_full(&decoder->reader, chunk->blob_at, into, (size_t)chunk->blob_size, fault);
 }
 
+static int32_t unframe(struct pack_state *state, struct decoder *decoder,
+                       const struct pack_chunk *chunk, struct fault *fault) {
+  uint64_t said, size = chunk->group_size;
+  if (size / EXPANSION_MAX > chunk->blob_size)
+    return fault_set(fault, COPSE_E_CORRUPT, "damaged: it says more bytes than its frame can hold");
+  int32_t code = frame_room(&decoder->blob, &decoder->blob_capacity, chunk->blob_size, fault);
+  if (code == 0) code = read_blob(state, decoder, chunk, decoder->blob, fault);
+  span frame = {decoder->blob, (size_t)chunk->blob_size};
+  if (code == 0) code = frame_size(frame, &said, fault);
+  if (code == 0 && said != size)
+    code = fault_set(fault, COPSE_E_CORRUPT, "damaged: a frame and the index say different sizes");
+  // One byte more than nothing, so that there is always something to point to.
+  if (code == 0) code = frame_room(&decoder->plain, &decoder->plain_capacity, size + 1, fault);
+  if (code == 0 && !decoder->unpacker) {
+    decoder->unpacker = unpacker_new();
+    if (!decoder->unpacker) code = no_memory(fault);
+  }
+  return code < 0 ? code : frame_read(decoder->unpacker, frame, decoder->plain, size, fault);
+}
+
+// What the chunk's blob holds is in `plain` after it, proved.
 static int32_t decode(struct pack_state *state, struct decoder *decoder,
                       const struct pack_chunk *chunk, struct fault *fault) {
-  uint64_t said = chunk->size;
-  int32_t code = 0;
+  if (decoder->holds && is_same_blob(&state->index, decoder->holds, chunk)) return 0;
+  decoder->holds = nullptr;
+  int32_t code;
   if (chunk->is_frame) {
-    if (chunk->size / EXPANSION_MAX > chunk->blob_size)
-      return fault_set(fault, COPSE_E_CORRUPT,
-                       "damaged: it says more bytes than its frame can hold");
-    code = frame_room(&decoder->blob, &decoder->blob_capacity, chunk->blob_size, fault);
-    if (code == 0) code = read_blob(state, decoder, chunk, decoder->blob, fault);
-    span frame = {decoder->blob, (size_t)chunk->blob_size};
-    if (code == 0) code = frame_size(frame, &said, fault);
-    if (code == 0 && said != chunk->size)
-      code =
-          fault_set(fault, COPSE_E_CORRUPT, "damaged: a frame and the index say different sizes");
-    // One byte more than nothing, so that there is always something to point to.
-    if (code == 0) code = frame_room(&decoder->plain, &decoder->plain_capacity, said + 1, fault);
-    if (code == 0 && !decoder->unpacker) {
-      decoder->unpacker = unpacker_new();
-      if (!decoder->unpacker) code = no_memory(fault);
-    }
-    if (code == 0) code = frame_read(decoder->unpacker, frame, decoder->plain, said, fault);
+    code = unframe(state, decoder, chunk, fault);
   } else {
-    code = frame_room(&decoder->plain, &decoder->plain_capacity, said + 1, fault);
+    code = frame_room(&decoder->plain, &decoder->plain_capacity, chunk->group_size + 1, fault);
     if (code == 0) code = read_blob(state, decoder, chunk, decoder->plain, fault);
   }
   if (code < 0) return code;
   struct hash hash;
   uint8_t digest[HASH_BYTES];
   hash_begin(&hash);
-  hash_add(&hash, decoder->plain, (size_t)said);
+  hash_add(&hash, decoder->plain, (size_t)chunk->group_size);
   hash_end(&hash, digest);
-  if (memcmp(digest, chunk->checksum, HASH_BYTES) == 0) return 0;
-  return fault_set(fault, COPSE_E_CORRUPT, "damaged: its BLAKE3 is not the one in the index");
+  if (chunk->checksum && memcmp(digest, chunk->checksum, state->index.checksum) != 0)
+    return fault_set(fault, COPSE_E_CORRUPT, "damaged: its BLAKE3 is not the one in the index");
+  decoder->holds = chunk;
+  return 0;
 }
 
 // ── Opening ──
@@ -293,6 +342,7 @@ static int32_t pack_open(struct store *store, const struct place *place, struct 
   span request = {store->task->request, store->task->request_len};
   state->sub = place->path;
   state->entries_max = record_number(request, COPSE_KEY_LIMIT_ENTRIES, UINT64_MAX);
+  state->repairs = record_number(place->record, COPSE_PLACE_PACK_REPAIR, 0) != 0;
   code = store_open_in(&state->inner, place->inner, place->above, store->task, fault);
   if (code < 0) {
     free(state);
@@ -366,8 +416,10 @@ static void fill(struct entry *entry, span name, const struct pack_item *item,
   }
   if (item->type != ENTRY_FILE) return;
   entry->has |= HAS_SIZE;
-  if (item->count != 1) return;
-  entry->digest = index->chunks[item->first].checksum;
+  const struct pack_chunk *chunk = &index->chunks[item->first];
+  bool is_whole = item->count == 1 && chunk->size == chunk->group_size;
+  if (!is_whole || !chunk->checksum || index->checksum != HASH_BYTES) return;
+  entry->digest = chunk->checksum;
   entry->has |= HAS_DIGEST;
 }
 
@@ -554,7 +606,7 @@ static int64_t pack_read(struct reader *base, uint64_t at, uint8_t *into, size_t
   if (reader->chunk != number) {
     if (task_cancelled(base->store->task))
       return fault_set(fault, COPSE_E_CANCELLED, "cancelled while reading");
-    if (!reader->decoder) reader->decoder = decoder_take(state);
+    if (!reader->decoder) reader->decoder = decoder_take(state, chunk);
     if (!reader->decoder) return no_memory(fault);
     reader->chunk = SIZE_MAX;
     int32_t code = decode(state, reader->decoder, chunk, fault);
@@ -564,9 +616,9 @@ static int64_t pack_read(struct reader *base, uint64_t at, uint8_t *into, size_t
     if (code < 0) return code;
     reader->chunk = number;
   }
-  uint64_t from = at - chunk->at, left = at < item->size ? chunk->size - from : 0;
+  uint64_t within = at - chunk->at, left = at < item->size ? chunk->size - within : 0;
   size_t count = left < size ? (size_t)left : size;
-  if (count) memcpy(into, reader->decoder->plain + from, count);
+  if (count) memcpy(into, reader->decoder->plain + chunk->group_at + within, count);
   base->at_end = at + count >= item->size;
   return (int64_t)count;
 }
@@ -585,12 +637,35 @@ static int32_t pack_measure(struct reader *base, struct entry *out, bool *holes,
   return 0;
 }
 
-// What a signature of the pack holds; only who verifies it asks.
+// The copies of the index, which nothing else looks at.
+static int32_t pack_prove(struct store *store, struct fault *fault) {
+  struct pack_state *state = state_of(store);
+  const struct pack_index *index = &state->index;
+  int32_t code = 0;
+  for (size_t i = 0; i < index->copies_count && code == 0; i++) {
+    const struct pack_place *place = &index->copies[i];
+    if (task_cancelled(store->task)) return 0;
+    uint8_t *bytes = malloc((size_t)place->size + 1);
+    if (!bytes) return no_memory(fault);
+    struct copy_head head = {.at = place->at, .size = place->size};
+    code = read_full(&state->shared, place->at, bytes, (size_t)place->size, fault);
+    if (code == 0) code = copy_check((span){bytes, (size_t)place->size}, &head, fault);
+    free(bytes);
+  }
+  return code;
+}
+
+// Who verifies is told what a signature of the pack holds, who repairs what came back without its
+// name.
 static void pack_report(const struct store *store, struct record_writer *out) {
-  const struct pack_index *index = &state_of(store)->index;
+  const struct pack_state *state = state_of(store);
   span request = {store->task->request, store->task->request_len};
-  if (index->is_ours && record_number(request, COPSE_KEY_VERB, 0) == COPSE_VERB_VERIFY)
-    record_put_text(out, COPSE_DETAIL_PACK_INDEX, (span){index->hash, HASH_BYTES});
+  bool verifies = record_number(request, COPSE_KEY_VERB, 0) == COPSE_VERB_VERIFY;
+  if (state->index.is_ours && verifies)
+    record_put_text(out, COPSE_DETAIL_PACK_INDEX, (span){state->index.hash, HASH_BYTES});
+  if (!state->recovered.folder.at) return;
+  record_put_number(out, COPSE_DETAIL_PACK_NUMBERED, state->recovered.numbered);
+  record_put_text(out, COPSE_DETAIL_PACK_NUMBERED_IN, state->recovered.folder);
 }
 
 const struct store_ops pack_store = {
@@ -614,5 +689,6 @@ const struct store_ops pack_store = {
     .read = pack_read,
     .read_end = pack_read_end,
     .measure = pack_measure,
+    .prove = pack_prove,
     .report = pack_report,
 };

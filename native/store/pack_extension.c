@@ -61,7 +61,7 @@ int32_t extension_next(span *rest, struct extension_record *out, struct fault *f
   memcpy(&target_size, rest->at + 20, sizeof target_size);
   uint64_t size = RECORD_HEAD + (uint64_t)path_size + target_size;
   if (size > rest->size) return corrupt(fault, "a record of its extension is cut off");
-  if (out->kind < EXTENSION_DIRECTORY || out->kind > EXTENSION_TWIN)
+  if (out->kind < EXTENSION_DIRECTORY || out->kind > EXTENSION_COPY)
     return fault_set(fault, COPSE_E_UNSUPPORTED, "the pack has a newer extension: update copse");
   out->path = (span){rest->at + RECORD_HEAD, path_size};
   out->target = (span){out->path.at + path_size, target_size};

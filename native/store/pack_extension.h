@@ -13,6 +13,7 @@ enum extension_kind : uint8_t {
   EXTENSION_LINK = 2,       // mode, mtime, target
   EXTENSION_NAME = 3,       // a file whose path in the index stands for the bytes in `target`
   EXTENSION_TWIN = 4,       // a file that is one more name of the file in `target`
+  EXTENSION_COPY = 5,       // where a copy of the index is: two u64 in `target`, place and size
 };
 
 struct extension_record {

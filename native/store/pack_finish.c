@@ -8,10 +8,16 @@
 #include "engine/runtime.h"
 #include "engine/task.h"
 #include "store/pack_arrow_write.h"
+#include "store/pack_copy.h"
 #include "store/pack_extension.h"
+#include "store/pack_frame.h"
 #include "store/paths.h"
 
 constexpr size_t OUT_BYTES = 1 << 20;
+// A copy of the index stands after the file that makes it as much content, or as many chunks.
+constexpr uint64_t STRETCH_BYTES = 32 << 20;
+constexpr uint64_t STRETCH_CHUNKS = 16384;
+constexpr int COPY_LEVEL = 3;
 
 static int by_path(const void *left, const void *right) {
   const struct written *l = *(struct written *const *)left, *r = *(struct written *const *)right;
@@ -133,7 +139,16 @@ struct output {
   uint64_t at;
   uint8_t *buffer;
   size_t filled;
+  struct table rows;         // the index
+  struct table recent;       // rows that no copy tells of yet
+  uint64_t recent_from;      // where the bytes begin that it tells of
+  struct arrow_out records;  // of the extension, without those about copies
+  uint32_t records_count;
+  struct arrow_out copies;  // a place and a size for each, as u64
+  struct packer *packer;    // for copies
 };
+
+static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }
 
 static int32_t flush(struct output *out, struct fault *fault) {
   int32_t code = 0;
@@ -181,57 +196,6 @@ static int32_t put_blob(struct output *out, struct blob *blob, struct fault *fau
   return 0;
 }
 
-enum column : uint8_t {
-  COLUMN_PATH,
-  COLUMN_NUMBER,
-  COLUMN_AT,
-  COLUMN_COMPRESSED,
-  COLUMN_SIZE,
-  COLUMN_BLOB_AT,
-  COLUMN_BLOB_SIZE,
-  COLUMN_CHECKSUM,
-  COLUMN_MODE,
-  COLUMN_MTIME,
-  COLUMNS,
-};
-
-struct table {
-  struct arrow_out column[COLUMNS], offsets;
-  uint64_t rows;
-};
-
-static void put_number(struct arrow_out *out, uint64_t value, size_t size) {
-  arrow_put(out, &value, size);
-}
-
-static void put_row(struct table *table, const struct written *written, size_t number, uint64_t at,
-                    const struct part *part, const struct blob *blob) {
-  span path = written->renamed.at ? written->renamed : written->path;
-  arrow_put(&table->column[COLUMN_PATH], path.at, path.size);
-  put_number(&table->offsets, table->column[COLUMN_PATH].size, 4);
-  put_number(&table->column[COLUMN_NUMBER], number, 4);
-  put_number(&table->column[COLUMN_AT], at, 8);
-  struct arrow_out *bits = &table->column[COLUMN_COMPRESSED];
-  if (table->rows % 8 == 0) put_number(bits, 0, 1);
-  if (blob->is_frame && !bits->failed)
-    bits->at[table->rows / 8] |= (uint8_t)(1u << (table->rows % 8));
-  put_number(&table->column[COLUMN_SIZE], part->size, 8);
-  put_number(&table->column[COLUMN_BLOB_AT], blob->placed_at, 8);
-  put_number(&table->column[COLUMN_BLOB_SIZE], blob->size, 8);
-  arrow_put(&table->column[COLUMN_CHECKSUM], part->digest, HASH_BYTES);
-  put_number(&table->column[COLUMN_MODE], written->mode, 4);
-  put_number(&table->column[COLUMN_MTIME], (uint64_t)written->mtime_ns, 8);
-  table->rows++;
-}
-
-static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }
-
-static bool has_failed(const struct table *table) {
-  bool failed = table->offsets.failed;
-  for (size_t i = 0; i < COLUMNS; i++) failed |= table->column[i].failed;
-  return failed;
-}
-
 static const char place_of_extension[] = "00000000000000000000:00000000000000000000";
 
 static void write_index(struct arrow_out *out, const struct table *table, int level) {
@@ -250,20 +214,7 @@ static void write_index(struct arrow_out *out, const struct table *table, int le
       {"zstd_output_buffer_size", SPAN("1048576")},
       {"copse_ext", SPAN(place_of_extension)},
   };
-  const struct arrow_out *column = table->column;
-  const struct arrow_field fields[COLUMNS] = {
-      {"relative_path", ARROW_UTF8, 0, span_in(&table->offsets), span_in(&column[COLUMN_PATH])},
-      {"chunk_seq", ARROW_UINT32, 0, {}, span_in(&column[COLUMN_NUMBER])},
-      {"fdata_offset", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_AT])},
-      {"compressed", ARROW_BOOL, 0, {}, span_in(&column[COLUMN_COMPRESSED])},
-      {"uncompressed_size", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_SIZE])},
-      {"blob_offset", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_BLOB_AT])},
-      {"blob_size", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_BLOB_SIZE])},
-      {"checksum", ARROW_BYTES, HASH_BYTES, {}, span_in(&column[COLUMN_CHECKSUM])},
-      {"copse_mode", ARROW_UINT32, 0, {}, span_in(&column[COLUMN_MODE])},
-      {"copse_mtime_ns", ARROW_INT64, 0, {}, span_in(&column[COLUMN_MTIME])},
-  };
-  arrow_write(out, fields, COLUMNS, table->rows, metadata, sizeof metadata / sizeof *metadata);
+  table_write(out, table, metadata, sizeof metadata / sizeof *metadata);
 }
 
 static void write_manifest(struct arrow_out *out, const struct making *making, uint64_t at,
@@ -328,16 +279,27 @@ static uint32_t write_records(struct arrow_out *out, const struct making *making
   return count;
 }
 
+// What says where the copies are.
+static void put_copies(struct arrow_out *out, const struct arrow_out *copies) {
+  for (size_t at = 0; at < copies->size; at += 16) {
+    struct extension_record record = {
+        .kind = EXTENSION_COPY, .mtime_ns = INT64_MIN, .target = {copies->at + at, 16}};
+    put_record(out, &record);
+  }
+}
+
 // Index, extension, manifest and trailer.
-static int32_t put_tail(struct output *out, const struct table *table, struct fault *fault) {
+static int32_t put_tail(struct output *out, struct fault *fault) {
   struct arrow_out index = {}, extension = {}, manifest = {};
   uint64_t begin = out->at;
-  write_index(&index, table, out->making->level);
+  write_index(&index, &out->rows, out->making->level);
   static const uint8_t zeros[EXTENSION_HEAD] = {};
   arrow_put(&extension, zeros, sizeof zeros);
-  uint32_t records = write_records(&extension, out->making);
+  arrow_put(&extension, out->records.at, out->records.size);
+  put_copies(&extension, &out->copies);
+  uint32_t records = out->records_count + (uint32_t)(out->copies.size / 16);
   arrow_put(&extension, zeros, HASH_BYTES);
-  write_manifest(&manifest, out->making, begin, index.size, table->rows);
+  write_manifest(&manifest, out->making, begin, index.size, out->rows.rows);
   int32_t code = index.failed || extension.failed || manifest.failed ? no_memory(fault) : 0;
   if (code == 0) {
     // Digits of fixed width, so that the index does not become longer by saying where it ends.
@@ -362,6 +324,22 @@ static int32_t put_tail(struct output *out, const struct table *table, struct fa
   return code;
 }
 
+// What the rows since the last copy say, once more. The last one has the extension's records too.
+static int32_t put_copy(struct output *out, bool is_last, struct fault *fault) {
+  struct copy_head head = {.at = out->at, .from = out->recent_from, .is_last = is_last};
+  if (is_last) head.records = out->records_count;
+  struct arrow_out bytes = {};
+  int32_t code = copy_write(&bytes, &head, out->packer, &out->recent,
+                            is_last ? span_in(&out->records) : (span){}, fault);
+  if (code == 0) code = put(out, span_in(&bytes), fault);
+  arrow_out_free(&bytes);
+  const uint64_t place[] = {head.at, head.size};
+  arrow_put(&out->copies, place, sizeof place);
+  table_clear(&out->recent);
+  out->recent_from = out->at;
+  return code;
+}
+
 static void count(struct pack_totals *totals, const struct written *written) {
   if (written->type == ENTRY_DIRECTORY) totals->directories++;
   if (written->type != ENTRY_FILE) return;
@@ -372,30 +350,74 @@ static void count(struct pack_totals *totals, const struct written *written) {
   *(written->is_raw ? &totals->stored_in : &totals->compressed_in) += written->size;
 }
 
-static int32_t put_all(struct output *out, struct table *table, struct fault *fault) {
+static void put_row(struct output *out, const struct written *written, uint64_t number, uint64_t at,
+                    const struct part *part) {
+  const struct blob *blob = &out->making->spool.blobs[part->blob];
+  struct table_row row = {.path = index_path(written),
+                          .number = number,
+                          .at = at,
+                          .size = part->size,
+                          .blob_at = blob->placed_at,
+                          .blob_size = blob->size,
+                          .group_size = part->size,
+                          .checksum = part->digest,
+                          .mtime_ns = written->mtime_ns,
+                          .mode = written->mode,
+                          .is_frame = blob->is_frame};
+  table_add(&out->rows, &row);
+  table_add(&out->recent, &row);
+}
+
+static int32_t put_file(struct output *out, const struct written *written, struct fault *fault) {
+  uint64_t at = 0, number = 0;
+  for (const struct part_block *block = written->first; block; block = block->next) {
+    for (size_t n = 0; n < block->count; n++) {
+      const struct part *part = &block->parts[n];
+      int32_t code = put_blob(out, &out->making->spool.blobs[part->blob], fault);
+      if (code < 0) return code;
+      put_row(out, written, number++, at, part);
+      at += part->size;
+    }
+  }
+  return 0;
+}
+
+// The end of the entries from `begin` on that one copy tells of. A file is never cut, so that what
+// has a part of its rows has them all.
+static size_t stretch_end(const struct making *making, size_t begin) {
+  uint64_t bytes = 0, chunks = 0;
+  size_t end = begin;
+  while (end < making->count && bytes < STRETCH_BYTES && chunks < STRETCH_CHUNKS) {
+    bytes += making->all[end]->size;
+    chunks += making->all[end]->parts_count;
+    end++;
+  }
+  return end;
+}
+
+static int32_t put_stretch(struct output *out, size_t begin, size_t end, struct fault *fault) {
   struct making *making = out->making;
-  put_number(&table->offsets, 0, 4);
-  for (size_t i = 0; i < making->count; i++) {
+  for (size_t i = begin; i < end; i++) {
     const struct written *written = making->all[i];
     count(&making->totals, written);
-    uint64_t at = 0;
-    size_t number = 0;
-    const struct part_block *block = written->type == ENTRY_FILE ? written->first : nullptr;
-    for (; block; block = block->next) {
-      for (size_t n = 0; n < block->count; n++) {
-        const struct part *part = &block->parts[n];
-        struct blob *blob = &making->spool.blobs[part->blob];
-        int32_t code = put_blob(out, blob, fault);
-        if (code < 0) return code;
-        put_row(table, written, number++, at, part, blob);
-        at += part->size;
-      }
-    }
-    if (table->column[COLUMN_PATH].size > INT32_MAX)
+    if (written->type != ENTRY_FILE) continue;
+    int32_t code = put_file(out, written, fault);
+    if (code < 0) return code;
+    if (out->rows.column[COLUMN_PATH].size > INT32_MAX)
       return fault_set(fault, COPSE_E_LIMIT, "all paths together are longer than 2 GiB");
   }
-  if (has_failed(table)) return no_memory(fault);
-  int32_t code = put_tail(out, table, fault);
+  if (table_failed(&out->rows) || table_failed(&out->recent)) return no_memory(fault);
+  return put_copy(out, end == making->count, fault);
+}
+
+static int32_t put_all(struct output *out, struct fault *fault) {
+  struct making *making = out->making;
+  int32_t code = 0;
+  for (size_t begin = 0, end; begin < making->count && code == 0; begin = end) {
+    end = stretch_end(making, begin);
+    code = put_stretch(out, begin, end, fault);
+  }
+  if (code == 0) code = put_tail(out, fault);
   making->totals.bytes_out = out->at;
   return code < 0 ? code : flush(out, fault);
 }
@@ -445,7 +467,8 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
   struct entry entry = {}, made = {};
   struct directory *above = nullptr;
   struct output out = {.making = making, .task = store->task};
-  struct table table = {};
+  table_begin(&out.rows, HASH_BYTES, false);
+  table_begin(&out.recent, COPY_CHECKSUM, false);
   code = ops->above
              ? ops->above(&making->inner, true, &arena, &entry, &above, fault)
              : fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no pack", ops->scheme);
@@ -454,9 +477,12 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
     entry.type = ENTRY_FILE;
     struct wanted wanted = {.entry = &entry};
     out.buffer = malloc(OUT_BYTES);
-    code = out.buffer ? ops->writer(above, &wanted, &out.writer, fault) : no_memory(fault);
+    out.packer = packer_new(COPY_LEVEL);
+    out.records_count = write_records(&out.records, making);
+    bool is_ready = out.buffer && out.packer && !out.records.failed;
+    code = is_ready ? ops->writer(above, &wanted, &out.writer, fault) : no_memory(fault);
   }
-  if (code == 0) code = put_all(&out, &table, fault);
+  if (code == 0) code = put_all(&out, fault);
   if (code == 0)
     code = ops->commit(out.writer, out.at, &made, fault);
   else if (out.writer)
@@ -464,8 +490,11 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
   if (code == 0 && !making->inner.hasty && ops->settle) code = ops->settle(above, fault);
   if (above) ops->leave(above);
   if (code == 0 && ops->finish) code = ops->finish(&making->inner, fault);
-  for (size_t i = 0; i < COLUMNS; i++) arrow_out_free(&table.column[i]);
-  arrow_out_free(&table.offsets);
+  table_free(&out.rows);
+  table_free(&out.recent);
+  arrow_out_free(&out.records);
+  arrow_out_free(&out.copies);
+  packer_free(out.packer);
   free(out.buffer);
   arena_free(&arena);
   return code;

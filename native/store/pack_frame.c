@@ -122,6 +122,25 @@ static bool begins_with(span rest, const uint8_t *head, size_t size) {
   return rest.size >= size && memcmp(rest.at, head, size) == 0;
 }
 
+int32_t frame_length(span bytes, uint64_t *length, struct fault *fault) {
+  span rest;
+  uint64_t size, packed;
+  int32_t code = read_head(bytes, &rest, &size, fault);
+  if (code < 0) return code;
+  while (rest.size && *rest.at != 0) {
+    bool is_stored = begins_with(rest, store_head, sizeof store_head);
+    if (!is_stored && !begins_with(rest, zstd_head, sizeof zstd_head)) return unsupported(fault);
+    size_t head = is_stored ? sizeof store_head : sizeof zstd_head;
+    rest = (span){rest.at + head, rest.size - head};
+    if (!take_varint(&rest, &packed) || rest.size < 8 || packed > rest.size - 8)
+      return corrupt(fault, "a frame says that it is longer than it is");
+    rest = (span){rest.at + packed + 8, rest.size - (size_t)packed - 8};
+  }
+  if (rest.size == 0) return corrupt(fault, "a frame has no end");
+  *length = (uint64_t)(rest.at + 1 - bytes.at);
+  return 0;
+}
+
 // One chunk into what is left of the output.
 static int32_t read_chunk(struct unpacker *unpacker, span *rest, uint8_t *into, uint64_t left,
                           uint64_t *given, struct fault *fault) {

@@ -11,6 +11,8 @@ struct packer;
 void unpacker_free(struct unpacker *unpacker);
 // The size of what is in the frame, from its head alone.
 int32_t frame_size(span frame, uint64_t *size, struct fault *fault);
+// How many of the bytes the frame takes up that they begin with, without looking into it.
+int32_t frame_length(span bytes, uint64_t *length, struct fault *fault);
 // All of the frame into `size` bytes. Every check is looked at, and the frame must end where the
 // blob does.
 int32_t frame_read(struct unpacker *unpacker, span frame, uint8_t *into, uint64_t size,
@@ -21,11 +23,11 @@ int32_t frame_room(uint8_t **at, size_t *capacity, uint64_t size, struct fault *
 
 [[nodiscard]] struct packer *packer_new(int level);  // level 1 to 22; nullptr: out of memory
 void packer_free(struct packer *packer);
-// The most that frame_write may need for `size` bytes.
 // Whether compressing a chunk of SAMPLE_BYTES or more is worth the time, from two samples of it at
 // zstd's level 1. `into` has room for the frame of a chunk as long.
 constexpr size_t SAMPLE_BYTES = 64 * 1024;
 bool packer_gains(struct packer *quick, span bytes, uint8_t *into, size_t capacity);
+// The most that frame_write may need for `size` bytes.
 size_t frame_bound(size_t size);
 // Writes a frame; `compress` false: stored, not compressed. Bytes written, or negative.
 int64_t frame_write(struct packer *packer, span bytes, bool compress, uint8_t *into,

@@ -12,13 +12,21 @@ constexpr uint64_t PACK_INDEX_MAX = UINT64_C(4) << 30;
 // Of a chunk, which is held in memory to be proved before any of it is given. Others cut at up to
 // 200 MiB.
 constexpr uint64_t PACK_CHUNK_MAX = UINT64_C(1) << 30;
+// zstd makes at most 128 KiB out of the 4 bytes of a repeated block. What claims more is no pack,
+// and no memory is taken for it.
+constexpr uint64_t EXPANSION_MAX = 32768;
 
 // A contiguous part of a file, and where it is stored.
 struct pack_chunk {
   uint64_t at, size;
   uint64_t blob_at, blob_size;
-  const uint8_t *checksum;  // HASH_BYTES, of the part
+  uint64_t group_at, group_size;  // in what the blob holds, which may be more, and all of that
+  const uint8_t *checksum;        // of what the blob holds; nullptr: only its frame proves it
   bool is_frame;
+};
+
+struct pack_place {
+  uint64_t at, size;
 };
 
 struct pack_item {
@@ -42,11 +50,17 @@ struct pack_index {
   struct pack_item *items;  // by paths_order
   size_t count;
   struct pack_chunk *chunks;
+  size_t chunks_count;
+  struct pack_place *copies;  // of parts of the index
+  size_t copies_count;
   struct pack_refused *refused;
   size_t refused_count, refused_capacity;
   uint64_t begin;            // where the index begins, and what blobs must not reach
   bool is_ours;              // has our extension, which protects all that is not content
   uint8_t hash[HASH_BYTES];  // of ours: the extension's own, which proves all that the index says
+  bool is_native;            // is of our own format
+  bool is_recovered;         // what it says of files that are lost is left out
+  uint32_t checksum;         // bytes of each
   struct arena arena;
 };
 
@@ -54,7 +68,8 @@ struct pack_index {
 // the file's beginning and `old` what lies where an archive of version 0.6 would have its index
 // (pack_old), for a better sentence only.
 int32_t pack_trailer(span last, uint64_t size, span head, span old, uint64_t *manifest,
-                     struct fault *fault);
+                     bool *is_native, struct fault *fault);
+bool pack_has_trailer(span last);
 // Where that would be; `size`: nowhere.
 uint64_t pack_old(span last, uint64_t size);
 // Where the first sub-index begins, from the manifest's bytes.
@@ -62,7 +77,10 @@ int32_t pack_first(span manifest, uint64_t manifest_at, uint64_t *first, struct 
 // `tail` is the file from `first` to its trailer; it must stay as long as the index. After an error
 // there is nothing to free.
 int32_t pack_index_read(struct pack_index *index, span tail, uint64_t first, uint64_t manifest_at,
-                        uint64_t entries_max, struct fault *fault);
+                        bool is_native, uint64_t entries_max, struct fault *fault);
+// The places of all blobs and copies in order, from malloc; they may overlap.
+int32_t pack_taken(const struct pack_index *index, struct pack_place **out, size_t *count,
+                   struct fault *fault);
 void pack_index_free(struct pack_index *index);
 // Why it is refused.
 int32_t pack_refused_fault(const struct pack_refused *refused, struct fault *fault);

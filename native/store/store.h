@@ -260,6 +260,9 @@ struct store_ops {
   // Optional. What the place says the digest of the whole content is, without proof: HASH_BYTES by
   // *algorithm. False: it says none.
   bool (*promised)(const struct reader *, uint32_t *algorithm, const uint8_t **digest);
+  // Optional, after the root was opened. CORRUPT: what is neither content nor looked at to find any
+  // is damaged.
+  int32_t (*prove)(struct store *, struct fault *);
   // The next range that may hold data at or after `at`: [*begin, *end). 0: none, only a hole up to
   // the end. 1: a range. May be nullptr: everything is data.
   int32_t (*next_data)(struct reader *, uint64_t at, uint64_t *begin, uint64_t *end,
@@ -359,7 +362,8 @@ struct store_ops {
                   struct fault *);
   int32_t (*finish)(struct store *, struct fault *);  // optional: before DONE
   const struct store_talk *talk;                      // optional
-  // Optional, after finish: fields COPSE_DETAIL_* of what was made, for the verb's summary.
+  // Optional, after finish: fields COPSE_DETAIL_* of what was made, for the verb's summary. None:
+  // no summary.
   void (*report)(const struct store *, struct record_writer *);
 };
 

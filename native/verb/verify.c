@@ -7,6 +7,7 @@
 
 struct verify {
   bool tells_intact;
+  bool is_proved;  // what is no content
 };
 
 static int32_t begin(struct run *run, struct fault *) {
@@ -48,7 +49,9 @@ static int32_t read_all(struct spot *spot, struct reader *reader, struct entry *
   return code;
 }
 
-static void tell_corrupt(struct spot *spot, const struct entry *entry, const struct fault *fault) {
+// `spot` nullptr: not about an entry.
+static void tell_corrupt(struct run *run, struct spot *spot, const struct entry *entry,
+                         const struct fault *fault) {
   copse_row row = {.kind = COPSE_ROW_CORRUPT,
                    .type = entry->type,
                    .left_size = entry->size,
@@ -59,7 +62,11 @@ static void tell_corrupt(struct spot *spot, const struct entry *entry, const str
   struct record_writer writer = {.at = bytes, .capacity = sizeof bytes};
   if (fault->part) record_put_number(&writer, COPSE_DETAIL_CHUNK, fault->part - 1);
   record_put_text(&writer, COPSE_DETAIL_SENTENCE, span_of(fault->text));
-  spot_emit(spot, &row, entry->name, (span){bytes, writer.size});
+  span detail = {bytes, writer.size};
+  if (spot)
+    spot_emit(spot, &row, entry->name, detail);
+  else
+    task_emit(run->task, &row, (span){}, (span){}, detail);
 }
 
 static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {
@@ -76,7 +83,7 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
     ops->read_end(&reader);
   }
   if (code == COPSE_E_CORRUPT) {
-    tell_corrupt(spot, entry, fault);
+    tell_corrupt(spot->run, spot, entry, fault);
     return 0;
   }
   if (code < 0 || !((const struct verify *)spot->run->state)->tells_intact) return code;
@@ -90,9 +97,26 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
   return 0;
 }
 
+// Once all content was read.
+static bool end(struct run *run, struct worker *) {
+  struct verify *state = run->state;
+  const struct store *store = &run->store[LEFT];
+  if (state->is_proved || !store->ops->prove || run_over(run)) return false;
+  state->is_proved = true;
+  struct fault fault = {};
+  int32_t code = store->ops->prove(&run->store[LEFT], &fault);
+  if (code == 0) return false;
+  if (code == COPSE_E_CORRUPT)
+    tell_corrupt(run, nullptr, &(struct entry){.size = COPSE_UNKNOWN}, &fault);
+  else
+    task_fail(run->task, &fault, store->shown, (span){});
+  return false;
+}
+
 const struct verb verify_verb = {.name = "verify",
                                  .sides = 1,
                                  .state_size = sizeof(struct verify),
                                  .begin = begin,
                                  .plan = plan,
-                                 .work = work};
+                                 .work = work,
+                                 .end = end};

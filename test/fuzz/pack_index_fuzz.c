@@ -24,6 +24,8 @@ static void check_item(const struct pack_index *index, size_t i) {
   for (size_t n = 0; n < item->count; n++) {
     const struct pack_chunk *chunk = &index->chunks[item->first + n];
     assert(chunk->at == at && chunk->size <= PACK_CHUNK_MAX);
+    assert(chunk->group_at <= chunk->group_size);
+    assert(chunk->size <= chunk->group_size - chunk->group_at);
     assert(chunk->blob_at <= index->begin && chunk->blob_size <= index->begin - chunk->blob_at);
     at += chunk->size;
   }
@@ -38,12 +40,12 @@ static span part(const uint8_t *bytes, size_t size, uint64_t at, size_t most) {
 static void read_pack(const uint8_t *bytes, size_t size) {
   size_t trailer = size < PACK_TRAILER ? size : PACK_TRAILER;
   span last = {bytes + size - trailer, trailer};
-  bool has_magic = trailer == PACK_TRAILER && memcmp(last.at, "ZNPYMIDX", 8) == 0;
+  bool has_magic = pack_has_trailer(last), is_native = false;
   span head = has_magic ? (span){} : part(bytes, size, 0, 4);
   span old = has_magic ? (span){} : part(bytes, size, pack_old(last, size), 8);
   struct fault fault = {};
   uint64_t manifest = 0, first = 0;
-  int32_t code = pack_trailer(last, size, head, old, &manifest, &fault);
+  int32_t code = pack_trailer(last, size, head, old, &manifest, &is_native, &fault);
   assert(code == 0 || fault.code == code);
   if (code < 0) return;
   assert(manifest <= size - PACK_TRAILER);
@@ -54,7 +56,7 @@ static void read_pack(const uint8_t *bytes, size_t size) {
   assert(first <= manifest);
   struct pack_index index;
   span tail = {bytes + first, end - (size_t)first};
-  code = pack_index_read(&index, tail, first, manifest, 10'000, &fault);
+  code = pack_index_read(&index, tail, first, manifest, is_native, 10'000, &fault);
   assert(code == 0 || fault.code == code);
   if (code < 0) return;
   for (size_t i = 0; i < index.count; i++) check_item(&index, i);
@@ -73,7 +75,8 @@ static bool seal(uint8_t *bytes, size_t size) {
   struct fault fault = {};
   if (!at || size < PACK_TRAILER) return false;
   span last = {bytes + size - PACK_TRAILER, PACK_TRAILER};
-  if (pack_trailer(last, size, (span){}, (span){}, &manifest, &fault) < 0) return false;
+  bool is_native = false;
+  if (pack_trailer(last, size, (span){}, (span){}, &manifest, &is_native, &fault) < 0) return false;
   size_t end = size - PACK_TRAILER, begin = (size_t)(at - bytes);
   span listed = {bytes + manifest, end - (size_t)manifest};
   if (manifest < begin || pack_first(listed, manifest, &first, &fault) < 0) return false;

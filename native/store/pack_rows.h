@@ -1,0 +1,24 @@
+// pack_rows: the rows of a pack's indexes as they are read, and the entries that they become.
+#pragma once
+#include "store/pack_arrow.h"
+#include "store/pack_index.h"
+
+// A row as it is sorted: by path, then by where it is in the file.
+struct row {
+  span path;
+  struct pack_chunk chunk;
+  uint32_t number, mode;
+  int64_t mtime_ns;
+};
+
+struct rows {
+  struct row *at;
+  size_t count;
+};
+
+// Adds those of a stream, which must stay as long as the index. Blobs end at `end` or before it.
+int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksum, uint64_t end,
+                  struct fault *fault);
+// Entries out of all rows, which are sorted, and of `count` records of an extension.
+int32_t rows_build(struct pack_index *index, struct rows *rows, span records, uint32_t count,
+                   struct fault *fault);

@@ -1,0 +1,49 @@
+// pack_table: rows of an index that is being made, column by column, and their Arrow stream.
+#pragma once
+#include "base/hash.h"
+#include "store/pack_arrow_write.h"
+
+enum column : uint8_t {
+  COLUMN_PATH,
+  COLUMN_NUMBER,
+  COLUMN_AT,
+  COLUMN_COMPRESSED,
+  COLUMN_SIZE,
+  COLUMN_BLOB_AT,
+  COLUMN_BLOB_SIZE,
+  COLUMN_CHECKSUM,
+  COLUMN_MODE,
+  COLUMN_MTIME,
+  COLUMN_GROUP_AT,
+  COLUMN_GROUP_SIZE,
+  COLUMNS,
+};
+
+struct table {
+  struct arrow_out column[COLUMNS], offsets;
+  uint64_t rows;
+  uint32_t checksum;  // bytes kept of each; HASH_BYTES but in copies
+  bool has_groups;    // the last two columns are there
+};
+
+// A chunk of a file, and where it is stored.
+struct table_row {
+  span path;
+  uint64_t number, at, size;
+  uint64_t blob_at, blob_size;
+  uint64_t group_at, group_size;  // in what the blob holds, and all of that
+  const uint8_t *checksum;        // HASH_BYTES, of what the blob holds
+  int64_t mtime_ns;
+  uint32_t mode;
+  bool is_frame;
+};
+
+void table_begin(struct table *table, uint32_t checksum, bool has_groups);
+void table_free(struct table *table);
+// No rows again; what they took is kept for others.
+void table_clear(struct table *table);
+void table_add(struct table *table, const struct table_row *row);
+bool table_failed(const struct table *table);  // out of memory
+// Appends the stream.
+void table_write(struct arrow_out *out, const struct table *table,
+                 const struct arrow_pair *metadata, size_t pairs);

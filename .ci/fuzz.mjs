@@ -25,7 +25,10 @@ const archives = {
 };
 
 // Targets that begin with files of test/fixtures, and how long their inputs may become.
-const fixtures = { pack_index: { folder: "packs", longest: 32768 } };
+const fixtures = {
+  pack_index: { folder: "packs", longest: 32768 },
+  pack_recover: { folder: "packs", longest: 32768 },
+};
 
 main(async () => {
   const [seconds = "20", ...names] = process.argv.slice(2);

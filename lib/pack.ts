@@ -25,7 +25,15 @@ interface Work {
 
 function packWork(from: Location, to: Location, options: PackOptions): Work {
   checkOptions(options);
-  const { level: _l, compress: _c, packageType: _t, repo: _r, sign, ...copying } = options;
+  const {
+    level: _l,
+    compress: _c,
+    packageType: _t,
+    repo: _r,
+    format: _f,
+    sign,
+    ...copying
+  } = options;
   const place = parseLocation(from);
   const pack = asNewPack(parseLocation(to), packFields(options));
   const work: Work = {

@@ -5,16 +5,16 @@ import { checkOptions, packFields } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { transferVerb } from "./sync.ts";
 import { NativeTask, runSync, type Verb } from "./task.ts";
-import type { Action, Location, PackOptions, Task, Transfer } from "./types.ts";
+import type { Action, Location, RepairOptions, Task, Transfer } from "./types.ts";
 
 function repairVerb(
   from: Location,
   to: Location,
-  options: PackOptions,
+  options: RepairOptions,
   waited: boolean,
 ): Verb<Transfer, Action> {
   checkOptions(options);
-  const { level: _l, compress: _c, packageType: _t, repo: _r, ...copying } = options;
+  const { level: _l, compress: _c, packageType: _t, repo: _r, format: _f, ...copying } = options;
   const damaged = asPack(parseLocation(from));
   if (damaged.scheme !== "pack")
     throw new CopseError("UNSUPPORTED", "only packs are repaired: name a pack's path or URL", {
@@ -41,12 +41,12 @@ function repairVerb(
 export function repair(
   from: Location,
   to: Location,
-  options: PackOptions = {},
+  options: RepairOptions = {},
 ): Task<Transfer, Action> {
   return new NativeTask(engineOf(options.runtime), repairVerb(from, to, options, false), options);
 }
 
 /** `repair`, on this thread until it is done. */
-export function repairSync(from: Location, to: Location, options: PackOptions = {}): Transfer {
+export function repairSync(from: Location, to: Location, options: RepairOptions = {}): Transfer {
   return runSync(engineOf(options.runtime), repairVerb(from, to, options, true), options);
 }

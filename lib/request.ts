@@ -17,6 +17,7 @@ import {
   Key,
   Links,
   Metadata,
+  PackFormat,
   Place as PlaceKey,
   Text,
   TextRule as TextKey,
@@ -648,14 +649,19 @@ export function twoWayRequest(
     .end();
 }
 
+const packFormats = { znippy: PackFormat.ZNIPPY, copse: PackFormat.COPSE };
 const compressions = { auto: Compress.AUTO, always: Compress.ALWAYS, never: Compress.NEVER };
 
 /** What a new pack is told of itself. */
 export function packFields(
-  options: Pick<PackOptions, "level" | "compress" | "packageType" | "repo">,
+  options: Pick<PackOptions, "level" | "compress" | "packageType" | "repo" | "format">,
 ): readonly PlaceField[] {
-  const { level, compress, packageType, repo } = options;
+  const { level, compress, packageType, repo, format } = options;
   const fields: PlaceField[] = [];
+  if (format !== undefined) {
+    const chosen = oneOf("format", format, ["znippy", "copse"]);
+    fields.push([PlaceKey.PACK_FORMAT, packFormats[chosen]]);
+  }
   if (packageType !== undefined)
     fields.push([PlaceKey.PACK_TYPE, whole("packageType", packageType, 0, 127)]);
   if (repo !== undefined) {

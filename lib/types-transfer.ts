@@ -287,6 +287,11 @@ export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt"> {
    * `always` tries all, `never` stores all.
    */
   compress?: "auto" | "always" | "never";
+  /**
+   * `znippy` (default): other programs read it too. `copse`: small files are packed together, which takes
+   * much less room, and only copse reads it.
+   */
+  format?: "znippy" | "copse";
   /** A number for the kind of what is packed, kept in the pack's manifest, 0 to 127. Default 0. */
   packageType?: number;
   /** Where it is from, kept in the pack's manifest. Default: an empty text. */
@@ -297,6 +302,9 @@ export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt"> {
    */
   sign?: string | SignOptions;
 }
+
+/** What `repair` takes: as `pack`, but the new pack is not signed. */
+export type RepairOptions = Omit<PackOptions, "sign">;
 
 /** What `sync` takes besides the options of `copy`. */
 export interface SyncOptions extends CopyOptions {

@@ -250,6 +250,11 @@ export const packing: readonly Flag[] = [
     about: "auto: what becomes smaller by it; always; never",
     values: ["auto", "always", "never"],
   },
+  {
+    flags: "--format <format>",
+    about: "znippy, which others read (default); copse: small files together",
+    values: ["znippy", "copse"],
+  },
   { flags: "--repo <text>", about: "kept in the pack: where it is from" },
   {
     flags: "--package-type <number>",

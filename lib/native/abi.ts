@@ -156,6 +156,7 @@ export const Place = {
   PACK_COMPRESS: 66,
   PACK_TYPE: 67,
   PACK_REPO: 68,
+  PACK_FORMAT: 75,
   PACK_REPAIR: 74,
   FILE: 80,
   SNAPSHOT: 84,
@@ -166,6 +167,7 @@ export const Place = {
   CRYPT_PASSPHRASE: 91,
   CRYPT_PASSPHRASE_FILE: 92,
 } as const;
+export const PackFormat = { ZNIPPY: 0, COPSE: 1 } as const;
 export const Compress = { AUTO: 0, ALWAYS: 1, NEVER: 2 } as const;
 export const Addresses = { NAMED: 0, ANY: 1, PUBLIC: 2 } as const;
 export const Format = {

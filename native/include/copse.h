@@ -285,6 +285,7 @@ enum copse_place : uint16_t {
   COPSE_PLACE_PACK_TYPE = 67,      // number, 0 to 127: the manifest's pkg_type, default 0
   COPSE_PLACE_PACK_REPO = 68,      // text: the manifest's repo, default empty
 
+  COPSE_PLACE_PACK_FORMAT = 75,  // number: enum copse_pack_format, of a pack that is to be made
   COPSE_PLACE_PACK_REPAIR = 74,  // bool: an index that is damaged is made again from its copies
 
   COPSE_PLACE_FILE = 80,       // record, repeated: PATH, and INNER: the place that is this file
@@ -320,6 +321,7 @@ enum copse_format : uint32_t {
   COPSE_FORMAT_LHA = 128,
   COPSE_FORMAT_CAB = 256,
 };
+enum copse_pack_format : uint32_t { COPSE_PACK_FORMAT_ZNIPPY = 0, COPSE_PACK_FORMAT_COPSE = 1 };
 enum copse_compress : uint32_t {
   COPSE_COMPRESS_AUTO = 0,
   COPSE_COMPRESS_ALWAYS = 1,

@@ -48,6 +48,8 @@ struct pack_state {
   struct pack_index index;
   struct recovered recovered;
   bool repairs;  // an index that is lost is made again
+  uint8_t *dictionary;
+  size_t dictionary_size;  // zero: not read yet, or there is none
   struct decoder *idle;
 };
 
@@ -186,7 +188,8 @@ static int32_t load(struct store *store, struct fault *fault) {
                      "the place does not say how long the pack is, so its end cannot be found");
   state->file.size = measured.size;
   code = load_index(state, fault);
-  bool is_damage = code == COPSE_E_CORRUPT || code == COPSE_E_UNSUPPORTED;
+  // A number that is damaged may look like one that is too large.
+  bool is_damage = code == COPSE_E_CORRUPT || code == COPSE_E_UNSUPPORTED || code == COPSE_E_LIMIT;
   return is_damage && state->repairs ? recover(store, fault) : code;
 }
 
@@ -263,12 +266,86 @@ static int32_t read_blob(struct pack_state *state, struct decoder *decoder,
   return read_full(&decoder->reader, chunk->blob_at, into, (size_t)chunk->blob_size, fault);
 }
 
+// One of the places where the dictionary is.
+static int32_t read_dictionary(struct pack_state *state, struct decoder *decoder,
+                               const struct pack_place *place, uint8_t **out, size_t *out_size,
+                               struct fault *fault) {
+  const struct pack_chunk chunk = {.blob_at = place->at, .blob_size = place->size};
+  uint64_t size = 0;
+  *out = nullptr;
+  if (place->size > PACK_CHUNK_MAX)
+    return fault_set(fault, COPSE_E_LIMIT, "the pack's dictionary is too large");
+  int32_t code = frame_room(&decoder->blob, &decoder->blob_capacity, place->size, fault);
+  if (code == 0) code = read_blob(state, decoder, &chunk, decoder->blob, fault);
+  span frame = {decoder->blob, (size_t)place->size};
+  if (code == 0) code = frame_size(frame, &size, fault);
+  if (code == 0 && (size == 0 || size > PACK_CHUNK_MAX || size / EXPANSION_MAX > frame.size))
+    code = fault_set(fault, COPSE_E_CORRUPT, "damaged: the size of the dictionary cannot be");
+  if (code == 0 && !(*out = malloc((size_t)size))) code = no_memory(fault);
+  struct unpacker *unpacker = code == 0 ? unpacker_new() : nullptr;
+  if (code == 0)
+    code = unpacker ? frame_read(unpacker, frame, *out, size, fault) : no_memory(fault);
+  if (unpacker) unpacker_free(unpacker);
+  *out_size = (size_t)size;
+  if (code == 0) return 0;
+  free(*out);
+  *out = nullptr;
+  return code;
+}
+
+// Read once, by whoever needs it first; the second one when the first is damaged.
+static int32_t need_dictionary(struct pack_state *state, struct decoder *decoder, span *out,
+                               struct fault *fault) {
+  mutex_lock(&state->lock);
+  *out = (span){state->dictionary, state->dictionary_size};
+  mutex_unlock(&state->lock);
+  int32_t code = 0;
+  for (size_t i = 0; i < state->index.dictionaries_count && !out->size; i++) {
+    uint8_t *bytes;
+    size_t size;
+    struct fault damage = {};
+    code = read_dictionary(state, decoder, &state->index.dictionaries[i], &bytes, &size, &damage);
+    if (code < 0) {
+      *fault = damage;
+      continue;
+    }
+    mutex_lock(&state->lock);
+    if (!state->dictionary) {
+      state->dictionary = bytes;
+      state->dictionary_size = size;
+      bytes = nullptr;
+    }
+    *out = (span){state->dictionary, state->dictionary_size};
+    mutex_unlock(&state->lock);
+    free(bytes);
+  }
+  return out->size || !state->index.dictionaries_count ? 0 : code;
+}
+
+static int32_t make_unpacker(struct pack_state *state, struct decoder *decoder,
+                             struct fault *fault) {
+  span dictionary;
+  int32_t code = need_dictionary(state, decoder, &dictionary, fault);
+  if (code < 0) return code;
+  struct unpacker *unpacker = unpacker_new();
+  if (!unpacker) return no_memory(fault);
+  if (dictionary.size && !unpacker_use(unpacker, dictionary)) {
+    unpacker_free(unpacker);
+    return fault_set(fault, COPSE_E_CORRUPT, "damaged: the dictionary is none");
+  }
+  decoder->unpacker = unpacker;
+  return 0;
+}
+
 static int32_t unframe(struct pack_state *state, struct decoder *decoder,
                        const struct pack_chunk *chunk, struct fault *fault) {
   uint64_t said, size = chunk->group_size;
   if (size / EXPANSION_MAX > chunk->blob_size)
     return fault_set(fault, COPSE_E_CORRUPT, "damaged: it says more bytes than its frame can hold");
-  int32_t code = frame_room(&decoder->blob, &decoder->blob_capacity, chunk->blob_size, fault);
+  // Before the blob, whose room it uses.
+  int32_t code = decoder->unpacker ? 0 : make_unpacker(state, decoder, fault);
+  if (code == 0)
+    code = frame_room(&decoder->blob, &decoder->blob_capacity, chunk->blob_size, fault);
   if (code == 0) code = read_blob(state, decoder, chunk, decoder->blob, fault);
   span frame = {decoder->blob, (size_t)chunk->blob_size};
   if (code == 0) code = frame_size(frame, &said, fault);
@@ -276,10 +353,6 @@ static int32_t unframe(struct pack_state *state, struct decoder *decoder,
     code = fault_set(fault, COPSE_E_CORRUPT, "damaged: a frame and the index say different sizes");
   // One byte more than nothing, so that there is always something to point to.
   if (code == 0) code = frame_room(&decoder->plain, &decoder->plain_capacity, size + 1, fault);
-  if (code == 0 && !decoder->unpacker) {
-    decoder->unpacker = unpacker_new();
-    if (!decoder->unpacker) code = no_memory(fault);
-  }
   return code < 0 ? code : frame_read(decoder->unpacker, frame, decoder->plain, size, fault);
 }
 
@@ -321,6 +394,7 @@ static void pack_close(struct store *store) {
   store_close(&state->inner);
   pack_index_free(&state->index);
   free(state->tail);
+  free(state->dictionary);
   arena_free(&state->arena);
   mutex_end(&state->lock);
   free(state);
@@ -652,6 +726,15 @@ static int32_t pack_prove(struct store *store, struct fault *fault) {
     if (code == 0) code = copy_check((span){bytes, (size_t)place->size}, &head, fault);
     free(bytes);
   }
+  struct decoder decoder = {};
+  for (size_t i = 0; i < index->dictionaries_count && code == 0; i++) {
+    uint8_t *bytes;
+    size_t size;
+    code = read_dictionary(state, &decoder, &index->dictionaries[i], &bytes, &size, fault);
+    free(bytes);
+  }
+  if (decoder.is_open) decoder.reader.store->ops->read_end(&decoder.reader);
+  free(decoder.blob);
   return code;
 }
 

@@ -37,9 +37,10 @@ static void put_head(uint8_t *at, const struct copy_head *head) {
 }
 
 int32_t copy_write(struct arrow_out *out, struct copy_head *head, struct packer *packer,
-                   const struct table *rows, span records, struct fault *fault) {
+                   const struct table *rows, const struct arrow_pair *metadata, size_t pairs,
+                   span records, struct fault *fault) {
   struct arrow_out plain = {};
-  table_write(&plain, rows, nullptr, 0);
+  table_write(&plain, rows, metadata, pairs);
   arrow_put(&plain, records.at, records.size);
   size_t begin = out->size, room = plain.failed ? 0 : frame_bound(plain.size);
   uint8_t *frame = malloc(room ? room : 1);

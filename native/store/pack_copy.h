@@ -26,7 +26,8 @@ struct copy_head {
 
 // Appends a copy that will lie at head->at; head->size is filled.
 int32_t copy_write(struct arrow_out *out, struct copy_head *head, struct packer *packer,
-                   const struct table *rows, span records, struct fault *fault);
+                   const struct table *rows, const struct arrow_pair *metadata, size_t pairs,
+                   span records, struct fault *fault);
 // Whether the bytes may be a copy that lies at `at`, from its first COPY_HEAD bytes.
 bool copy_begins(span bytes, uint64_t at, struct copy_head *out);
 // CORRUPT when the bytes are not that copy.

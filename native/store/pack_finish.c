@@ -11,6 +11,7 @@
 #include "store/pack_copy.h"
 #include "store/pack_extension.h"
 #include "store/pack_frame.h"
+#include "store/pack_group.h"
 #include "store/paths.h"
 
 constexpr size_t OUT_BYTES = 1 << 20;
@@ -144,8 +145,10 @@ struct output {
   uint64_t recent_from;      // where the bytes begin that it tells of
   struct arrow_out records;  // of the extension, without those about copies
   uint32_t records_count;
-  struct arrow_out copies;  // a place and a size for each, as u64
-  struct packer *packer;    // for copies
+  struct arrow_out copies;   // a place and a size for each, as u64
+  struct packer *packer;     // for copies, and the index of our own format
+  struct grouping grouping;  // of our own format
+  char dictionaries[128];    // where it is, as the metadata says it
 };
 
 static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }
@@ -198,11 +201,13 @@ static int32_t put_blob(struct output *out, struct blob *blob, struct fault *fau
 
 static const char place_of_extension[] = "00000000000000000000:00000000000000000000";
 
-static void write_index(struct arrow_out *out, const struct table *table, int level) {
+// `dictionaries`: where they are; empty: there are none.
+static void write_index(struct arrow_out *out, const struct table *table, int level,
+                        const char *dictionaries) {
   char level_text[8];
   snprintf(level_text, sizeof level_text, "%d", level);
   // Constants: the same tree gives the same bytes on every machine.
-  const struct arrow_pair metadata[] = {
+  struct arrow_pair metadata[] = {
       {"znippy_format_version", SPAN("3")},
       {"max_core_in_flight", SPAN("1")},
       {"max_core_in_compress", SPAN("0")},
@@ -214,7 +219,13 @@ static void write_index(struct arrow_out *out, const struct table *table, int le
       {"zstd_output_buffer_size", SPAN("1048576")},
       {"copse_ext", SPAN(place_of_extension)},
   };
-  table_write(out, table, metadata, sizeof metadata / sizeof *metadata);
+  // Of our own format the place of the extension is found without it.
+  size_t pairs = sizeof metadata / sizeof *metadata;
+  if (table->has_groups) {
+    metadata[pairs - 1] = (struct arrow_pair){"copse_dictionary", span_of(dictionaries)};
+    if (!*dictionaries) pairs--;
+  }
+  table_write(out, table, metadata, pairs);
 }
 
 static void write_manifest(struct arrow_out *out, const struct making *making, uint64_t at,
@@ -288,20 +299,37 @@ static void put_copies(struct arrow_out *out, const struct arrow_out *copies) {
   }
 }
 
+// Puts the index into a frame.
+static int32_t pack_index_frame(struct packer *packer, struct arrow_out *index,
+                                struct fault *fault) {
+  size_t room = frame_bound(index->size);
+  uint8_t *frame = index->failed ? nullptr : malloc(room);
+  if (!frame) return no_memory(fault);
+  int64_t size = frame_write(packer, (span){index->at, index->size}, true, frame, room, fault);
+  arrow_out_free(index);
+  if (size < 0) {
+    free(frame);
+    return (int32_t)size;
+  }
+  *index = (struct arrow_out){.at = frame, .size = (size_t)size, .capacity = room};
+  return 0;
+}
+
 // Index, extension, manifest and trailer.
 static int32_t put_tail(struct output *out, struct fault *fault) {
   struct arrow_out index = {}, extension = {}, manifest = {};
   uint64_t begin = out->at;
-  write_index(&index, &out->rows, out->making->level);
+  write_index(&index, &out->rows, out->making->level, out->dictionaries);
   static const uint8_t zeros[EXTENSION_HEAD] = {};
   arrow_put(&extension, zeros, sizeof zeros);
   arrow_put(&extension, out->records.at, out->records.size);
   put_copies(&extension, &out->copies);
   uint32_t records = out->records_count + (uint32_t)(out->copies.size / 16);
   arrow_put(&extension, zeros, HASH_BYTES);
+  int32_t packed = out->making->is_native ? pack_index_frame(out->packer, &index, fault) : 0;
   write_manifest(&manifest, out->making, begin, index.size, out->rows.rows);
-  int32_t code = index.failed || extension.failed || manifest.failed ? no_memory(fault) : 0;
-  if (code == 0) {
+  int32_t code = index.failed || extension.failed || manifest.failed ? no_memory(fault) : packed;
+  if (code == 0 && !out->making->is_native) {
     // Digits of fixed width, so that the index does not become longer by saying where it ends.
     char place[sizeof place_of_extension];
     snprintf(place, sizeof place, "%020llu:%020llu", (unsigned long long)(begin + index.size),
@@ -309,6 +337,8 @@ static int32_t put_tail(struct output *out, struct fault *fault) {
     uint8_t *found =
         memmem(index.at, index.size, place_of_extension, sizeof place_of_extension - 1);
     memcpy(found, place, sizeof place - 1);
+  }
+  if (code == 0) {
     extension_seal(extension.at, extension.size, records, span_in(&index), span_in(&manifest));
     memcpy(out->making->index_hash, extension.at + extension.size - HASH_BYTES, HASH_BYTES);
     code = put(out, span_in(&index), fault);
@@ -316,7 +346,8 @@ static int32_t put_tail(struct output *out, struct fault *fault) {
   if (code == 0) code = put(out, span_in(&extension), fault);
   uint64_t manifest_at = out->at;
   if (code == 0) code = put(out, span_in(&manifest), fault);
-  if (code == 0) code = put(out, SPAN("ZNPYMIDX"), fault);
+  if (code == 0)
+    code = put(out, out->making->is_native ? SPAN("COPSEIDX") : SPAN("ZNPYMIDX"), fault);
   if (code == 0) code = put(out, (span){(const uint8_t *)&manifest_at, 8}, fault);
   arrow_out_free(&index);
   arrow_out_free(&extension);
@@ -329,8 +360,10 @@ static int32_t put_copy(struct output *out, bool is_last, struct fault *fault) {
   struct copy_head head = {.at = out->at, .from = out->recent_from, .is_last = is_last};
   if (is_last) head.records = out->records_count;
   struct arrow_out bytes = {};
-  int32_t code = copy_write(&bytes, &head, out->packer, &out->recent,
-                            is_last ? span_in(&out->records) : (span){}, fault);
+  const struct arrow_pair dictionary = {"copse_dictionary", span_of(out->dictionaries)};
+  int32_t code =
+      copy_write(&bytes, &head, out->packer, &out->recent, &dictionary, *out->dictionaries != 0,
+                 is_last ? span_in(&out->records) : (span){}, fault);
   if (code == 0) code = put(out, span_in(&bytes), fault);
   arrow_out_free(&bytes);
   const uint64_t place[] = {head.at, head.size};
@@ -364,22 +397,139 @@ static void put_row(struct output *out, const struct written *written, uint64_t 
                           .mtime_ns = written->mtime_ns,
                           .mode = written->mode,
                           .is_frame = blob->is_frame};
+  if (blob->group) {
+    const struct chunk_group *group = &out->grouping.all[blob->group - 1];
+    row.blob_at = group->at;
+    row.blob_size = group->size;
+    row.group_at = blob->group_at;
+    row.group_size = group->content;
+    row.checksum = group->digest;
+    row.is_frame = true;
+  }
   table_add(&out->rows, &row);
   table_add(&out->recent, &row);
 }
 
-static int32_t put_file(struct output *out, const struct written *written, struct fault *fault) {
+static int32_t put_group(struct output *out, struct fault *fault) {
+  span frame;
+  int32_t code = grouping_close(&out->grouping, out->at, &frame, fault);
+  return code < 0 ? code : put(out, frame, fault);
+}
+
+static int32_t add_to_group(struct output *out, struct blob *blob, struct fault *fault) {
+  if (blob->group || blob->placed_at != UINT64_MAX) return 0;
+  if (task_cancelled(out->task))
+    return fault_set(fault, COPSE_E_CANCELLED, "cancelled while packing");
+  size_t size = (size_t)blob->size;
+  int32_t code = grouping_fits(&out->grouping, size) ? 0 : put_group(out, fault);
+  uint8_t *into = nullptr;
+  if (code == 0)
+    code = grouping_add(&out->grouping, size, &into, &blob->group, &blob->group_at, fault);
+  return code < 0 ? code : spool_read(&out->making->spool, blob, 0, into, size, fault);
+}
+
+static int32_t put_blobs(struct output *out, const struct written *written, struct fault *fault) {
+  int32_t code = 0;
+  for (const struct part_block *block = written->first; block; block = block->next) {
+    for (size_t n = 0; n < block->count && code == 0; n++) {
+      struct blob *blob = &out->making->spool.blobs[block->parts[n].blob];
+      bool is_grouped = written_is_grouped(out->making, written, block->parts[n].size);
+      if (is_grouped && !blob->is_frame)
+        code = add_to_group(out, blob, fault);
+      else if (!blob->group)
+        code = put_blob(out, blob, fault);
+    }
+  }
+  return code;
+}
+
+static void put_rows(struct output *out, const struct written *written) {
   uint64_t at = 0, number = 0;
   for (const struct part_block *block = written->first; block; block = block->next) {
     for (size_t n = 0; n < block->count; n++) {
-      const struct part *part = &block->parts[n];
-      int32_t code = put_blob(out, &out->making->spool.blobs[part->blob], fault);
-      if (code < 0) return code;
-      put_row(out, written, number++, at, part);
-      at += part->size;
+      put_row(out, written, number++, at, &block->parts[n]);
+      at += block->parts[n].size;
     }
   }
-  return 0;
+}
+
+// ── The dictionary ──
+
+// So many bytes of small chunks, evenly from all of them, with the size of each.
+struct samples {
+  uint8_t *bytes;
+  size_t *sizes;
+  size_t filled, count, capacity;
+};
+
+static uint64_t grouped_bytes(const struct making *making, uint64_t *chunks) {
+  uint64_t bytes = 0;
+  *chunks = 0;
+  for (size_t i = 0; i < making->count; i++) {
+    const struct written *written = making->all[i];
+    if (written->type != ENTRY_FILE || written->parts_count != 1) continue;
+    if (!written_is_grouped(making, written, written->size)) continue;
+    bytes += written->size;
+    (*chunks)++;
+  }
+  return bytes;
+}
+
+static int32_t gather(struct making *making, uint64_t every, struct samples *samples,
+                      struct fault *fault) {
+  uint64_t seen = 0;
+  int32_t code = 0;
+  for (size_t i = 0; i < making->count && code == 0; i++) {
+    const struct written *written = making->all[i];
+    if (written->type != ENTRY_FILE || written->parts_count != 1 || written->size == 0) continue;
+    if (!written_is_grouped(making, written, written->size) || seen++ % every) continue;
+    size_t size = (size_t)written->size;
+    if (size > DICTIONARY_SAMPLES - samples->filled || samples->count == samples->capacity) break;
+    const struct blob *blob = &making->spool.blobs[written->first->parts[0].blob];
+    if (blob->is_frame) continue;
+    code = spool_read(&making->spool, blob, 0, samples->bytes + samples->filled, size, fault);
+    samples->filled += size;
+    samples->sizes[samples->count++] = size;
+  }
+  return code;
+}
+
+static int32_t put_dictionary(struct output *out, struct fault *fault) {
+  span bytes = {out->grouping.dictionary, out->grouping.dictionary_size};
+  size_t room = frame_bound(bytes.size), said = strlen(out->dictionaries);
+  uint8_t *frame = malloc(room);
+  if (!frame) return no_memory(fault);
+  int64_t size = frame_write(out->packer, bytes, true, frame, room, fault);
+  if (size > 0)
+    snprintf(out->dictionaries + said, sizeof out->dictionaries - said, "%s%llu:%lld",
+             said ? "," : "", (unsigned long long)out->at, (long long)size);
+  int32_t code = size < 0 ? (int32_t)size : put(out, (span){frame, (size_t)size}, fault);
+  free(frame);
+  return code;
+}
+
+// What small files have in common, when there are enough of them.
+static int32_t make_dictionary(struct output *out, struct fault *fault) {
+  uint64_t chunks, bytes = grouped_bytes(out->making, &chunks);
+  if (bytes < DICTIONARY_CONTENT) return 0;
+  uint64_t every = bytes / DICTIONARY_SAMPLES + 1;
+  struct samples samples = {.capacity = (size_t)(chunks / every + 1)};
+  samples.bytes = malloc(DICTIONARY_SAMPLES);
+  samples.sizes = malloc(samples.capacity * sizeof *samples.sizes);
+  struct grouping *grouping = &out->grouping;
+  grouping->dictionary = malloc(DICTIONARY_BYTES);
+  bool is_ready = samples.bytes && samples.sizes && grouping->dictionary;
+  int32_t code = is_ready ? gather(out->making, every, &samples, fault) : no_memory(fault);
+  if (code == 0)
+    grouping->dictionary_size =
+        dictionary_train(grouping->dictionary, DICTIONARY_BYTES, samples.bytes, samples.sizes,
+                         samples.count, out->making->level);
+  free(samples.bytes);
+  free(samples.sizes);
+  if (code < 0 || grouping->dictionary_size == 0) return code;
+  if (!packer_use(grouping->packer, (span){grouping->dictionary, grouping->dictionary_size}))
+    return no_memory(fault);
+  return put_dictionary(out, fault);
 }
 
 // The end of the entries from `begin` on that one copy tells of. A file is never cut, so that what
@@ -401,18 +551,27 @@ static int32_t put_stretch(struct output *out, size_t begin, size_t end, struct 
     const struct written *written = making->all[i];
     count(&making->totals, written);
     if (written->type != ENTRY_FILE) continue;
-    int32_t code = put_file(out, written, fault);
+    int32_t code = put_blobs(out, written, fault);
     if (code < 0) return code;
+  }
+  int32_t code = put_group(out, fault);
+  if (code < 0) return code;
+  // Where a blob is in its group's frame is known once that is closed.
+  for (size_t i = begin; i < end; i++) {
+    if (making->all[i]->type == ENTRY_FILE) put_rows(out, making->all[i]);
     if (out->rows.column[COLUMN_PATH].size > INT32_MAX)
       return fault_set(fault, COPSE_E_LIMIT, "all paths together are longer than 2 GiB");
   }
   if (table_failed(&out->rows) || table_failed(&out->recent)) return no_memory(fault);
-  return put_copy(out, end == making->count, fault);
+  // Once more at the end: without it no group could be read.
+  bool is_last = end == making->count;
+  code = is_last && out->grouping.dictionary_size ? put_dictionary(out, fault) : 0;
+  return code < 0 ? code : put_copy(out, is_last, fault);
 }
 
 static int32_t put_all(struct output *out, struct fault *fault) {
   struct making *making = out->making;
-  int32_t code = 0;
+  int32_t code = making->is_native ? make_dictionary(out, fault) : 0;
   for (size_t begin = 0, end; begin < making->count && code == 0; begin = end) {
     end = stretch_end(making, begin);
     code = put_stretch(out, begin, end, fault);
@@ -467,8 +626,8 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
   struct entry entry = {}, made = {};
   struct directory *above = nullptr;
   struct output out = {.making = making, .task = store->task};
-  table_begin(&out.rows, HASH_BYTES, false);
-  table_begin(&out.recent, COPY_CHECKSUM, false);
+  table_begin(&out.rows, HASH_BYTES, making->is_native);
+  table_begin(&out.recent, COPY_CHECKSUM, making->is_native);
   code = ops->above
              ? ops->above(&making->inner, true, &arena, &entry, &above, fault)
              : fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no pack", ops->scheme);
@@ -482,6 +641,7 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
     bool is_ready = out.buffer && out.packer && !out.records.failed;
     code = is_ready ? ops->writer(above, &wanted, &out.writer, fault) : no_memory(fault);
   }
+  if (code == 0 && making->is_native) code = grouping_begin(&out.grouping, making->level, fault);
   if (code == 0) code = put_all(&out, fault);
   if (code == 0)
     code = ops->commit(out.writer, out.at, &made, fault);
@@ -495,6 +655,7 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
   arrow_out_free(&out.records);
   arrow_out_free(&out.copies);
   packer_free(out.packer);
+  grouping_end(&out.grouping);
   free(out.buffer);
   arena_free(&arena);
   return code;

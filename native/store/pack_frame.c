@@ -1,9 +1,11 @@
 #define XXH_STATIC_LINKING_ONLY
 #define ZSTD_STATIC_LINKING_ONLY
+#define ZDICT_STATIC_LINKING_ONLY
 #include "store/pack_frame.h"
 
 #include <stdlib.h>
 #include <xxhash.h>
+#include <zdict.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -42,6 +44,35 @@ struct packer *packer_new(int level) {
   if (is_ready) return (struct packer *)context;
   ZSTD_freeCCtx(context);
   return nullptr;
+}
+
+bool unpacker_use(struct unpacker *unpacker, span dictionary) {
+  return !ZSTD_isError(
+      ZSTD_DCtx_loadDictionary((ZSTD_DCtx *)unpacker, dictionary.at, dictionary.size));
+}
+
+// Frames do not say its number: a pack has one, and others that read them have none.
+bool packer_use(struct packer *packer, span dictionary) {
+  ZSTD_CCtx *context = (ZSTD_CCtx *)packer;
+  return !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)) &&
+         !ZSTD_isError(ZSTD_CCtx_loadDictionary(context, dictionary.at, dictionary.size));
+}
+
+size_t dictionary_train(uint8_t *into, size_t capacity, const uint8_t *samples, const size_t *sizes,
+                        size_t count, int level) {
+  // Chosen once: looking for the best takes a hundred times as long, for little.
+  ZDICT_fastCover_params_t params = {
+      .k = 1024, .d = 8, .f = 20, .accel = 5, .zParams = {.compressionLevel = level}};
+  size_t size =
+      ZDICT_trainFromBuffer_fastCover(into, capacity, samples, sizes, (unsigned)count, params);
+  return ZDICT_isError(size) ? 0 : size;
+}
+
+bool dictionary_is(span bytes) {
+  uint32_t magic;
+  if (bytes.size < sizeof magic) return false;
+  memcpy(&magic, bytes.at, sizeof magic);
+  return magic == ZSTD_MAGIC_DICTIONARY;
 }
 
 void packer_free(struct packer *packer) { ZSTD_freeCCtx((ZSTD_CCtx *)packer); }

@@ -9,6 +9,9 @@ struct packer;
 
 [[nodiscard]] struct unpacker *unpacker_new(void);  // nullptr: out of memory
 void unpacker_free(struct unpacker *unpacker);
+// From now on frames may be told by what the dictionary holds, which is copied. False: out of
+// memory.
+[[nodiscard]] bool unpacker_use(struct unpacker *unpacker, span dictionary);
 // The size of what is in the frame, from its head alone.
 int32_t frame_size(span frame, uint64_t *size, struct fault *fault);
 // How many of the bytes the frame takes up that they begin with, without looking into it.
@@ -23,6 +26,11 @@ int32_t frame_room(uint8_t **at, size_t *capacity, uint64_t size, struct fault *
 
 [[nodiscard]] struct packer *packer_new(int level);  // level 1 to 22; nullptr: out of memory
 void packer_free(struct packer *packer);
+[[nodiscard]] bool packer_use(struct packer *packer, span dictionary);
+// Makes a dictionary of samples that lie back to back. Its size; 0: none comes of them.
+size_t dictionary_train(uint8_t *into, size_t capacity, const uint8_t *samples, const size_t *sizes,
+                        size_t count, int level);
+bool dictionary_is(span bytes);  // whether they begin as one does
 // Whether compressing a chunk of SAMPLE_BYTES or more is worth the time, from two samples of it at
 // zstd's level 1. `into` has room for the frame of a chunk as long.
 constexpr size_t SAMPLE_BYTES = 64 * 1024;

@@ -135,13 +135,15 @@ static int by_place(const void *left, const void *right) {
 
 int32_t pack_taken(const struct pack_index *index, struct pack_place **out, size_t *count,
                    struct fault *fault) {
-  size_t all = index->chunks_count + index->copies_count;
+  size_t all = index->chunks_count + index->copies_count + index->dictionaries_count;
   struct pack_place *places = malloc((all ? all : 1) * sizeof *places);
   if (!places) return no_memory(fault);
   for (size_t i = 0; i < index->chunks_count; i++)
     places[i] = (struct pack_place){index->chunks[i].blob_at, index->chunks[i].blob_size};
   for (size_t i = 0; i < index->copies_count; i++)
     places[index->chunks_count + i] = index->copies[i];
+  for (size_t i = 0; i < index->dictionaries_count; i++)
+    places[all - 1 - i] = index->dictionaries[i];
   qsort(places, all, sizeof *places, by_place);
   *out = places;
   *count = all;
@@ -207,6 +209,7 @@ static int32_t read_all(struct pack_index *index, span tail, uint64_t manifest_a
       code = fault_set(fault, COPSE_E_LIMIT, "the pack has more rows than limits.entries (%llu)",
                        (unsigned long long)entries_max);
     if (code == 0) code = rows_read(rows, &arrow, HASH_BYTES, index->begin, fault);
+    if (code == 0 && index->is_native) code = rows_dictionary(index, &arrow, index->begin, fault);
     if (code < 0) break;
     if (entry.at + entry.size > end) end = entry.at + entry.size;
     index->is_ours |= index->is_native || arrow_metadata(&arrow, "copse_ext").at != nullptr;

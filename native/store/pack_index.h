@@ -53,6 +53,8 @@ struct pack_index {
   size_t chunks_count;
   struct pack_place *copies;  // of parts of the index
   size_t copies_count;
+  struct pack_place dictionaries[2];  // frames that hold the same one
+  size_t dictionaries_count;
   struct pack_refused *refused;
   size_t refused_count, refused_capacity;
   uint64_t begin;            // where the index begins, and what blobs must not reach

@@ -48,6 +48,7 @@ struct making {
   struct store inner;
   int level;
   enum copse_compress compress;
+  bool is_native;  // of our own format
   uint8_t package_type;
   span repo;
   mutex lock;  // guards what follows
@@ -70,6 +71,8 @@ static inline int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory while packing");
 }
 
+// Whether the chunk goes into a group of small ones, so that nobody compresses it before.
+bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size);
 void written_free(struct written *written);
 // Sorts, names and writes all that was kept into the inner store: store_ops.finish.
 int32_t pack_finish(struct store *store, struct fault *fault);

@@ -147,7 +147,8 @@ static int32_t add_rows(struct recovery *recovery, span stream, uint32_t checksu
   if (arrow.rows > recovery->entries_max - recovery->rows.count)
     return fault_set(fault, COPSE_E_LIMIT, "the pack has more rows than limits.entries (%llu)",
                      (unsigned long long)recovery->entries_max);
-  return rows_read(&recovery->rows, &arrow, checksum, end, fault);
+  code = rows_dictionary(recovery->index, &arrow, end, fault);
+  return code < 0 ? code : rows_read(&recovery->rows, &arrow, checksum, end, fault);
 }
 
 static int32_t use_copy(struct recovery *recovery, const struct copy_head *head,
@@ -348,6 +349,23 @@ static int32_t add_numbered(struct recovery *recovery, struct recovered *out,
   return 0;
 }
 
+static int32_t take_dictionaries(struct recovery *recovery, struct fault *fault) {
+  const struct pack_index *index = recovery->index;
+  int32_t code = 0;
+  for (size_t i = 0; i < index->dictionaries_count && code == 0; i++)
+    code = take(&recovery->taken, index->dictionaries[i].at, index->dictionaries[i].size, fault);
+  return code;
+}
+
+// A pack of our own format begins with its dictionary, without which nothing else comes back.
+static int32_t see_dictionary(struct recovery *recovery, uint64_t at, uint64_t size, span plain,
+                              struct fault *fault) {
+  if (at != 0 || recovery->index->dictionaries_count) return 0;
+  recovery->index->dictionaries[0] = (struct pack_place){at, size};
+  recovery->index->dictionaries_count = 1;
+  return unpacker_use(recovery->unpacker, plain) ? 0 : no_memory(fault);
+}
+
 // The frame at that place, when it is whole and ends before `to`. *next: where to look on.
 static int32_t see_frame(struct recovery *recovery, uint64_t at, uint64_t to, uint64_t *next,
                          struct recovered *out, struct fault *fault) {
@@ -369,7 +387,11 @@ static int32_t see_frame(struct recovery *recovery, uint64_t at, uint64_t to, ui
     *next = at + length;
     struct pack_chunk chunk = {
         .size = size, .blob_at = at, .blob_size = length, .group_size = size, .is_frame = true};
-    if (!is_index((span){plain, (size_t)size})) code = add_numbered(recovery, out, &chunk, fault);
+    span content = {plain, (size_t)size};
+    if (dictionary_is(content))
+      code = see_dictionary(recovery, at, length, content, fault);
+    else if (!is_index(content))
+      code = add_numbered(recovery, out, &chunk, fault);
   }
   free(blob);
   free(plain);
@@ -397,6 +419,8 @@ static int by_place(const void *left, const void *right) {
 
 static int32_t use_frames(struct recovery *recovery, struct recovered *out, struct fault *fault) {
   struct places *taken = &recovery->taken;
+  int32_t trouble = take_dictionaries(recovery, fault);
+  if (trouble < 0) return trouble;
   for (size_t i = 0; i < recovery->rows.count; i++) {
     const struct pack_chunk *chunk = &recovery->rows.at[i].chunk;
     int32_t code = take(taken, chunk->blob_at, chunk->blob_size, fault);
@@ -414,7 +438,8 @@ static int32_t use_frames(struct recovery *recovery, struct recovered *out, stru
 }
 
 static int32_t recover(struct recovery *recovery, struct recovered *out, struct fault *fault) {
-  recovery->window = malloc(WINDOW);
+  uint64_t size = recovery->file->size;
+  recovery->window = malloc(size < WINDOW ? (size_t)size + 1 : WINDOW);
   recovery->unpacker = unpacker_new();
   if (!recovery->window || !recovery->unpacker) return no_memory(fault);
   int32_t code = find_copies(recovery, fault);

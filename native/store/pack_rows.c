@@ -92,6 +92,35 @@ int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksu
   return 0;
 }
 
+// Decimal digits up to the mark or the end; false: none, or too large.
+static bool take_number(span *rest, uint8_t mark, uint64_t *out) {
+  size_t size = 0;
+  *out = 0;
+  for (; size < rest->size && rest->at[size] != mark; size++) {
+    uint8_t digit = (uint8_t)(rest->at[size] - '0');
+    if (digit > 9 || ckd_mul(out, *out, 10) || ckd_add(out, *out, digit)) return false;
+  }
+  size_t next = size < rest->size ? size + 1 : size;
+  *rest = (span){rest->at + next, rest->size - next};
+  return size > 0;
+}
+
+int32_t rows_dictionary(struct pack_index *index, const struct arrow *arrow, uint64_t end,
+                        struct fault *fault) {
+  span rest = arrow_metadata(arrow, "copse_dictionary");
+  struct pack_place place;
+  size_t count = 0;
+  for (; rest.size; count++) {
+    bool is_good = count < sizeof index->dictionaries / sizeof *index->dictionaries &&
+                   take_number(&rest, ':', &place.at) && take_number(&rest, ',', &place.size) &&
+                   place.at <= end && place.size <= end - place.at;
+    if (!is_good) return corrupt(fault, "it does not say where its dictionary is");
+    index->dictionaries[count] = place;
+  }
+  if (count > index->dictionaries_count) index->dictionaries_count = count;
+  return 0;
+}
+
 // ── Items ──
 
 static bool copy_text(struct pack_index *index, span from, span *out) {

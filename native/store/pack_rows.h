@@ -19,6 +19,9 @@ struct rows {
 // Adds those of a stream, which must stay as long as the index. Blobs end at `end` or before it.
 int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksum, uint64_t end,
                   struct fault *fault);
+// Takes over where the dictionary is, from the metadata of a stream; `end`: as above.
+int32_t rows_dictionary(struct pack_index *index, const struct arrow *arrow, uint64_t end,
+                        struct fault *fault);
 // Entries out of all rows, which are sorted, and of `count` records of an extension.
 int32_t rows_build(struct pack_index *index, struct rows *rows, span records, uint32_t count,
                    struct fault *fault);

@@ -10,6 +10,7 @@ struct blob {
   uint8_t digest[HASH_BYTES];  // of the content
   uint64_t at, size;           // in the spool
   uint64_t placed_at;          // in the pack; UINT64_MAX: not yet
+  uint32_t group, group_at;    // where it is in a group, which counts from 1; 0: in none
   bool is_frame;
 };
 

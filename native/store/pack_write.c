@@ -11,6 +11,7 @@
 #include "engine/runtime.h"
 #include "engine/task.h"
 #include "store/pack_frame.h"
+#include "store/pack_group.h"
 #include "store/pack_making.h"
 #include "store/paths.h"
 
@@ -154,6 +155,11 @@ static int32_t frame_add(struct making *making, span bytes, struct part *part,
   return code;
 }
 
+bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size) {
+  return making->is_native && !written->is_raw && making->compress != COPSE_COMPRESS_NEVER &&
+         size <= GROUP_CHUNK_MAX;
+}
+
 static int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *part,
                          struct fault *fault) {
   struct hash hash;
@@ -215,6 +221,8 @@ int32_t pack_new_open(struct store *store, const struct place *place, struct fau
   making->compress = (enum copse_compress)record_number(place->record, COPSE_PLACE_PACK_COMPRESS,
                                                         COPSE_COMPRESS_AUTO);
   making->package_type = (uint8_t)(record_number(place->record, COPSE_PLACE_PACK_TYPE, 0) & 127);
+  making->is_native = record_number(place->record, COPSE_PLACE_PACK_FORMAT,
+                                    COPSE_PACK_FORMAT_ZNIPPY) == COPSE_PACK_FORMAT_COPSE;
   making->repo = record_text(place->record, COPSE_PLACE_PACK_REPO);
   if (making->level < 1 || making->level > 22) making->level = 3;
   making->pending_max = store->task->runtime->cpu_workers * 2 + 2;
@@ -486,19 +494,19 @@ static int32_t cut(struct making_writer *writer, bool is_last, struct fault *fau
   size_t size = writer->filled;
   writer->size += size;
   writer->filled = 0;
+  bool is_stored = writer->self->is_raw || written_is_grouped(making, writer->self, size);
   struct chunk_job *job = nullptr;
   bool is_busy =
       atomic_load_explicit(&making->pending, memory_order_relaxed) >= making->pending_max;
   if (!is_last && !is_busy) job = malloc(sizeof *job);
-  if (!job)
-    return chunk_add(making, (span){writer->buffer, size}, writer->self->is_raw, part, fault);
+  if (!job) return chunk_add(making, (span){writer->buffer, size}, is_stored, part, fault);
   *job = (struct chunk_job){.job.run = chunk_run,
                             .making = making,
                             .task = store->task,
                             .part = part,
                             .bytes = writer->buffer,
                             .size = size,
-                            .is_raw = writer->self->is_raw};
+                            .is_raw = is_stored};
   writer->buffer = nullptr;
   writer->capacity = 0;
   atomic_fetch_add_explicit(&making->pending, 1, memory_order_relaxed);

@@ -4,12 +4,17 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CopseError, list, Runtime, Store, type Entry } from "../lib/index.ts";
+import { isLong } from "./script.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 const isSanitized = Boolean(process.env["COPSE_SANITIZER"]);
 
 leaveNothingOpen();
 const scratch = scratchForEach();
+
+async function waitFor(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await Bun.sleep(1);
+}
 
 /** A tree of directories with files of different sizes, links and names of all sorts. */
 function tree(files = 300): string {
@@ -147,6 +152,38 @@ describe("questions asked together", () => {
     runtime.close();
     expect(await Promise.all(left.map(codeOf))).toEqual(["CLOSED", "CLOSED"]);
     expect(await codeOf(closed.exists("a"))).toBe("CLOSED");
+  });
+});
+
+describe("aborts at random", () => {
+  const rounds = isLong ? 2000 : 40;
+  test(`${rounds} times: each question settles once, and the counters balance`, async () => {
+    using runtime = new Runtime();
+    const root = tree(60);
+    let settled = 0;
+    let answered = 0;
+    for (let round = 0; round < rounds; round++) {
+      const controller = new AbortController();
+      const store = new Store(root, { runtime, signal: controller.signal });
+      const reason = new Error(`round ${round}`);
+      const abort = (): void => controller.abort(reason);
+      const asked = Array.from({ length: 150 }, (_, i) => {
+        if (i === (round * 7) % 150 && round % 3 === 0) abort();
+        return store.stat(`d${i % 7}/é${i % 3}/file ${i}`);
+      });
+      if (round % 3 === 1) setImmediate(abort);
+      if (round % 3 === 2) setTimeout(abort, round % 5);
+      for (const one of await Promise.allSettled(asked)) {
+        settled++;
+        if (one.status === "fulfilled") answered++;
+        else expect(one.reason).toBe(reason);
+      }
+    }
+    expect(settled).toBe(rounds * 150);
+    expect(answered).toBeLessThan(settled);
+    await waitFor(() => runtime.stats.running + runtime.stats.queued === 0);
+    const { started, done, failed, cancelled } = runtime.stats;
+    expect(done + failed + cancelled).toBe(started);
   });
 });
 

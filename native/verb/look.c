@@ -11,7 +11,7 @@
 #include "engine/runtime.h"
 #include "verb/run.h"
 
-constexpr uint64_t SHARE_NS = 100'000;
+constexpr uint64_t SHARE_NS = 500'000;
 constexpr size_t PATHS_MAX = 65536;
 
 struct answer {

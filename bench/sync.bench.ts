@@ -18,9 +18,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compareSync, syncSync } from "../lib/index.ts";
 import { benchOptions, type BenchOptions } from "./arguments.ts";
+import { onLoop } from "./loop.ts";
 import { copseVersion, fileSystem, load, machine } from "./machine.ts";
 import { interleave, judge, median, type Contestant, type Run, type Target } from "./measure.ts";
 import { say, table, write } from "./report.ts";
+import { changedInPlace, inserted } from "./sync-delta.ts";
 
 const copse = [process.execPath, join(import.meta.dir, "..", "lib", "cli", "main.ts")];
 const mebibyte = 1024 * 1024;
@@ -39,7 +41,9 @@ const parts: Readonly<Record<string, (place: Place) => Promise<readonly Cells[]>
   nothing: nothingToDo,
   large: oneLarge,
   reflink: sharedBlocks,
+  delta: deltas,
   discovery: discoveryTime,
+  start: startTime,
   peak: peakMemory,
 };
 
@@ -240,7 +244,7 @@ function smallInMemory(place: Place): Promise<readonly Cells[]> {
 async function smallOnDisk(place: Place): Promise<readonly Cells[]> {
   const targets = [{ against: rsync.name, atMost: 1 }];
   if (fileSystem(place.disk) === "ext4") return small(place.disk, place, targets);
-  return onLoop(place, "ext4", 1024, (folder) => small(folder, place, targets));
+  return onLoop(place.disk, "ext4", 5120, (folder) => small(folder, place, targets));
 }
 
 async function nothingToDo(place: Place): Promise<readonly Cells[]> {
@@ -288,39 +292,10 @@ async function oneLarge(place: Place): Promise<readonly Cells[]> {
   return rows;
 }
 
-/** A file that holds a file system, mounted while it is used. */
-async function onLoop(
-  place: Place,
-  kind: string,
-  mebibytes: number,
-  work: (folder: string) => Promise<readonly Cells[]>,
-): Promise<readonly Cells[]> {
-  const image = join(place.disk, `${kind}.image`);
-  const folder = join(place.disk, kind);
-  mkdirSync(folder);
-  const make = {
-    ext4: ["mkfs.ext4", "-qF"],
-    xfs: ["mkfs.xfs", "-q"],
-    btrfs: ["mkfs.btrfs", "-q"],
-  }[kind] ?? [`mkfs.${kind}`];
-  const run = (...command: string[]): boolean =>
-    Bun.which(command[0]!) !== null &&
-    Bun.spawnSync(command, { stdout: "ignore", stderr: "ignore" }).success;
-  if (!run("truncate", "-s", `${mebibytes}M`, image) || !run(...make, image))
-    return [[`on ${kind}`, "-", "-", "-", "-", `not measured: no mkfs.${kind}`]];
-  if (!run("mount", "-o", "loop", image, folder))
-    return [[`on ${kind}`, "-", "-", "-", "-", "not measured: it cannot be mounted here"]];
-  try {
-    return await work(folder);
-  } finally {
-    run("umount", folder);
-  }
-}
-
 async function sharedBlocks(place: Place): Promise<readonly Cells[]> {
   const size = (place.options.quick ? 64 : 1024) * mebibyte;
   for (const kind of ["xfs", "btrfs"]) {
-    const rows = await onLoop(place, kind, (size / mebibyte) * 3 + 512, (folder) => {
+    const rows = await onLoop(place.disk, kind, (size / mebibyte) * 3 + 512, (folder) => {
       const from = join(folder, "from");
       plantLarge(from, size);
       const plain: Program = {
@@ -332,12 +307,50 @@ async function sharedBlocks(place: Place): Promise<readonly Cells[]> {
         into: join(folder, "into"),
         programs: [ours, plain],
         targets: [{ against: plain.name, atMost: 0.02 }],
-        rounds: 1,
+        rounds: place.options.rounds,
+        hasNoRoom: true,
       });
     });
     if (!rows[0]?.at(-1)?.startsWith("not measured") || kind === "btrfs") return rows;
   }
   return [];
+}
+
+/** What is sent and written of a large file that changed a little. */
+async function deltas({ options, memory, disk }: Place): Promise<readonly Cells[]> {
+  const size = (options.quick ? 16 : 256) * mebibyte;
+  const program = [...copse, "sync"];
+  return [
+    ...(await inserted(program, memory, size)),
+    ...(await changedInPlace(program, memory, disk, size)),
+  ];
+}
+
+/** The whole command, with nothing to do: what is taken off elsewhere. */
+async function startTime({ options, memory }: Place): Promise<readonly Cells[]> {
+  const [from, to] = [join(memory, "nothing"), join(memory, "nothing-to")];
+  for (const folder of [from, to]) mkdirSync(folder);
+  const programs = [ours, rsync, cp, rclone].filter(({ command }) =>
+    Bun.which(command("", "")[0]!),
+  );
+  const measured = await interleave(
+    programs.map((program): Contestant => ({
+      name: program.name,
+      isOurs: program === ours,
+      run: () => timed(program.command(from, to)),
+    })),
+    options.rounds,
+    true,
+  );
+  const [own, ...others] = measured;
+  return others.map((other) => [
+    "a command with nothing to do",
+    ms(own!.median),
+    `${other.name} ${ms(other.median)}`,
+    ratio(own!.median / other.median),
+    "-",
+    "for information",
+  ]);
 }
 
 async function discoveryTime(place: Place): Promise<readonly Cells[]> {
@@ -382,6 +395,18 @@ async function peakMemory(place: Place): Promise<readonly Cells[]> {
   const low = [...copse, "sync", from, to, "--no-fsync", "-q", "--memory", "low-memory"];
   row(`peak, ${files.toLocaleString("en")} files copied, low-memory`, await peakOf(low), 256);
   row(`peak, ${files.toLocaleString("en")} files the same, low-memory`, await peakOf(low), 256);
+  const iterated = `const { sync, Runtime } = await import(${JSON.stringify(join(import.meta.dir, "..", "lib", "index.ts"))});
+    await using runtime = new Runtime({ memory: "low-memory" });
+    const [from, to] = process.argv.slice(1);
+    let count = 0;
+    for await (const rows of sync(from, to, { fsync: false, runtime }).batches()) count += rows.length;
+    if (count === 0) throw new Error("there was something to do");`;
+  rmSync(to, { recursive: true });
+  row(
+    `peak, ${files.toLocaleString("en")} files copied, iterated by batches, low-memory`,
+    await peakOf([process.execPath, "-e", iterated, from, to]),
+    256,
+  );
   for (const path of [from, to]) rmSync(path, { recursive: true });
   plantLarge(from, (place.options.quick ? 64 : 1024) * mebibyte);
   for (const [profile, most] of [

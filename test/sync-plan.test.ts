@@ -206,3 +206,50 @@ test("random pairs of trees: the plan of a dry run, as JSON, gives the same tree
     expect({ seed: seed + i, shape: shape(to) }).toEqual({ seed: seed + i, shape: shape(from) });
   }
 });
+
+test("a plan that was damaged does steps of its own or none: whatever it says, nothing else changes", () => {
+  const outside = scratch.plant("outside", { f: "f", "d/b": "outside" });
+  const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000);
+  const random = new Random(seed);
+  const rounds = Number(process.env["COPSE_PLANS"] ?? 60);
+  const odd: unknown[] = [null, -1, 2 ** 53, "../outside/f", "/etc/passwd", "d", "a", "", ".", {}];
+  let applied = 0;
+  for (let i = 0; i < rounds; i++) {
+    const tree = { a: "new a", "d/b": "new b", "n/e": "below", moved: "elsewhere's", f: link("a") };
+    const from = scratch.plant(`from${i}`, tree);
+    const to = scratch.plant(`to${i}`, { a: "old", "d/gone": "gone", elsewhere: "elsewhere's" });
+    const [news, olds] = [shape(from), shape(to)];
+    const plan = JSON.parse(JSON.stringify(syncSync(from, to, { dryRun: true }))) as {
+      actions: Record<string, unknown>[];
+    };
+    // Fields change places between steps, become odd, or vanish; steps are doubled and turned round.
+    for (let damage = 0; damage <= random.below(4); damage++) {
+      const [step, other] = [random.pick(plan.actions), random.pick(plan.actions)];
+      const field = random.pick([...Object.keys(step), "from", "pathBytes"]);
+      const way = random.below(4);
+      if (way === 0) step[field] = structuredClone(other[field]);
+      else if (way === 1) step[field] = random.pick(odd);
+      else if (way === 2) delete step[field];
+      else plan.actions = plan.actions.toReversed().filter((one) => one !== other);
+      if (plan.actions.length === 0) break;
+    }
+    try {
+      applySync(plan as unknown as Plan);
+      applied++;
+    } catch (error) {
+      expect(error).toBeInstanceOf(CopseError);
+    }
+    // Each path holds what it had, or what the source has there.
+    const now = shape(to);
+    for (const [path, content] of Object.entries(now))
+      expect({ seed, i, path, known: [olds[path], news[path]].includes(content) }).toEqual({
+        seed,
+        i,
+        path,
+        known: true,
+      });
+    expect({ seed, i, from: shape(from) }).toEqual({ seed, i, from: news });
+    expect(shape(outside)).toEqual({ f: "f", d: "/", "d/b": "outside" });
+  }
+  expect(applied).toBeGreaterThan(0);
+});

@@ -215,18 +215,25 @@ describe("names", () => {
 });
 
 test(`directories swapped for links during ${swaps} syncs lead nowhere`, async () => {
-  const outside = scratch.plant("outside", { f: "outside", "deep/g": "outside, too" });
+  const outside = scratch.plant("outside", {
+    f: "outside",
+    f1: "outside",
+    "deep/g": "outside, too",
+    "deep/f": "outside, too",
+  });
   const before = shape(outside);
   const from = scratch.plant("from", {
     ...Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`d/f${i}`, `new ${i}`])),
     "d/deep/g": "new g",
     "d/deep/f": "new f",
-    "d/swap": link(join(outside, "deep")),
+    "e/f": "new f",
     swap: link(outside),
+    other: link(join(outside, "deep")),
   });
   const to = scratch.at("to");
   syncSync(from, to);
-  // Another process, so that it runs while this one is inside a sync. What a sync put right it swaps again.
+  // Another process, so that it runs while this one is inside a sync. What a sync put right it swaps
+  // again. It names nothing below what it swaps: it would be led astray itself.
   const swapper = Bun.spawn(
     [
       process.execPath,
@@ -235,7 +242,7 @@ test(`directories swapped for links during ${swaps} syncs lead nowhere`, async (
        const { symbols } = dlopen("libc.so.6", {
          renameat2: { args: ["i32", "ptr", "i32", "ptr", "u32"], returns: "i32" },
        });
-       const pairs = ["/d /swap", "/d/deep /d/swap"].map((pair) =>
+       const pairs = ["/d /swap", "/e /other"].map((pair) =>
          pair.split(" ").map((name) => Buffer.from(process.argv[1] + name + "\\0")));
        process.stdout.write("go");
        for (let i = 0; ; i++) {

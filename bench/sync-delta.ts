@@ -1,6 +1,6 @@
 // How much of a large file that changed a little is sent, and how many blocks it costs, beside rsync.
 
-import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onLoop } from "./loop.ts";
 
@@ -42,11 +42,14 @@ function withOverwrites(old: Buffer): Buffer {
 
 /** What the command says it did. */
 function ours(command: readonly string[], from: string, to: string): { fresh: number } {
+  const asked = Bun.spawnSync([...command, "--help"])
+    .stdout.toString()
+    .includes("--delta");
   const { stdout, stderr, success } = Bun.spawnSync([
     ...command,
     from,
     to,
-    "--delta",
+    ...(asked ? ["--delta"] : []),
     "--no-fsync",
     "--json",
   ]);
@@ -126,6 +129,8 @@ export async function changedInPlace(
     rows.push(
       ...(await onLoop(disk, kind, (size / 2 ** 20) * 4 + 512, async (at) => {
         const to = plant(at, "to", old);
+        // The old blocks stay, so that what is missing afterwards was allocated.
+        linkSync(join(to, "large"), join(at, "old"));
         const free = (): number => {
           Bun.spawnSync(["sync", "-f", at]);
           const { bfree, bsize } = statfsSync(at);

@@ -8,6 +8,7 @@ export { snapshot, snapshotSync } from "./snapshot.ts";
 export { assess, assessSync } from "./assess.ts";
 export { shuffle, shuffleSync } from "./shuffle.ts";
 export { watch } from "./watch.ts";
+export { watchSync } from "./watch-sync.ts";
 export { inferPattern, inferPatternSync } from "./infer.ts";
 export {
   loadPattern,

@@ -342,3 +342,31 @@ export interface TwoWayOptions {
    */
   conflict?: "keep-both" | "newer" | "left" | "right";
 }
+
+/** What `watchSync` takes: the options of `sync`, and when it goes to work. */
+export interface WatchSyncOptions extends Omit<SyncOptions, "dryRun"> {
+  /** Milliseconds without a change before a round begins. Default 100. */
+  settle?: number;
+  /** Milliseconds after which one begins though changes go on. Default 2000. */
+  maxWait?: number;
+  /**
+   * `continue` (default): what fails is told and tried again. `stop`: it ends the watch, an error of
+   * one entry too.
+   */
+  onError?: "continue" | "stop";
+}
+
+/** What happens while `watchSync` is at work. Switch on `kind`. */
+export type WatchSyncEvent =
+  /** A round that did something, or met trouble that was not there before; and the first one. */
+  | { kind: "synced"; transfer: Transfer }
+  /** A whole round or the watch failed. It is tried again. */
+  | { kind: "failed"; error: Error };
+
+/** A running `watchSync`: iterate it once. Leaving the loop ends it. */
+export interface WatchSyncer extends AsyncIterable<WatchSyncEvent>, AsyncDisposable {
+  /** When the first round is over; rounds begin with the iteration. */
+  readonly ready: Promise<void>;
+  /** Ends the iteration, and a round that is running. */
+  close(): void;
+}

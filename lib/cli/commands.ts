@@ -22,7 +22,7 @@ import {
   type Flag,
   bothWays,
 } from "./flags.ts";
-import { bytes, count, metadata, text } from "./values.ts";
+import { bytes, count, duration, metadata, text } from "./values.ts";
 
 export interface CommandShape {
   readonly name:
@@ -36,6 +36,7 @@ export interface CommandShape {
     | "assess"
     | "pattern"
     | "watch"
+    | "watch-sync"
     | "shuffle"
     | "verify"
     | "blocks"
@@ -69,6 +70,18 @@ export interface CommandShape {
 const transferPlaces: CommandShape["places"] = [
   { name: "from", about: "a directory or file" },
   { name: "to", about: "where to; a file goes into a directory that is there" },
+];
+
+/** Of sync. */
+const deletes: readonly Flag[] = [
+  { flags: "--no-delete", about: "nothing" },
+  {
+    flags: "--max-delete <count>",
+    about: "nothing, when it would be more entries than this",
+    parse: count,
+  },
+  { flags: "--force", about: "an empty source may empty the destination" },
+  { flags: "--moves", about: "rename what has another path in the source; do not copy it" },
 ];
 
 const shapes: readonly CommandShape[] = [
@@ -469,16 +482,7 @@ const shapes: readonly CommandShape[] = [
     places: transferPlaces,
     groups: {
       "What is copied:": [...decide, ...what],
-      "What is deleted:": [
-        { flags: "--no-delete", about: "nothing" },
-        {
-          flags: "--max-delete <count>",
-          about: "nothing, when it would be more entries than this",
-          parse: count,
-        },
-        { flags: "--force", about: "an empty source may empty the destination" },
-        { flags: "--moves", about: "rename what has another path in the source; do not copy it" },
-      ],
+      "What is deleted:": deletes,
       "Both ways:": bothWays,
       "How:": [...transfer, ...stages, ...parts, ...how],
       "Encrypted places:": crypt,
@@ -492,6 +496,50 @@ const shapes: readonly CommandShape[] = [
       ["copse sync notes /mnt/stick/notes --two-way", "changes of either side go to the other"],
     ],
     status: "0 done, 2 trouble (the rest is done), 130 interrupted",
+  },
+  {
+    name: "watch-sync",
+    about: "Sync, and again whenever something changed",
+    places: [
+      { name: "from", about: "a local directory" },
+      { name: "to", about: "where it goes" },
+    ],
+    groups: {
+      "What is copied:": [...decide, ...what],
+      "What is deleted:": deletes,
+      "Both ways:": bothWays,
+      "When:": [
+        {
+          flags: "--settle <time>",
+          about: "without a change before it begins (default 100ms)",
+          parse: duration,
+        },
+        {
+          flags: "--max-wait <time>",
+          about: "when it begins though changes go on (default 2s)",
+          parse: duration,
+        },
+        { flags: "--stop-on-error", about: "end at the first error; else it is tried again" },
+      ],
+      "How:": [
+        ...transfer.filter(({ flags }) => !flags.includes("--dry-run")),
+        ...stages,
+        ...parts,
+        ...how,
+      ],
+      "Encrypted places:": crypt,
+      "Web servers:": web,
+      "What is printed:": [
+        { flags: "--jsonl", about: "one JSON line for each round" },
+        { flags: "-q, --quiet", about: "only trouble" },
+        verbose,
+      ],
+    },
+    examples: [
+      ["copse watch-sync site /backup/site", "until Ctrl-C"],
+      ["copse watch-sync notes /mnt/stick/notes --two-way", "changes of either side"],
+    ],
+    status: "0 closed, 2 trouble, 130 interrupted",
   },
   {
     name: "apply",

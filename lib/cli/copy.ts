@@ -39,23 +39,7 @@ export function runCopy(
   interruption: Interruption,
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
-    const { archive, encrypt, sign, signPasswordFile, twoWay, conflict, state, ...rest } = flags;
-    // Each verb has its own flags, and checks what it is given.
-    const options = frame.copyOptions(rest) as SyncOptions & PackOptions;
-    if (encrypt === true) (options as SyncOptions).encrypt = encryptionFrom(flags);
-    if (typeof sign === "string") options.sign = signOf(sign, signPasswordFile);
-    else if (signPasswordFile !== undefined)
-      throw new CopseError(
-        "ARGUMENT",
-        "--sign-password-file: opens the key of --sign, which is not given",
-      );
-    if (archive === true) {
-      options.preserve = ["mode", "mtime", "owner", "xattr"];
-      if (twoWay !== true) options.hardLinks ??= true;
-    }
-    if (twoWay === true) options.twoWay = bothWays(conflict, state);
-    else if (conflict !== undefined || state !== undefined)
-      throw new CopseError("ARGUMENT", "--conflict and --state are about --two-way");
+    const options = transferOptions(frame, flags);
     const { task } = await begin(verb, from, to, options, frame);
 
     if (flags["jsonl"]) {
@@ -80,6 +64,27 @@ export function runCopy(
     }
     return frame.seen;
   });
+}
+
+/** What the flags say of a transfer. Each verb has its own flags, and checks what it is given. */
+export function transferOptions(frame: Frame, flags: Flags): SyncOptions & PackOptions {
+  const { archive, encrypt, sign, signPasswordFile, twoWay, conflict, state, ...rest } = flags;
+  const options = frame.copyOptions(rest) as SyncOptions & PackOptions;
+  if (encrypt === true) (options as SyncOptions).encrypt = encryptionFrom(flags);
+  if (typeof sign === "string") options.sign = signOf(sign, signPasswordFile);
+  else if (signPasswordFile !== undefined)
+    throw new CopseError(
+      "ARGUMENT",
+      "--sign-password-file: opens the key of --sign, which is not given",
+    );
+  if (archive === true) {
+    options.preserve = ["mode", "mtime", "owner", "xattr"];
+    if (twoWay !== true) options.hardLinks ??= true;
+  }
+  if (twoWay === true) options.twoWay = bothWays(conflict, state);
+  else if (conflict !== undefined || state !== undefined)
+    throw new CopseError("ARGUMENT", "--conflict and --state are about --two-way");
+  return options;
 }
 
 function signOf(key: string, passwordFile: unknown): SignOptions {
@@ -124,7 +129,7 @@ function planIn(path: string): Plan {
 }
 
 /** All but the rows, in the order of the documentation. */
-function totalsOf({ actions: _, ...totals }: Transfer): Omit<Transfer, "actions"> {
+export function totalsOf({ actions: _, ...totals }: Transfer): Omit<Transfer, "actions"> {
   const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;
   const { copy, moves, delete: deleting } = totals.phases;
   return {
@@ -141,7 +146,11 @@ interface ReportStyle {
   readonly paint: Paint;
 }
 
-function* report(transfer: Transfer, { isAll, isPlan, paint }: ReportStyle): Generator<string> {
+/** Lines for a person. */
+export function* report(
+  transfer: Transfer,
+  { isAll, isPlan, paint }: ReportStyle,
+): Generator<string> {
   for (const action of transfer.actions) {
     const line = lineOf(action, paint);
     if (isAll || action.kind === "error" || action.kind === "conflict") yield `${line}\n`;

@@ -69,6 +69,8 @@ async function run(
       return (await import("./shuffle.ts")).runShuffle(first, second, flags, interruption);
     case "watch":
       return (await import("./watch.ts")).runWatch(first, flags, interruption);
+    case "watch-sync":
+      return (await import("./watch-sync.ts")).runWatchSync(first, second, flags, interruption);
     case "pattern":
       return (await import("./pattern.ts")).runPattern(first, second, flags, interruption);
     case "verify":

@@ -567,16 +567,19 @@ static int32_t carry_below(struct spot *spot, const struct two_record *old, stru
   return path.at ? two_state_carry(two->state, path, fault) : no_memory(fault);
 }
 
-static int32_t pair_now(struct spot *spot, const struct two_record **old, struct entry *pair[2],
+static int32_t pair_now(struct spot *spot, size_t *old, struct entry *pair[2],
                         const bool is_looked[2], struct two_record *into, size_t *count,
                         struct fault *fault) {
   struct site *site = spot->node->state;
   struct two *two = two_of(spot->run);
   span name = (pair[LEFT] ? pair[LEFT] : pair[RIGHT])->name;
-  const struct two_record *end = site->known.records + site->known.count, *known = nullptr;
-  // Both sides lack what was passed over.
-  for (; *old && *old < end && span_compare((*old)->name, name) < 0; ++*old) mark(&two->is_changed);
-  if (*old && *old < end && span_equal((*old)->name, name)) known = (*old)++;
+  const struct two_block *all = &site->known;
+  const struct two_record *known = nullptr;
+  // Both sides lack what is passed over.
+  for (; *old < all->count && span_compare(all->records[*old].name, name) < 0; ++*old)
+    mark(&two->is_changed);
+  if (*old < all->count && span_equal(all->records[*old].name, name))
+    known = &all->records[(*old)++];
   bool is_all_looked = (!pair[LEFT] || is_looked[LEFT]) && (!pair[RIGHT] || is_looked[RIGHT]);
   if (!is_all_looked) mark(&site->stays);
   if (is_all_looked && pair[LEFT] && pair[RIGHT] &&
@@ -599,7 +602,7 @@ static int32_t leave_pairs(struct spot *spot, struct fault *fault) {
   size_t most = node->listing[LEFT].count + node->listing[RIGHT].count, count = 0;
   struct two_record *records = malloc((most + 1) * sizeof *records);
   if (!records) return no_memory(fault);
-  const struct two_record *old = site->known.records;
+  size_t old = 0;
   int32_t code = 0;
   for (size_t at[2] = {node->at[LEFT] = 0, node->at[RIGHT] = 0}; code == 0;) {
     struct entry *pair[2];
@@ -612,7 +615,7 @@ static int32_t leave_pairs(struct spot *spot, struct fault *fault) {
     }
     code = pair_now(spot, &old, pair, is_looked, records, &count, fault);
   }
-  if (old && old < site->known.records + site->known.count) mark(&two->is_changed);
+  if (old < site->known.count) mark(&two->is_changed);
   if (code == 0 && two->keeps)
     code = two_state_add(two->state, spot_path(spot), records, count, fault);
   free(records);

@@ -1,0 +1,252 @@
+// watch-sync: syncs again whenever something changed. What a watch tells is taken as a sign that there is
+// something to do, never as what to do: each round is a whole sync, which finds it out by itself. So
+// nothing is lost with events that were lost, and a tree of which nothing was said is looked at once more
+// a moment after the last change.
+
+import { sleep } from "./async/sleep.ts";
+import { argumentError, CopseError, showValue } from "./errors.ts";
+import { parseLocation } from "./location.ts";
+import { checkOptions } from "./request.ts";
+import { sync } from "./sync.ts";
+import type {
+  Location,
+  SyncOptions,
+  Transfer,
+  Watcher,
+  WatchOptions,
+  WatchSyncEvent,
+  WatchSyncOptions,
+  WatchSyncer,
+} from "./types.ts";
+import { watch } from "./watch.ts";
+
+const SETTLE_MS = 100;
+const MAX_WAIT_MS = 2000;
+/** After a round that did something: what was changed without a sign. */
+const LOOK_AGAIN_MS = 1000;
+const RETRY_LEAST_MS = 1000;
+const RETRY_MOST_MS = 60_000;
+
+const ignore = (): void => {};
+
+/** That something changed, and when. */
+class Changes implements Disposable {
+  readonly #watchers: readonly Watcher[];
+  #first: number | undefined;
+  #last = 0;
+  #failed: { readonly error: unknown } | undefined;
+  #told = Promise.withResolvers<void>();
+
+  constructor(roots: readonly Location[], options: WatchOptions) {
+    this.#watchers = roots.map((root) => watch(root, options));
+    for (const watcher of this.#watchers) void this.#listen(watcher);
+  }
+
+  async #listen(watcher: Watcher): Promise<void> {
+    try {
+      for await (const _ of watcher) this.tell();
+    } catch (error) {
+      this.#failed = { error };
+      this.#told.resolve();
+    }
+  }
+
+  tell(): void {
+    const now = performance.now();
+    this.#first ??= now;
+    this.#last = now;
+    this.#told.resolve();
+  }
+
+  /** When the watches follow changes. */
+  async ready(): Promise<void> {
+    await Promise.all(this.#watchers.map(({ ready }) => ready));
+  }
+
+  /** All that was told so far is being looked at. */
+  taken(): void {
+    this.#first = undefined;
+  }
+
+  /** Waits until something is to be done: what changed is quiet, or `look` milliseconds are over. */
+  async due(settle: number, maxWait: number, look: number, signal: AbortSignal): Promise<void> {
+    const until = performance.now() + look;
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#failed) throw this.#failed.error;
+      const now = performance.now();
+      const quiet =
+        this.#first === undefined
+          ? until
+          : Math.min(this.#last + settle, this.#first + maxWait, until);
+      if (now >= quiet) return;
+      this.#told = Promise.withResolvers();
+      await this.#pause(quiet - now, signal);
+    }
+  }
+
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const over = AbortSignal.any([signal, stop.signal]);
+    await Promise.race([this.#told.promise, sleep(ms, { signal: over }).catch(ignore)]);
+    stop.abort();
+  }
+
+  [Symbol.dispose](): void {
+    for (const watcher of this.#watchers) watcher.close();
+  }
+}
+
+function milliseconds(name: string, value: unknown, otherwise: number): number {
+  if (value === undefined) return otherwise;
+  if (typeof value !== "number" || !(value >= 0) || value === Infinity)
+    throw argumentError(name, `must be a number of milliseconds, not ${showValue(value)}`);
+  return value;
+}
+
+/** What of a round is worth telling: the same trouble again is not. */
+function newsOf({ planned, errors, actions }: Transfer, before: string): string | undefined {
+  const trouble = actions
+    .flatMap((action) => (action.kind === "error" ? [`${action.path} ${action.error.code}`] : []))
+    .join("\n");
+  return planned > errors || trouble !== before ? trouble : undefined;
+}
+
+class Syncer implements WatchSyncer {
+  readonly #roots: readonly Location[];
+  readonly #round: (signal: AbortSignal) => Promise<Transfer>;
+  readonly #watched: WatchOptions;
+  readonly #settle: number;
+  readonly #maxWait: number;
+  readonly #stops: boolean;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly ready = this.#ready.promise;
+  #isIterated = false;
+
+  constructor(from: Location, to: Location, options: WatchSyncOptions) {
+    checkOptions(options);
+    const { settle, maxWait, onError = "continue", signal, ...rest } = options;
+    if (onError !== "continue" && onError !== "stop")
+      throw argumentError("onError", `must be continue or stop, not ${showValue(onError)}`);
+    if ((rest as SyncOptions).dryRun)
+      throw argumentError("dryRun", "makes no sense here: use sync");
+    const { include, exclude, runtime } = rest;
+    this.#settle = milliseconds("settle", settle, SETTLE_MS);
+    this.#maxWait = milliseconds("maxWait", maxWait, MAX_WAIT_MS);
+    this.#stops = onError === "stop";
+    this.#watched = {
+      ...(include && { include }),
+      ...(exclude && { exclude }),
+      ...(runtime && { runtime }),
+    };
+    this.#roots = rest.twoWay ? [from, to] : [from];
+    for (const place of this.#roots.map(parseLocation))
+      if (place.scheme !== "file")
+        throw new CopseError("UNSUPPORTED", "only local directories can be watched", {
+          location: place.shown,
+        });
+    parseLocation(to);
+    this.#round = async (signal) => await sync(from, to, { ...rest, signal });
+    this.#signal = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
+    this.ready.catch(ignore); // whoever iterates hears of it, too
+  }
+
+  /** Rounds, as long as the watches hold. */
+  async *#rounds(changes: Changes): AsyncGenerator<WatchSyncEvent, void> {
+    let trouble = "";
+    let retry = 0;
+    let isFirst = true;
+    await changes.ready();
+    for (;;) {
+      changes.taken();
+      let look = Infinity;
+      try {
+        const transfer = await this.#round(this.#signal);
+        const isWell = transfer.complete && transfer.errors === 0;
+        retry = isWell ? 0 : nextRetry(retry);
+        look = isWell ? (transfer.planned > 0 ? LOOK_AGAIN_MS : Infinity) : retry;
+        const news = newsOf(transfer, trouble);
+        if (news !== undefined || isFirst) yield { kind: "synced", transfer };
+        trouble = news ?? trouble;
+        this.#mayGoOn(transfer);
+      } catch (error) {
+        if (this.#signal.aborted || this.#stops) throw error;
+        retry = look = nextRetry(retry);
+        yield { kind: "failed", error: error as Error };
+      }
+      isFirst = false;
+      this.#ready.resolve();
+      await changes.due(this.#settle, this.#maxWait, look, this.#signal);
+    }
+  }
+
+  #mayGoOn({ actions }: Transfer): void {
+    const failure = actions.find((action) => action.kind === "error");
+    if (this.#stops && failure) throw failure.error;
+  }
+
+  /** A watch that ends, because its root is gone perhaps, begins anew. */
+  async *#events(): AsyncGenerator<WatchSyncEvent, void> {
+    try {
+      for (let retry = 0; ;) {
+        this.#signal.throwIfAborted();
+        using changes = new Changes(this.#roots, { ...this.#watched, signal: this.#signal });
+        try {
+          for await (const event of this.#rounds(changes)) {
+            retry = 0;
+            yield event;
+          }
+        } catch (error) {
+          if (this.#signal.aborted || this.#stops) throw error;
+          retry = nextRetry(retry);
+          yield { kind: "failed", error: error as Error };
+        }
+        await sleep(retry, { signal: this.#signal });
+      }
+    } catch (error) {
+      this.#ready.reject(error);
+      if (!this.#stop.signal.aborted) throw error;
+    }
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<WatchSyncEvent, void> {
+    if (this.#isIterated)
+      throw new CopseError("ARGUMENT", "a watch can be iterated once: start another one");
+    this.#isIterated = true;
+    return this.#events();
+  }
+
+  close(): void {
+    this.#stop.abort(new CopseError("CANCELLED", "the watch was closed"));
+    this.#ready.reject(this.#stop.signal.reason);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
+
+const nextRetry = (before: number): number =>
+  Math.min(RETRY_MOST_MS, Math.max(RETRY_LEAST_MS, before * 2));
+
+/**
+ * `sync`, and again whenever something changed, until it is closed, left or aborted.
+ *
+ * ```ts
+ * for await (const event of watchSync("site", "/backup/site"))
+ *   if (event.kind === "synced") console.log(event.transfer.copied);
+ * ```
+ *
+ * The source is a local directory; with `twoWay` both are. Changes that come together are one round:
+ * one begins when nothing changed for `settle` milliseconds, or `maxWait` after the first change. What
+ * fails does not end it: it is tried again, after a second and then less often, up to a minute.
+ */
+export function watchSync(
+  from: Location,
+  to: Location,
+  options: WatchSyncOptions = {},
+): WatchSyncer {
+  return new Syncer(from, to, options);
+}

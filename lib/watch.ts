@@ -4,7 +4,7 @@
 // what was named is listed again and held against what was known of it. Of the patterns only the
 // directories above it, as many levels as the deepest pattern has, and what is new are asked again.
 
-import { watch as watchSystem, type FSWatcher } from "node:fs";
+import { statSync, watch as watchSystem, type FSWatcher } from "node:fs";
 import { resolve } from "node:path";
 import { sleep } from "./async/sleep.ts";
 import { CopseError } from "./errors.ts";
@@ -86,6 +86,12 @@ class DirectoryWatcher implements Watcher {
   // ── What the system says ──
 
   #listen(): void {
+    const found = statSync(this.#path, { throwIfNoEntry: false });
+    const details = { location: this.#place.shown };
+    if (!found)
+      throw new CopseError("NOT_FOUND", "no such file or directory: check the path", details);
+    if (!found.isDirectory())
+      throw new CopseError("ARGUMENT", "it is no directory; watch wants one", details);
     try {
       this.#system = watchSystem(this.#path, { recursive: true }, (event, name) => {
         if (name === null) this.#overflow();
@@ -96,7 +102,7 @@ class DirectoryWatcher implements Watcher {
       throw new CopseError(
         code === "ENOENT" ? "NOT_FOUND" : code === "EACCES" ? "DENIED" : "LIMIT",
         `it cannot be watched: ${(cause as Error).message}`,
-        { location: this.#place.shown, errno: code, cause },
+        { ...details, errno: code, cause },
       );
     }
     this.#system.on("error", () => this.#overflow());

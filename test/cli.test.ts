@@ -206,10 +206,10 @@ describe("options", () => {
     const { status, err } = await copse("compare", "copy", "twin", "--concurrency", "1000");
     expect({ status, err }).toEqual({
       status: 2,
-      err: expect.stringMatching(/^copse: concurrency /),
+      err: expect.stringMatching(/^copse: --concurrency must be /),
     });
     expect((await copse("compare", "copy", "twin", "--io-workers", "0")).err).toContain(
-      "ioWorkers",
+      "--io-workers must be",
     );
   });
 });

@@ -90,6 +90,45 @@ describe("copse scan", () => {
   });
 });
 
+test("what is said of a wrong root, flag or pattern: its name as the person gave it, and what to do", async () => {
+  const table: readonly (readonly [args: readonly string[], says: string])[] = [
+    [["scan", "s.json", "-p", "s.json"], "copse: s.json: it is a file; scan wants a directory\n"],
+    [
+      ["scan", "nowhere", "-p", "s.json"],
+      "copse: nowhere: no such file or directory: check the path\n",
+    ],
+    [["watch", "s.json"], "copse: s.json: it is no directory; watch wants one\n"],
+    [["watch", "nowhere"], "copse: nowhere: no such file or directory: check the path\n"],
+    [["list", "data", "--max-depth", "0"], "copse: --max-depth must be a whole number from 1 "],
+    [
+      ["scan", "data", "-p", "s.json", "--ignore-files", ""],
+      "copse: --ignore-files must hold names of files",
+    ],
+    [
+      ["scan", "data", "-p", "s.json", "--explain", "-0"],
+      "copse: option '--explain' cannot be used with option '-0, --null'\n",
+    ],
+  ];
+  await Promise.all(
+    table.map(async ([args, says]) => {
+      const { out, err, status } = await copse(...args);
+      expect([args, out, status]).toEqual([args, "", 2]);
+      expect(err).toStartWith(says);
+    }),
+  );
+});
+
+test("scan and assess look into archives, as list does", async () => {
+  expect(
+    Bun.spawnSync(["tar", "cf", scratch.at("data.tar"), "-C", scratch.path, "data"]).exitCode,
+  ).toBe(0);
+  const flags = ["-p", "s.json", "--archives", "--strip", "1"];
+  expect((await copse("scan", "data.tar", ...flags)).out).toBe("data.tar/s1\ndata.tar/t/s1\n");
+  expect((await copse("scan", "archive:data.tar", "-p", "s.json")).status).toBe(0);
+  const { status, err } = await copse("scan", "data", "-p", "s.json", "--strip", "1");
+  expect([status, err]).toEqual([2, expect.stringContaining("no location is an archive")]);
+});
+
 describe("copse assess, pattern and shuffle", () => {
   test("assess: the directories above, nearest first", async () => {
     const { out, status } = await copse("assess", "data/t/s1/f", "-p", "s.json");
@@ -107,7 +146,12 @@ describe("copse assess, pattern and shuffle", () => {
   test("row 28: shuffle says what it does, clashes are trouble", async () => {
     const clash = await copse("shuffle", "data", "out", "-p", "s.json", "--dry-run");
     expect(clash.status).toBe(2);
-    expect(clash.err).toContain("2 matches would go there");
+    expect(clash.err).toContain("2 matches would go there; --on-conflict says what then\n");
+    expect(await copse("shuffle", "data", "out", "-p", "s.json", "-n", "-q")).toEqual({
+      out: "",
+      err: "",
+      status: 2,
+    });
     const dry = await copse(
       "shuffle",
       "data",
@@ -124,7 +168,11 @@ describe("copse assess, pattern and shuffle", () => {
     expect(done.out).toEndWith("Copied 2 files, 3 B of 2 matches to out\n");
     expect(readFileSync(scratch.at("out/s1-2/f"), "utf8")).toBe("22");
     expect((await copse("shuffle", "data", "out", "-p", "none.toml")).status).toBe(1);
-    expect((await copse("shuffle", "data/t", "out", "-p", "s.json")).status).toBe(2);
+    const again = await copse("shuffle", "data/t", "out", "-p", "s.json");
+    expect([again.status, again.err]).toEqual([
+      2,
+      expect.stringContaining("the destination is there already; --overwrite merges into it\n"),
+    ]);
     expect((await copse("shuffle", "data/t", "out", "-p", "s.json", "--overwrite")).status).toBe(0);
     expect(readFileSync(scratch.at("out/s1/f"), "utf8")).toBe("22");
   });

@@ -146,11 +146,14 @@ describe("watch", () => {
     await done;
   });
 
-  test("a missing root, another scheme, an aborted signal", async () => {
+  test("a missing root, a file, another scheme, an aborted signal", async () => {
     const first = async (watcher: Watcher): Promise<void> => {
       for await (const _ of watcher) break;
     };
     expect(await codeOf(first(watch(scratch.at("nowhere"))))).toBe("NOT_FOUND");
+    // A system would watch it, and nothing would ever come.
+    const file = scratch.plant("a-file", { f: "" });
+    expect(await codeOf(first(watch(`${file}/f`)))).toBe("ARGUMENT");
     expect(() => watch("memory:x")).toThrow(/only local/);
     const controller = new AbortController();
     const root = scratch.plant("aborted", {});

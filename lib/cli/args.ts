@@ -141,6 +141,7 @@ function toOption({ flags, about, values, parse }: Flag): Option {
   }
   const name = option.attributeName();
   if (ways.includes(name)) option.conflicts(ways.filter((way) => way !== name));
+  if (name === "explain") option.conflicts("null"); // bare paths have no room for reasons
   return option;
 }
 

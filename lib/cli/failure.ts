@@ -32,7 +32,8 @@ export async function fail(
       ? errorFields(error)
       : { code: "CANCELLED", message: "interrupted", retryable: false };
   if (!quiet) {
-    complain(escapeText(isOurs ? String(fields["message"]) : `internal error: ${String(error)}`));
+    const sentence = isOurs ? inFlags(String(fields["message"]), flags) : undefined;
+    complain(escapeText(sentence ?? `internal error: ${String(error)}`));
     if (flags["verbose"] && error instanceof Error) {
       // Names inside the stack are as hostile as anywhere; its line breaks are wanted.
       writeError(`${(error.stack ?? "").split("\n").map(escapeText).join("\n")}\n`);
@@ -50,6 +51,18 @@ export async function fail(
     // The sentence is out; there is nobody left to read the document.
   }
   return stopped ?? status.trouble;
+}
+
+/** The library names its options; the person gave flags. */
+function inFlags(message: string, flags: Flags): string {
+  const [name = ""] = /^[a-z][A-Za-z]*(?= must )/.exec(message) ?? [];
+  if (!Object.hasOwn(flags, name)) return message;
+  return `${flagOf(name)}${message.slice(name.length)}`;
+}
+
+/** `--max-depth` of `maxDepth`. */
+export function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)}`;
 }
 
 /** Errors of the library, and those it throws as plain Error before it is loaded, are written for

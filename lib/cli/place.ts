@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { credential, CopseError, type Encryption, type Location } from "../index.ts";
 import type { Flags } from "./args.ts";
+import { flagOf } from "./failure.ts";
 import { complain } from "./print.ts";
 
 const fields = ["proxy", "ca", "minTls", "redirects", "retries", "addresses"] as const;
@@ -150,8 +151,7 @@ function originOf(text: string): string {
 }
 
 function wrong(name: string, sentence: string): CopseError {
-  const flag = name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`);
-  return new CopseError("ARGUMENT", `--${flag}: ${sentence}`);
+  return new CopseError("ARGUMENT", `${flagOf(name)}: ${sentence}`);
 }
 
 /** "Name: value", or `@file` with one on each line, so that no secret is an argument. */

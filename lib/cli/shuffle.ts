@@ -42,7 +42,7 @@ export async function runShuffle(
         row.kind === "error" ? { ...row, error: errorFields(row.error) } : row,
       );
       await print([`${toJson({ ...done, matches: matches.length, actions: rows })}\n`]);
-    } else {
+    } else if (flags["quiet"] !== true) {
       await print(done.actions.flatMap((row) => (row.kind === "error" ? [] : [lineOf(row)])));
       const verb = dryRun === true ? "Would copy" : "Copied";
       const totals = `${showCounted(done.copied, "file")}, ${showBytes(done.transferred)}`;
@@ -51,13 +51,20 @@ export async function runShuffle(
       ]);
       for (const row of failures)
         if (row.kind === "error")
-          complain(`${escapeName(row.path)}: ${escapeText(row.error.message)}`);
+          complain(`${escapeName(row.path)}: ${escapeText(inFlags(row.error.message))}`);
     }
     if (!isDone) return status.trouble;
     return matches.length > 0 ? status.equal : status.different;
   } catch (error) {
     return fail(error, flags, interruption);
   }
+}
+
+/** The library names its options; the person gives flags. */
+function inFlags(message: string): string {
+  return message
+    .replace('say onConflict: "suffix", "skip" or "keep-structure"', "--on-conflict says what then")
+    .replace('say overwrite: "different" to merge into it', "--overwrite merges into it");
 }
 
 function lineOf({ kind, path }: Action): string {

@@ -720,6 +720,7 @@ static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
       walk_visit(root);
     }
   } else if (code == 0 && run->verb->trees_only) {
+    *side = LEFT;
     code =
         fault_set(fault, COPSE_E_ARGUMENT, "it is a file; %s wants a directory", run->verb->name);
   } else if (code == 0) {

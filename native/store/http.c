@@ -52,6 +52,8 @@ struct http_reader {
   struct exchange *exchange;
   struct http_split *split;  // instead of the exchange
   uint64_t at;               // the next byte that it gives
+  uint64_t end;              // it gives none from here on; zero: it gives all
+  uint64_t until;            // what is wanted of the next one; zero: all
   bool is_begun;             // something was read, or is read elsewhere
   struct http_answer first;
   char url[];
@@ -558,6 +560,21 @@ static int32_t http_reader(struct directory *base, const struct entry *entry, st
   return code;
 }
 
+static int32_t ask(struct store *store, struct http_reader *reader,
+                   const struct http_request *request, struct http_answer *answer,
+                   struct fault *fault) {
+  http_drop(reader->exchange);
+  reader->is_begun = true;
+  reader->exchange = send(store, reader->url, *request, fault);
+  if (!reader->exchange) return fault->code;
+  return http_answer(reader->exchange, store->task, answer, fault);
+}
+
+static void http_until(struct reader *base, uint64_t to) {
+  struct http_reader *reader = base->slot[0];
+  reader->until = to;
+}
+
 // Goes on elsewhere: another answer about the same content.
 static int32_t seek(struct store *store, struct http_reader *reader, uint64_t at,
                     struct fault *fault) {
@@ -568,14 +585,18 @@ static int32_t seek(struct store *store, struct http_reader *reader, uint64_t at
   request.size = reader->first.size;
   request.large = true;
   if (reader->first.is_strong) request.etag = span_of(reader->first.etag);
-  http_drop(reader->exchange);
-  reader->is_begun = true;
-  reader->exchange = send(store, reader->url, request, fault);
-  if (!reader->exchange) return fault->code;
+  if (reader->until > at && reader->first.ranges) request.to = reader->until;
   struct http_answer answer;
-  int32_t code = http_answer(reader->exchange, store->task, &answer, fault);
+  int32_t code = ask(store, reader, &request, &answer, fault);
+  if (code == COPSE_E_UNSUPPORTED && request.to) {
+    // A server that gives no such part may still begin there.
+    request.to = 0;
+    *fault = (struct fault){};
+    code = ask(store, reader, &request, &answer, fault);
+  }
   if (code < 0) return code;
   reader->at = at;
+  reader->end = request.to;
   if (answer.status != 416 && answer.mtime_ns != reader->first.mtime_ns)
     return fault_set(fault, COPSE_E_CHANGED, "the content changed while it was read; run again");
   return 0;
@@ -621,7 +642,8 @@ static int64_t http_store_read(struct reader *base, uint64_t at, uint8_t *into, 
     base->at_end = true;
     return 0;
   }
-  int32_t code = at == reader->at ? 0 : seek(base->store, reader, at, fault);
+  bool is_there = at == reader->at && (!reader->end || at < reader->end);
+  int32_t code = is_there ? 0 : seek(base->store, reader, at, fault);
   if (code == 0 && !reader->is_begun && http_split_fits(base->store, &reader->first, true, false))
     code = split(base, nullptr, 0, true, fault);
   if (code < 0) return code;
@@ -677,6 +699,7 @@ const struct store_ops http_store = {
     .reader = http_reader,
     .ahead = http_ahead,
     .read = http_store_read,
+    .until = http_until,
     .scatter = http_scatter,
     .read_any = http_read_any,
     .read_end = http_read_end,

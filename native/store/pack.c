@@ -44,6 +44,7 @@ struct pack_state {
   struct directory *above;
   struct reader shared;
   bool is_shared_open;
+  bool is_shared_lent;  // where only one may read at once
   uint8_t *tail;
   struct pack_index index;
   struct recovered recovered;
@@ -83,8 +84,10 @@ static struct pack_state *state_of(const struct store *store) { return store->st
 
 static int32_t read_full(struct reader *reader, uint64_t at, uint8_t *into, size_t size,
                          struct fault *fault) {
+  const struct store_ops *ops = reader->store->ops;
+  if (ops->until) ops->until(reader, at + size);
   for (size_t got = 0; got < size;) {
-    int64_t n = reader->store->ops->read(reader, at + got, into + got, size - got, fault);
+    int64_t n = ops->read(reader, at + got, into + got, size - got, fault);
     if (n < 0) return (int32_t)n;
     if (n == 0)
       return fault_set(fault, COPSE_E_CHANGED,
@@ -258,12 +261,24 @@ static int32_t read_blob(struct pack_state *state, struct decoder *decoder,
     struct reader mine = state->shared;  // several may read at once, each from a copy
     return read_full(&mine, chunk->blob_at, into, (size_t)chunk->blob_size, fault);
   }
-  if (!decoder->is_open) {
-    int32_t code = open_reader(state, &decoder->reader, fault);
-    if (code < 0) return code;
-    decoder->is_open = true;
+  // Opening one more may be a request, so the one that is open is used while nobody else does.
+  mutex_lock(&state->lock);
+  bool is_mine = !state->is_shared_lent;
+  state->is_shared_lent = true;
+  mutex_unlock(&state->lock);
+  struct reader *reader = is_mine ? &state->shared : &decoder->reader;
+  int32_t code = 0;
+  if (!is_mine && !decoder->is_open) {
+    code = open_reader(state, &decoder->reader, fault);
+    decoder->is_open = code == 0;
   }
-  return read_full(&decoder->reader, chunk->blob_at, into, (size_t)chunk->blob_size, fault);
+  if (code == 0) code = read_full(reader, chunk->blob_at, into, (size_t)chunk->blob_size, fault);
+  if (is_mine) {
+    mutex_lock(&state->lock);
+    state->is_shared_lent = false;
+    mutex_unlock(&state->lock);
+  }
+  return code;
 }
 
 // One of the places where the dictionary is.

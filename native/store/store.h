@@ -246,6 +246,9 @@ struct store_ops {
   // price that reader->access says; else only onward. Sets at_end when this read is known to have
   // reached the end.
   int64_t (*read)(struct reader *, uint64_t at, uint8_t *into, size_t size, struct fault *);
+  // Optional, before a read elsewhere: nothing at or after `to` is wanted of it, so that no more
+  // need be asked for. What is read there all the same is asked for again.
+  void (*until)(struct reader *, uint64_t to);
   // Optional, and only before the first read. 1: from now on read_any gives the content, which
   // comes sooner that way, and read is not called. 0: it does not. Of `done`, ranges in order that
   // do not meet, nothing is wanted.

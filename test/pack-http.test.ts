@@ -57,11 +57,7 @@ describe.skipIf(nginxMissing !== undefined)("a pack on nginx", () => {
       expect(text).toBe("file 10\n".repeat(10));
       // A store of its own: the index once more, and the file.
       const lines = await asked(3);
-      expect(lines).toEqual([
-        known,
-        expect.stringMatching(range),
-        expect.stringMatching(range),
-      ]);
+      expect(lines).toEqual([known, expect.stringMatching(range), expect.stringMatching(range)]);
       const bytes = lines.slice(1).map((line) => {
         const [, from = 0, to = 0] = (/bytes=(\d+)-(\d+)/.exec(line) ?? []).map(Number);
         return to - from + 1;

@@ -26,6 +26,7 @@ const archives = {
 
 // Targets that begin with files of test/fixtures, and how long their inputs may become.
 const fixtures = {
+  crypt_form: { folder: "crypt", longest: 8192 },
   pack_index: { folder: "packs", longest: 32768 },
   pack_recover: { folder: "packs", longest: 32768 },
 };

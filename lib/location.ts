@@ -160,6 +160,19 @@ function manifestPlace(inner: Place, fields: object, shown: string): Place {
   };
 }
 
+const streams = ["standard input", "standard output", "standard error"];
+
+/** A descriptor that is open, read or written once and in order. */
+export function fdPlace(location: { readonly fd?: unknown }): Place {
+  const { fd, ...rest } = location;
+  if (typeof fd !== "number" || !Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff)
+    throw argumentError("location.fd", `must be a descriptor, not ${showValue(fd)}`);
+  for (const key of Object.keys(rest))
+    throw argumentError("location", `has no field ${showValue(key)}`);
+  const shown = streams[fd] ?? `descriptor ${fd}`;
+  return { scheme: "fd", path: "", fields: [[PlaceKey.FD, fd]], shown };
+}
+
 /** A file that ends as archives do can be opened as one. */
 function withTree(place: Place): Place {
   if (!looksLikeArchive(place.path.replace(/[?#].*$/, ""))) return place;
@@ -268,6 +281,8 @@ export function parseLocation(location: Location): Place {
     const inner = parseLocation(location.manifest);
     return manifestPlace(inner, location, `manifest:${inner.shown}`);
   }
+  if (typeof location === "object" && location !== null && "fd" in location)
+    return fdPlace(location);
   if (typeof location === "object" && location !== null && "crypt" in location) {
     const inner = parseLocation(location.crypt as Location); // any; parseLocation looks
     return cryptPlace(inner, location, `crypt:${inner.shown}`);
@@ -276,6 +291,6 @@ export function parseLocation(location: Location): Place {
     return parseObject(location as Fields); // its fields are looked at one by one
   throw argumentError(
     "location",
-    `must be a path, a URL, a snapshot or an object with a url, files, archive, manifest or crypt, not ${showValue(location)}`,
+    `must be a path, a URL, a snapshot or an object with a url, files, archive, manifest, crypt or fd, not ${showValue(location)}`,
   );
 }

@@ -585,6 +585,8 @@ export interface SyncRequest {
   readonly waited: boolean;
   /** Only these are done. */
   readonly steps?: readonly unknown[];
+  /** Only the file there, below the source. */
+  readonly path?: string;
 }
 
 /** Where a copy writes to, with what its options say of how. Whatever goes into a pack makes a new one. */
@@ -605,13 +607,14 @@ export function syncRequest(
   from: Place,
   to: Place,
   options: SyncOptions,
-  { deletes, waited, steps }: SyncRequest,
+  { deletes, waited, steps, path }: SyncRequest,
 ): Uint8Array {
   const record = begin(Verb.SYNC, waited);
   const tables = deletes ? [common, copyTable, syncTable] : [common, copyTable];
   if (deletes && options.delete !== false) record.number(Key.DELETE, 1);
   const defaults = putOptions(record, keptIn(to, options), tables);
   if (steps) putSteps(record, steps);
+  if (path) record.text(Key.PATH, path);
   return record
     .record(Key.LEFT, (r) => putPlace(r, forWeb(from, defaults.http)))
     .record(Key.RIGHT, (r) => putPlace(r, forWeb(to, defaults.http)))

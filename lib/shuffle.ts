@@ -185,7 +185,7 @@ function* shuffled(matches: Iterable<Match>, to: To, options: ShuffleOptions): S
     number
   >;
   const phases = { copy: 0, moves: 0, delete: 0 };
-  const ways = { clone: 0, copyRange: 0, splice: 0 };
+  const ways = { clone: 0, copyRange: 0, splice: 0, sendfile: 0 };
   let complete = true;
   for (const move of moves(matches, to, options)) {
     if ("kind" in move) {
@@ -211,7 +211,8 @@ function* shuffled(matches: Iterable<Match>, to: To, options: ShuffleOptions): S
         for (const name of counted) totals[name] += done[name];
         complete &&= done.complete;
         phases.copy += done.phases.copy;
-        for (const way of ["clone", "copyRange", "splice"] as const) ways[way] += done.ways[way];
+        for (const way of ["clone", "copyRange", "splice", "sendfile"] as const)
+          ways[way] += done.ways[way];
         const above = join(move.shown, path);
         for (const action of done.actions)
           yield { part: { ...action, path: join(above, action.path) } };

@@ -2,12 +2,13 @@ import { lstatSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { argumentError, CopseError, codeName, showValue } from "./errors.ts";
 import { listPlace } from "./list.ts";
-import { parseLocation, type Place } from "./location.ts";
+import { fdPlace, parseLocation, type Place } from "./location.ts";
 import { Look } from "./look.ts";
 import { Code, Verb as VerbNumber } from "./native/abi.ts";
 import { decodeRows, type Answers } from "./rows.ts";
 import { checkFields, checkOptions, placeRequest, type InPlace } from "./request.ts";
 import { engineOf, type Runtime } from "./runtime.ts";
+import { transferVerb } from "./sync.ts";
 import { NativeTask, Running, type Verb } from "./task.ts";
 import type { Entry, Failure, Found, Limits, Location, Options, Task } from "./types.ts";
 
@@ -54,6 +55,7 @@ const able: ReadonlyMap<string, StoreCan> = new Map([
   ["memory", { ...file, links: false }],
   ["http", onlyRead],
   ["files", onlyRead],
+  ["fd", { ...onlyRead, list: false, range: false, write: true }],
   ["manifest", { ...onlyRead, range: false, links: true, hash: true }],
   ["snapshot", { ...onlyRead, range: false, links: true }],
   ["archive", { ...onlyRead, range: false, links: true, hash: true }],
@@ -235,6 +237,24 @@ export class Store implements AsyncDisposable {
     const entry = await running.promise;
     if (entry) return entry;
     throw new CopseError("INTERNAL", "the file was written and not described: please report it", {
+      path,
+    });
+  }
+
+  /**
+   * Sends the content of a file to a descriptor that is open (a pipe, a socket, `1`), and gives the
+   * number of its bytes. What the kernel can move by itself does not pass through the process.
+   * `CLOSED` with the errno `EPIPE`: nobody reads any more. The caller closes the descriptor.
+   */
+  async send(path: string, fd: number): Promise<number> {
+    const only = { path: this.#check(path) };
+    const verb = transferVerb(this.#place, fdPlace({ fd }), {}, false, false, only);
+    const done = await new NativeTask(engineOf(this.#options.runtime), verb, this.#options);
+    const failed = done.actions.find((action) => action.kind === "error");
+    if (failed) throw failed.error;
+    if (done.copied === 1) return done.transferred;
+    throw new CopseError("UNSUPPORTED", "a pipe, socket or device has no content: name a file", {
+      location: this.#place.shown,
       path,
     });
   }

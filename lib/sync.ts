@@ -2,7 +2,13 @@ import { resolve } from "node:path";
 import { argumentError, showValue } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
 import { Detail, Done } from "./native/abi.ts";
-import { checkFields, checkOptions, stagedTarget, syncRequest } from "./request.ts";
+import {
+  checkFields,
+  checkOptions,
+  stagedTarget,
+  syncRequest,
+  type SyncRequest,
+} from "./request.ts";
 import { byPath, decodeRows, type SyncCounts } from "./rows.ts";
 import { engineOf } from "./runtime.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
@@ -89,6 +95,7 @@ function transfer(
       clone: count(Detail.WAY_CLONE),
       copyRange: count(Detail.WAY_COPY_RANGE),
       splice: count(Detail.WAY_SPLICE),
+      sendfile: count(Detail.WAY_SENDFILE),
     },
     planned: steps.reduce((sum, key) => sum + count(key), ending.errors),
     rate: ending.milliseconds > 0 ? Math.round((transferred * 1000) / ending.milliseconds) : 0,
@@ -156,11 +163,11 @@ export function transferVerb(
   options: SyncOptions,
   deletes: boolean,
   waited: boolean,
-  steps?: readonly unknown[],
+  only: Pick<SyncRequest, "steps" | "path"> = {},
 ): Verb<Transfer, Action> {
   checkOptions(options);
   const target = stagedTarget(to, options);
-  const request = syncRequest(from, target, options, { deletes, waited, ...(steps && { steps }) });
+  const request = syncRequest(from, target, options, { deletes, waited, ...only });
   const plan = options.dryRun ? planHead(from, target, options, deletes) : undefined;
   let counts: SyncCounts | undefined;
   let pack: PackReport | undefined;
@@ -296,7 +303,7 @@ function applyVerb(plan: Plan, options: ApplyOptions, waited: boolean): Verb<Tra
     { ...(decided as PlanOptions), ...rest }, // each is checked as any option is
     verb === "sync",
     waited,
-    actions,
+    { steps: actions },
   );
 }
 

@@ -23,7 +23,7 @@ export type TransferVerb = (
   options: SyncOptions,
   deletes: boolean,
   waited: boolean,
-  steps: readonly unknown[],
+  only: { readonly steps: readonly unknown[] },
 ) => Verb<Transfer, Action>;
 
 interface Decided {
@@ -196,7 +196,9 @@ function runVerb(
     (step) => step.kind === "deleted" || (step.kind === "created" && step.target),
   );
   const [from, target] = to === "right" ? [places.left, places.right] : [places.right, places.left];
-  return transferVerb(from, target, { ...rest, delete: deletes, force: true }, true, waited, steps);
+  return transferVerb(from, target, { ...rest, delete: deletes, force: true }, true, waited, {
+    steps,
+  });
 }
 
 const withSide = (action: Action, to: Side): Action =>
@@ -342,6 +344,7 @@ function sum(
       clone: total(({ ways }) => ways.clone),
       copyRange: total(({ ways }) => ways.copyRange),
       splice: total(({ ways }) => ways.splice),
+      sendfile: total(({ ways }) => ways.sendfile),
     },
     planned: counts.copied + counts.created + counts.updated + counts.deleted + errors,
     rate: milliseconds > 0 ? Math.round((transferred * 1000) / milliseconds) : 0,

@@ -124,9 +124,15 @@ export interface Transfer extends Totals {
   retries: number;
   /**
    * Bytes that did not pass through the process: shared with the source (`clone`), copied inside the
-   * kernel (`copyRange`, `splice` between file systems). What else was copied was read and written.
+   * kernel (`copyRange`, `splice` between file systems and through pipes, `sendfile` to sockets). What
+   * else was copied was read and written.
    */
-  ways: { readonly clone: number; readonly copyRange: number; readonly splice: number };
+  ways: {
+    readonly clone: number;
+    readonly copyRange: number;
+    readonly splice: number;
+    readonly sendfile: number;
+  };
   /** Steps that there were: all that was done, and `errors`. */
   planned: number;
   /** Bytes of copied files a second, from beginning to end. */

@@ -27,6 +27,7 @@ export type Location =
   | ManifestLocation
   | ArchiveLocation
   | CryptLocation
+  | FdLocation
   | Snapshot;
 
 /**
@@ -160,6 +161,15 @@ export interface CryptLocation extends Encryption {
    * (default where there is a secret). Reading needs no word of it.
    */
   readonly compress?: boolean | number;
+}
+
+/**
+ * A descriptor that the process has open: a pipe, a socket, a terminal, a file. A source of `copy`
+ * gives what comes out of it until its end, a destination takes the bytes of one file, both in order
+ * and once. The caller keeps it open until the task has ended, and closes it. `CLOSED` where nobody reads any more (`EPIPE`).
+ */
+export interface FdLocation {
+  readonly fd: number;
 }
 
 /**

@@ -2,6 +2,7 @@
 // destination that is never torn, and an answer that never says more than was done.
 
 import {
+  cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -199,6 +200,21 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
       if (isDone && !isNew) throw new Error("done, and yet the large file is the old one");
     }
   };
+  // The same trees, compressed and encrypted.
+  const keyFile = scratch.at("write-key");
+  const sealed = { old: scratch.at("write-old-sealed"), now: scratch.at("write-new-sealed") };
+  const stages = { compress: 1, encrypt: { keyFile } };
+  writeFileSync(keyFile, new Uint8Array(32).fill(9));
+  copySync(scratch.at("write-before"), sealed.old, stages);
+  copySync(source, sealed.now, stages);
+  const opened = scratch.at("write-opened");
+  const open = (): string => {
+    rmSync(opened, { recursive: true, force: true });
+    using fresh = new Runtime();
+    const found = copySync({ crypt: target, keyFile }, opened, { runtime: fresh });
+    if (found.errors > 0) throw new Error("torn: a file that does not open");
+    return opened;
+  };
 
   return [
     {
@@ -227,6 +243,33 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
           (complete) => checkLarge(complete && !preload.wasLiedTo(), preload.mayLeaveParts()),
         );
       },
+    },
+    {
+      name: "sync, compressed and encrypted, over old files",
+      codes: ["CHANGED"],
+      run: (runtime) => {
+        rmSync(target, { recursive: true, force: true });
+        cpSync(sealed.old, target, { recursive: true, preserveTimestamps: true });
+        return examined(
+          () => sync(source, target, { runtime, ...stages }),
+          (complete) => {
+            const parts = readdirSync(target).filter(isOurs);
+            if (parts.length > 0 && !preload.mayLeaveParts()) throw new Error("a part is left");
+            for (const part of parts) rmSync(join(target, part));
+            open();
+            if (complete && !preload.wasLiedTo()) checkDone(opened, after);
+            checkNotTorn(opened, before, false);
+          },
+        );
+      },
+    },
+    {
+      name: "copy out of an encrypted place",
+      codes: ["CHANGED"],
+      run: (runtime) =>
+        writes(before, kept, () =>
+          copy({ crypt: sealed.now, keyFile }, target, { runtime, by: "content" }),
+        ),
     },
     ...archives.map((archive) => ({
       name: `copy out of ${archive.slice(-3)}`,

@@ -5,7 +5,7 @@ import { parseLocation, Store, type Interruption } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { fail } from "./failure.ts";
 import { placesFrom } from "./place.ts";
-import { printBytes } from "./print.ts";
+import { OutputClosed, readerLeft } from "./print.ts";
 
 export async function runCat(
   location: string,
@@ -16,10 +16,10 @@ export async function runCat(
   try {
     const [place = location] = await placesFrom([treeOf(location)], flags);
     await using store = new Store(place, { signal: interruption.signal });
-    for await (const chunk of store.read(path)) await printBytes(chunk);
+    await store.send(path, 1);
     return 0;
   } catch (error) {
-    return fail(error, flags, interruption);
+    return fail(readerLeft(error) ? new OutputClosed() : error, flags, interruption);
   }
 }
 

@@ -24,7 +24,7 @@ import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { inFrame, type Frame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
 import { encryptionFrom, firstLine } from "./place.ts";
-import { print } from "./print.ts";
+import { print, readerLeft } from "./print.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor, type Paint } from "./terminal.ts";
 import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
@@ -40,6 +40,9 @@ export function runCopy(
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
     const options = transferOptions(frame, flags);
+    const isOutput = verb === "copy" && to === "-";
+    if (isOutput && (flags["json"] || flags["jsonl"]))
+      throw new CopseError("ARGUMENT", "standard output takes the bytes: leave --json out");
     const { task } = await begin(verb, from, to, options, frame);
 
     if (flags["jsonl"]) {
@@ -54,6 +57,7 @@ export function runCopy(
       frame.seen = status.different;
     const totals = totalsOf(transfer);
     frame.done(totals);
+    if (isOutput && !options.dryRun) return sent(transfer, frame.seen);
     if (flags["quiet"] === true) return frame.seen;
     if (flags["jsonl"]) await print([`${toJson({ kind: "summary", ...totals })}\n`]);
     else if (flags["json"]) await print(documentJson(totals, "actions", transfer.actions));
@@ -100,6 +104,14 @@ function bothWays(conflict: unknown, state: unknown): TwoWayOptions {
   };
 }
 
+/** What went to standard output has no report there; what went wrong is thrown. */
+function sent({ actions }: Transfer, seen: number): number {
+  const failed = actions.find((action) => action.kind === "error");
+  if (!failed) return seen;
+  if (readerLeft(failed.error)) return status.equal;
+  throw failed.error;
+}
+
 /** In an object: a promise of a task would wait for its end. */
 async function begin(
   verb: keyof typeof verbs | "apply",
@@ -113,7 +125,15 @@ async function begin(
     return { task: apply(planIn(from), options) };
   }
   frame.log.say(1, `${verb} ${[from, to].map(escapeLocation).join(" to ")}`);
-  return { task: verbs[verb](...(await frame.places(from, to)), options) };
+  const [source, target] = await frame.places(from, to);
+  const isCopy = verb === "copy";
+  return {
+    task: verbs[verb](
+      isCopy && from === "-" ? { fd: 0 } : source,
+      isCopy && to === "-" ? { fd: 1 } : target,
+      options,
+    ),
+  };
 }
 
 /** What `--dry-run --json` printed; `-` is standard input. Whether it is a plan, apply says. */

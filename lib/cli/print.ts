@@ -6,6 +6,11 @@ import { write, writeSync } from "node:fs";
 /** The reader closed its end, as head does: no reason to say anything. */
 export class OutputClosed extends Error {}
 
+/** The same, said by the core. */
+export function readerLeft(error: unknown): boolean {
+  return error instanceof Error && "errno" in error && error.errno === "EPIPE";
+}
+
 /** What was to be printed could not be: the answer is incomplete. */
 export class OutputFailed extends Error {}
 

@@ -166,6 +166,7 @@ export const Place = {
   CRYPT_KEY_FILE: 90,
   CRYPT_PASSPHRASE: 91,
   CRYPT_PASSPHRASE_FILE: 92,
+  FD: 93,
 } as const;
 export const PackFormat = { ZNIPPY: 0, COPSE: 1 } as const;
 export const Compress = { AUTO: 0, ALWAYS: 1, NEVER: 2 } as const;
@@ -292,6 +293,7 @@ export const Detail = {
   WAY_CLONE: 80,
   WAY_COPY_RANGE: 81,
   WAY_SPLICE: 82,
+  WAY_SENDFILE: 96,
 } as const;
 export const GlobsKey = { KIND: 1, NOCASE: 2, DOT: 3, PATTERN: 4 } as const;
 export const GlobsKind = { PATHS: 0, NAMES: 1 } as const;

@@ -48,7 +48,7 @@ constexpr size_t IO_FILES_MAX = 32;
 constexpr int64_t IO_FILE_PENDING = INT64_MIN;
 
 // How content came from file to file.
-enum io_way : uint8_t { IO_CLONE, IO_COPY_RANGE, IO_SPLICE, IO_WAYS };
+enum io_way : uint8_t { IO_CLONE, IO_COPY_RANGE, IO_SPLICE, IO_SENDFILE, IO_WAYS };
 
 struct io_ring;  // what read_files keeps between two calls; one thread's own
 
@@ -94,6 +94,11 @@ struct io_ops {
   int64_t (*copy_range)(int fd, int from, uint64_t at, size_t size, enum io_way *way);
   // From one offset to another, inside the kernel; -ENOSYS and its like: not here.
   int64_t (*copy_from)(int fd, uint64_t at, int from, uint64_t from_at, size_t size);
+  // From a pipe to a place in a file, inside the kernel; -EAGAIN: nothing is in it yet; -EINVAL and
+  // the like: not between these two.
+  int64_t (*flow_in)(int fd, int pipe, uint64_t at, size_t size);
+  // From a place in a file to a pipe or socket. -EAGAIN: there is no room now.
+  int64_t (*flow_out)(int fd, int from, uint64_t at, size_t size, enum io_way *way);
   // Keeps others who lock the same file or directory out until it is closed; -EAGAIN.
   int (*lock)(int fd);
   int (*file_system)(int fd, uint64_t *magic);  // fstatfs f_type

@@ -115,6 +115,13 @@ static int macos_clone(int fd, int from) {
   return fcopyfile(from, fd, nullptr, COPYFILE_DATA) < 0 ? -errno : 0;
 }
 
+// There is no splice, and sendfile is another call there.
+static int64_t no_flow_in(int, int, uint64_t, size_t) { return -ENOSYS; }
+static int64_t no_flow_out(int, int, uint64_t, size_t, enum io_way *way) {
+  *way = IO_SPLICE;
+  return -ENOSYS;
+}
+
 static int64_t macos_copy_range(int fd, int from, uint64_t begin, size_t size, enum io_way *way) {
   (void)fd, (void)from, (void)begin, (void)size, (void)way;
   return -ENOSYS;
@@ -190,6 +197,8 @@ const struct io_ops io_plain = {
     .clone = macos_clone,
     .copy_range = macos_copy_range,
     .copy_from = macos_copy_from,
+    .flow_in = no_flow_in,
+    .flow_out = no_flow_out,
     .lock = posix_lock,
     .file_system = macos_file_system,
     .advise_sequential = macos_advise_sequential,

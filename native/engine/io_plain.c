@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -125,6 +126,22 @@ static int64_t plain_copy_from(int fd, uint64_t at, int from, uint64_t from_at, 
   return RETRY(copy_file_range(from, &source, fd, &target, size, 0));
 }
 
+static int64_t plain_flow_in(int fd, int pipe, uint64_t at, size_t size) {
+  off_t to_at = (off_t)at;
+  return RETRY(splice(pipe, nullptr, fd, &to_at, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+}
+
+// splice wants a pipe; everything else is sendfile's.
+static int64_t plain_flow_out(int fd, int from, uint64_t at, size_t size, enum io_way *way) {
+  off_t from_at = (off_t)at;
+  *way = IO_SPLICE;
+  int64_t moved =
+      RETRY(splice(from, &from_at, fd, nullptr, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+  if (moved != -EINVAL) return moved;
+  *way = IO_SENDFILE;
+  return RETRY(sendfile(fd, from, &from_at, size));
+}
+
 // A failed flush is final: the kernel may have dropped the data, and a second call would say that
 // all is well.
 static int plain_sync(int fd) { return fsync(fd) < 0 ? -errno : 0; }
@@ -233,6 +250,8 @@ const struct io_ops io_plain = {
     .clone = plain_clone,
     .copy_range = plain_copy_range,
     .copy_from = plain_copy_from,
+    .flow_in = plain_flow_in,
+    .flow_out = plain_flow_out,
     .lock = posix_lock,
     .sync = plain_sync,
     .file_system = plain_file_system,

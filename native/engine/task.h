@@ -37,7 +37,7 @@ struct task {
   bool waited;
   _Atomic uint64_t files, bytes, total_bytes, errors;  // total_bytes COPSE_UNKNOWN until known
   _Atomic uint32_t done_flags;                         // enum copse_done
-  _Atomic uint64_t ways[3];  // bytes that went inside the kernel, by enum io_way
+  _Atomic uint64_t ways[4];  // bytes that went inside the kernel, by enum io_way
   struct limit limit;        // bytes a second of its own
   const uint8_t *request;    // the task's own copy; valid until it is freed
   size_t request_len;

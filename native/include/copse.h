@@ -300,6 +300,7 @@ enum copse_place : uint16_t {
   COPSE_PLACE_CRYPT_KEY_FILE = 90,    // text: path of a file of 32 bytes
   COPSE_PLACE_CRYPT_PASSPHRASE = 91,  // text: 1 to 1024 bytes
   COPSE_PLACE_CRYPT_PASSPHRASE_FILE = 92,  // text: path of a file that has it in its first line
+  COPSE_PLACE_FD = 93,                     // fd, number: a descriptor that is open
 };
 
 // Which addresses an http place may lead to.
@@ -480,6 +481,7 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_TWO_STATE = 101,      // number: enum copse_two | bits of enum copse_two_seen << 8
   COPSE_DETAIL_WAY_CLONE = 80,       // number: bytes that were shared (reflink)
   COPSE_DETAIL_WAY_COPY_RANGE = 81,  // bytes that copy_file_range moved
+  COPSE_DETAIL_WAY_SENDFILE = 96,    // bytes that went from a file to a socket
   COPSE_DETAIL_WAY_SPLICE = 82,  // bytes that went through a pipe; the rest was read and written
 };
 

@@ -121,6 +121,7 @@ static int32_t know_size(struct directory *inner, struct crypt_state *state, str
   entry->ctime_ns = 0;  // what is known by it of the stored file is not known of this content
   entry->size = COPSE_UNKNOWN;
   entry->has &= (uint8_t)~HAS_SIZE;
+  if (state->inner.can & ONLY_ONCE) return 0;  // what is looked at is gone
   struct crypt_bench *bench = crypt_bench_take(state, 0, fault);
   if (!bench) return fault->code;
   struct reader reader;

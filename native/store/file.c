@@ -257,6 +257,7 @@ static int32_t file_open(struct store *store, const struct place *place, struct 
   atomic_init(&state->nameless, NAMELESS_UNKNOWN);
   atomic_init(&state->no_own_clone, false);
   atomic_init(&state->no_own_range, false);
+  atomic_init(&state->no_flow, false);
   state->all =
       (struct descriptors *)runtime_attachment(store->runtime, &descriptors_key, descriptors_make);
   if (!state->all) {

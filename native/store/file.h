@@ -13,7 +13,7 @@ struct file_state {
   struct descriptors *all;
   int claimed;  // the root, locked; -1: not
   // Found out once: the kernel cannot copy between this store and the source.
-  _Atomic bool no_clone, no_range;
+  _Atomic bool no_clone, no_range, no_flow;
   // Nor between two files of this store.
   _Atomic bool no_own_clone, no_own_range;
   mutex lock;                           // guards the two below

@@ -328,10 +328,33 @@ static void went(struct writer *writer, enum io_way way, uint64_t bytes) {
 
 constexpr uint64_t RANGE_MAX = 64 << 20;  // so that a cancelled task need not wait for long
 
+// What comes out of a pipe. Its end is 0 as well: whoever reads then meets it again.
+static int64_t pull_flow(struct file_writer *writer, struct reader *reader, uint64_t at,
+                         uint64_t size, struct fault *fault) {
+  struct file_state *state = writer->base.store->state;
+  constexpr uint64_t PIECE = 1 << 20;
+  while (!atomic_load_explicit(&state->no_flow, memory_order_relaxed)) {
+    int32_t code = store_wait(reader->store, reader->fd, false, fault);
+    if (code < 0) return code;
+    int64_t got =
+        writer->io->flow_in(writer->fd, reader->fd, at, (size_t)(size < PIECE ? size : PIECE));
+    if (got == -EAGAIN) continue;
+    if (got > 0) {
+      reach(writer, at + (uint64_t)got);
+      went(&writer->base, IO_SPLICE, (uint64_t)got);
+    }
+    if (got >= 0) return got;
+    if (!is_not_here(got)) return fault_from_errno(fault, (int)-got, "splice");
+    atomic_store_explicit(&state->no_flow, true, memory_order_relaxed);
+  }
+  return 0;
+}
+
 int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint64_t size,
                   struct fault *fault) {
   struct file_writer *writer = (struct file_writer *)base;
   struct file_state *state = base->store->state;
+  if (reader->flows) return pull_flow(writer, reader, at, size, fault);
   if (reader->store->ops->scheme != base->store->ops->scheme) return 0;
   if (size == UINT64_MAX) {
     if (atomic_load_explicit(&state->no_clone, memory_order_relaxed)) return 0;

@@ -7,7 +7,7 @@
 
 const struct store_ops *const store_all[] = {
     &file_store,  &memory_store,   &http_store,     &files_store, &archive_store,
-    &pack_store,  &manifest_store, &snapshot_store, &crypt_store,
+    &pack_store,  &manifest_store, &snapshot_store, &crypt_store, &fd_store,
 #ifdef COPSE_FAULT_STORE
     &fault_store,
 #endif

@@ -49,6 +49,7 @@ enum store_can : uint32_t {
   CAN_IDENTITY = 1 << 15,  // equal inode and device mean the same file, which need not be read
   CAN_RENAME = 1 << 16,
   CAN_TWINS = 1 << 17,    // hard links
+  ONLY_ONCE = 1 << 21,    // what was read or written is gone, and cannot be had again
   IS_VIEW = 1 << 20,      // its bytes are read from other stores, which it opens
   IS_LOCAL = 1 << 18,     // of this machine: what its links lead to is its owner's affair
   ONLY_DIGEST = 1 << 19,  // files have HAS_DIGEST and no content
@@ -133,7 +134,8 @@ struct reader {  // on the caller's stack or in its struct; filled by ops->reade
   struct store *store;
   enum reader_access access;
   bool at_end;    // the last read reached the end of the content: no further read is needed
-  int fd;         // file store
+  bool flows;     // fd is read onward, without offsets
+  int fd;         // file store: of the content itself, so that the kernel can copy from it; else -1
   void *slot[3];  // any store's own
 };
 
@@ -389,6 +391,9 @@ int32_t store_place(struct store *store, span path, uint32_t *made, struct arena
                     struct entry *out, struct directory **parent, struct fault *fault);
 // Takes away again what store_place made for that path, as far as nothing is in it.
 void store_unmake(struct store *store, span path, uint32_t made);
+// Waits until the descriptor can be read from, or written to; others work in the place of one that
+// waits. CANCELLED.
+int32_t store_wait(struct store *store, int fd, bool to_write, struct fault *fault);
 // store/file_write.c. A name of an unfinished file of ours; nobody else makes such names, and they
 // are never copied.
 bool store_name_is_ours(span name);

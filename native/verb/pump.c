@@ -55,6 +55,7 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
       if (pulled < 0) return (int32_t)pulled;
       flow->pulls = pulled > 0;
       *at += (uint64_t)pulled;
+      if (flow->reader->flows) pump_count(spot, &flow->counted, (uint64_t)pulled);
       continue;
     }
     uint8_t *slab = spot->worker->slab[0];
@@ -68,7 +69,8 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
     if (code < 0) return code;
     *at += (uint64_t)got;
     // What comes from afar takes a while, and somebody may watch.
-    if (flow->reader->fd < 0) pump_count(spot, &flow->counted, (uint64_t)got);
+    if (flow->reader->fd < 0 || flow->reader->flows)
+      pump_count(spot, &flow->counted, (uint64_t)got);
     if (got == 0 || flow->reader->at_end) return 0;
   }
   return 0;

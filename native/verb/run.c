@@ -664,6 +664,7 @@ static int32_t open_target(struct run *run, int32_t code, struct entry entry[2],
     return 0;
   }
   span name = name_of_left(run, &entry[LEFT]);
+  if (run->store[LEFT].can & ONLY_ONCE) name = SPAN("");
   if (path_safe(name, fault) < 0 || name.size == 0)
     return fault_set(fault, COPSE_E_ARGUMENT,
                      "the source has no name of its own; name the file to write to");

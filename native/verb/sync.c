@@ -39,6 +39,9 @@ static int32_t begin(struct run *run, struct fault *fault) {
   if (sync->deletes && !(right->can & CAN_DELETE))
     return fault_set(fault, COPSE_E_UNSUPPORTED, "nothing is removed from a %s location; use copy",
                      right->ops->scheme);
+  if (sync->verifies && (right->can & ONLY_ONCE))
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "what went into a pipe cannot be read again to verify it");
   // What one of the two does not know is not kept.
   uint32_t can = run->store[LEFT].can & right->can;
   if (!(can & CAN_MODE)) sync->preserve &= ~(uint32_t)WANT_MODE;
@@ -186,8 +189,10 @@ static void summary(struct run *run) {
   for (uint8_t i = 0; i < COUNTS; i++)
     record_put_number(&writer, (uint16_t)(COPSE_DETAIL_COPIED + i),
                       atomic_load_explicit(&sync->counts[i], memory_order_relaxed));
+  static const uint16_t ways[IO_WAYS] = {COPSE_DETAIL_WAY_CLONE, COPSE_DETAIL_WAY_COPY_RANGE,
+                                         COPSE_DETAIL_WAY_SPLICE, COPSE_DETAIL_WAY_SENDFILE};
   for (uint8_t i = 0; i < IO_WAYS; i++)
-    record_put_number(&writer, (uint16_t)(COPSE_DETAIL_WAY_CLONE + i),
+    record_put_number(&writer, ways[i],
                       atomic_load_explicit(&run->task->ways[i], memory_order_relaxed));
   run_summary(run->task, (span){bytes, writer.size});
 }

@@ -171,6 +171,13 @@ bool sync_escapes(size_t depth, span target);
 int32_t sync_copy(struct spot *spot, struct entry *left, struct entry *right, span name,
                   struct fault *fault);
 
+// ── sync_forward.c ──
+
+// The source does not come again: what was written, in that directory, is held against the hash of
+// what was read.
+int32_t sync_verify_hash(struct spot *spot, struct directory *parent, span name, uint64_t size,
+                         const struct hash *read, struct fault *fault);
+
 // ── sync_directory.c ──
 
 int32_t sync_prepare(struct spot *spot, struct fault *fault);

@@ -128,8 +128,16 @@ static int32_t copy_once(struct spot *spot, struct entry *left, const struct ent
   bool is_file = right && right->type == ENTRY_FILE && (right->has & HAS_STAT);
   if (is_file && sync->delta != DELTA_NEVER) pump.old = right;
   pump.searches = sync->delta == DELTA_ALWAYS;
+  // What cannot be read again is verified by what was seen of it.
+  struct hash hash;
+  bool is_hashed = sync->verifies && (spot->run->store[LEFT].can & ONLY_ONCE);
+  if (is_hashed) hash_begin(&hash), pump.hash = &hash;
   if (code == 0) code = pump_file(spot, &pump, fault);
   *bytes = pump.bytes;
+  if (code == 0 && is_hashed) {
+    spot->side = RIGHT;
+    code = sync_verify_hash(spot, pump.to, name, pump.bytes, &hash, fault);
+  }
   if (code == 0) sync_count(sync_of(spot->run), COUNT_RESUMED, pump.resumed);
   if (code == 0) sync_count(sync_of(spot->run), COUNT_SAVED, pump.saved);
   return code;
@@ -162,16 +170,20 @@ static int32_t copy_now(struct spot *spot, struct entry *left, struct entry *rig
   int32_t code = sync_allows(spot, COPSE_ROW_COPIED, left->name, left, right, fault);
   if (code <= 0) return code;
   uint64_t bytes = left->size;
+  bool is_once = (spot->run->store[LEFT].can | spot->run->store[RIGHT].can) & ONLY_ONCE;
   code = sync->is_dry ? 0 : keep_old(spot, right, fault);
   uint32_t starts = 0;
   for (uint64_t tries = 0; code == 0 && !sync->is_dry; tries++) {
     code = copy_once(spot, left, right, name, &bytes, fault);
-    if (code == 0 || !fault_retryable(code) || !starts_anew(spot, left, &starts, fault)) break;
+    if (code == 0 || is_once || !fault_retryable(code) || !starts_anew(spot, left, &starts, fault))
+      break;
     if (!sync_try_again(spot->run, tries)) break;
     code = 0;
     *fault = (struct fault){};
   }
-  if (code == 0 && sync->verifies && !sync->is_dry) code = verify(spot, left, name, fault);
+  bool is_verified = spot->run->store[LEFT].can & ONLY_ONCE;
+  if (code == 0 && sync->verifies && !sync->is_dry && !is_verified)
+    code = verify(spot, left, name, fault);
   if (code < 0) return code;
   if (!sync->is_dry) sync_changed(spot->node);
   sync_count(sync, COUNT_COPIED, 1);

@@ -80,8 +80,8 @@ static int32_t forward_twin(struct spot *spot, const struct entry *left, struct 
 }
 
 // The source does not come again: what was written is held against the hash of what was read.
-static int32_t forward_verify(struct spot *spot, struct directory *parent, span name, uint64_t size,
-                              const struct hash *read, struct fault *fault) {
+int32_t sync_verify_hash(struct spot *spot, struct directory *parent, span name, uint64_t size,
+                         const struct hash *read, struct fault *fault) {
   const struct store_ops *ops = parent->store->ops;
   struct entry made = {.name = name, .type = ENTRY_FILE};
   struct reader reader = {};
@@ -151,7 +151,7 @@ static int32_t forward_leaf(struct forward *forward, struct spot *spot, span pat
       code = pump_reader(spot, &pump, reader, fault);
       bytes = pump.bytes;
       if (code == 0 && sync->verifies)
-        code = forward_verify(spot, parent, found.name, bytes, &hash, fault);
+        code = sync_verify_hash(spot, parent, found.name, bytes, &hash, fault);
     } else if (left->type == ENTRY_FILE) {
       code = forward_twin(spot, left, parent, found.name, fault);
     } else {

@@ -45,7 +45,8 @@ test.skipIf(!python)(
       const root = scratch.plant(`tree-${seed}`, asTree(randomTree(new Random(seed))));
       const file = scratch.at(`${seed}.znippy`);
       const compress = (["auto", "always", "never"] as const)[seed % 3]!;
-      packSync(root, file, { level: 1 + (seed % 19), compress });
+      const format = seed % 2 ? "znippy" : "copse";
+      packSync(root, file, { level: 1 + (seed % 19), compress, format });
       files.push(file);
       const entries: Record<string, Partial<Known>> = {};
       for (const entry of listSync(root, { stat: true })) {
@@ -74,6 +75,24 @@ test.skipIf(!python)(
   },
   600_000,
 );
+
+test.skipIf(!python)("a pack with a dictionary is read by its specification", () => {
+  using scratch = new Scratch();
+  const random = new Random(5);
+  const words = Array.from({ length: 300 }, (_, i) => `word${i * 7919}`);
+  const text = (): string =>
+    Array.from({ length: 400 }, () => words[random.below(words.length)]!).join(" ");
+  const root = scratch.plant(
+    "tree",
+    Object.fromEntries(Array.from({ length: 1500 }, (_, i) => [`f${i}`, text()] as const)),
+  );
+  const file = scratch.at("x.pack");
+  packSync(root, file, { format: "copse" });
+  const [read] = ask([file]) as [Record<string, Known>];
+  expect(Object.keys(read)).toHaveLength(1501);
+  for (const name of ["f0", "f700", "f1499"])
+    expect(read[hex(name)]?.sha256).toBe(sha256(readFileSync(`${root}/${name}`)));
+});
 
 test.skipIf(!python)("a damaged pack is refused by that reader as well", () => {
   using scratch = new Scratch();

@@ -2,7 +2,15 @@
 // says where each is held. Archives of others are made out of the given one, by its layout.
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import {
   compare,
@@ -408,6 +416,22 @@ describe("acceptance table", () => {
       expect.objectContaining({ code: "NOT_FOUND" }),
     );
     expect(existsSync(scratch.at("none.znippy"))).toBe(false);
+  });
+
+  test("hard links: unpacked as such when asked for, and kept from pack to pack", () => {
+    const root = scratch.plant("twins", { "a/one": text, "b/other": text });
+    linkSync(join(root, "a/one"), join(root, "b/two"));
+    linkSync(join(root, "a/one"), join(root, "three"));
+    const file = scratch.at("twins.znippy");
+    packSync(root, file);
+    const out = scratch.at("twins-out");
+    expect(unpackSync(file, out, { hardLinks: true })).toMatchObject({ errors: 0, linked: 2 });
+    const inode = (path: string): number => statSync(join(out, path)).ino;
+    expect(new Set([inode("a/one"), inode("b/two"), inode("three")]).size).toBe(1);
+    expect(inode("b/other")).not.toBe(inode("a/one"));
+    expect(unpackSync(file, scratch.at("twins-apart"))).toMatchObject({ copied: 4, linked: 0 });
+    packSync(`pack:${file}`, scratch.at("twins-again.znippy"));
+    expect(readFileSync(scratch.at("twins-again.znippy")).equals(readFileSync(file))).toBe(true);
   });
 
   test("unpack: no descriptor is left open, and none is held for each file", () => {

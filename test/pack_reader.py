@@ -38,8 +38,9 @@ def low32(data):
     return struct.pack("<I", xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF)
 
 
-def unframe(frame):
+def unframe(frame, dictionary=None):
     """The content of a compressed blob."""
+    unpacker = zstandard.ZstdDecompressor(dict_data=zstandard.ZstdCompressionDict(dictionary)) if dictionary else zstandard.ZstdDecompressor()
     assert frame[:4] == MAGIC and frame[4:6] == b"\3\1", "a frame's head"
     said, at = varint(frame, 6)
     assert frame[at] == xxhash.xxh3_64_intdigest(frame[:at]) & 255, "a frame's head check"
@@ -54,7 +55,7 @@ def unframe(frame):
             assert frame[at : at + 8] == bytes([2, 1, 0, 0x16, 0, 0, 0, 0]), "a chunk's head"
             size, at = varint(frame, at + 8)
             assert frame[at] == 1
-            part = zstandard.decompress(ZSTD_MAGIC + frame[at + 1 : at + size])
+            part = unpacker.decompress(ZSTD_MAGIC + frame[at + 1 : at + size])
         at += size
         assert frame[at : at + 4] == low32(part), "a content check"
         assert frame[at + 4 : at + 8] == low32(frame[begin : at + 4]), "a compressed check"
@@ -105,7 +106,9 @@ def check_copy(data, place):
 def read(path):
     with open(path, "rb") as file:
         data = file.read()
-    assert data[-16:-8] == b"ZNPYMIDX", "the trailer"
+    assert data[-16:-8] in (b"ZNPYMIDX", b"COPSEIDX"), "the trailer"
+    is_native = data[-16:-8] == b"COPSEIDX"
+    dictionary, groups_read = None, {}
     (manifest_at,) = struct.unpack("<Q", data[-8:])
     _, groups = stream(data[manifest_at:-16])
     prefixes = {}
@@ -113,13 +116,25 @@ def read(path):
     for group in groups:
         begin, end = group["index_offset"], group["index_offset"] + group["index_len"]
         index_at, index_end = min(index_at, begin), max(index_end, end)
-        schema, rows = stream(data[begin:end])
+        schema, rows = stream(unframe(data[begin:end]) if is_native else data[begin:end])
+        for said in filter(None, schema.metadata.get(b"copse_dictionary", b"").split(b",")):
+            at, size = (int(number) for number in said.split(b":"))
+            again = unframe(data[at : at + size])
+            assert dictionary in (None, again), "two dictionaries"
+            dictionary = again
+            covered.append((at, at + size))
         assert len(rows) == group["row_count"], "the number of rows"
         place = schema.metadata.get(b"copse_ext", place)
         for row in rows:
             blob = data[row["blob_offset"] : row["blob_offset"] + row["blob_size"]]
-            chunk = unframe(blob) if row["compressed"] else blob
-            assert len(chunk) == row["uncompressed_size"] and hashed(chunk) == row["checksum"], "a chunk"
+            spot = row["blob_offset"], row["blob_size"], row["compressed"]
+            if spot not in groups_read:
+                groups_read[spot] = unframe(blob, dictionary) if row["compressed"] else blob
+            group = groups_read[spot]
+            assert len(group) == row.get("copse_group_size", len(group)) and hashed(group) == row["checksum"], "a group"
+            from_ = row.get("copse_group_at", 0)
+            chunk = group[from_ : from_ + row["uncompressed_size"]]
+            assert len(chunk) == row["uncompressed_size"] and (is_native or chunk == group), "a chunk"
             entry = files.setdefault(
                 row["relative_path"].encode(),
                 {"type": "file", "content": b"", "mode": row.get("copse_mode"), "mtime": row.get("copse_mtime_ns"), "chunks": 0},
@@ -130,6 +145,8 @@ def read(path):
             entry["content"] += chunk
             covered.append((row["blob_offset"], row["blob_offset"] + row["blob_size"]))
     entries = dict(files)
+    if is_native:
+        place = b"%d:%d" % (index_end, manifest_at - index_end)
     if place:
         at, size = (int(number) for number in place.split(b":"))
         extension = data[at : at + size]

@@ -505,6 +505,10 @@ static void fill(struct entry *entry, span name, const struct pack_item *item,
   }
   if (item->type != ENTRY_FILE) return;
   entry->has |= HAS_SIZE;
+  if (item->twins) {
+    entry->inode = item->twins;
+    entry->has |= HAS_LINKED;
+  }
   const struct pack_chunk *chunk = &index->chunks[item->first];
   bool is_whole = item->count == 1 && chunk->size == chunk->group_size;
   if (!is_whole || !chunk->checksum || index->checksum != HASH_BYTES) return;

@@ -4,6 +4,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compare, copy, sync, type SyncOptions } from "../lib/index.ts";
+import { commandPlace } from "./command.ts";
 import { said, shape } from "./synced.ts";
 import { hard, link, run } from "./trees.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
@@ -12,6 +13,7 @@ leaveNothingOpen();
 setDefaultTimeout(60_000);
 
 const scratch = scratchForEach();
+const { copse: command } = commandPlace();
 
 const inode = (path: string): number => statSync(path).ino;
 
@@ -183,4 +185,18 @@ describe("report", () => {
     expect(said(result)).toContain("deleted old");
     expect(shape(to)).toEqual({ a: "a", locked: "/", "locked/y": "y" });
   });
+});
+
+test("the command: --retries reaches every file that is copied, wherever it is from", async () => {
+  const from = scratch.plant("from", { a: "a" });
+  const broken = `fault:read=1,sticky,code=TIMEOUT:${from}`;
+  for (const count of [0, 2]) {
+    const to = scratch.at(`retried${count}`);
+    const { status, out } = await command("copy", broken, to, "--retries", `${count}`, "--json");
+    expect(status).toBe(2);
+    expect(JSON.parse(out)).toMatchObject({ copied: 0, retries: count, errors: 1 });
+  }
+  // Where nothing is tried again but requests, it is refused as before.
+  const compared = await command("compare", from, from, "--retries", "1");
+  expect(compared).toMatchObject({ status: 2, err: expect.stringContaining("--retries") });
 });

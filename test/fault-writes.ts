@@ -22,6 +22,7 @@ import {
   copy,
   copySync,
   packSync,
+  repairSync,
   Runtime,
   sync,
   unpack,
@@ -132,6 +133,8 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
   plant(scratch.at("write-before"), before);
   packSync(scratch.at("write-before"), oldPack);
   packSync(source, scratch.at("write-new.pack"));
+  const lost = scratch.at("write-lost.pack");
+  writeFileSync(lost, readFileSync(scratch.at("write-new.pack")).subarray(0, -1));
   const entries = Object.entries(after).map(([name, content]) =>
     content.startsWith("->")
       ? { name, content: "", type: "2", target: content.slice(2) }
@@ -174,6 +177,17 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
     return examined(work, (complete) => {
       if (complete && !preload.wasLiedTo()) checkDone(target, done);
       checkNotTorn(target, old, preload.mayLeaveParts());
+    });
+  };
+  /** Makes a pack in the place of an old one. */
+  const packs = (work: () => Transfer): Promise<Transferred> => {
+    writeFileSync(file, readFileSync(oldPack));
+    return examined(work, (complete) => {
+      using fresh = new Runtime();
+      if (!verifySync(file, { runtime: fresh }).ok) throw new Error("a torn pack");
+      if (complete && !compareSync(`pack:${file}`, source, { runtime: fresh }).equal)
+        throw new Error("packed, and yet it is not the same");
+      rmSync(file);
     });
   };
   const kept = { ...before, ...after };
@@ -285,19 +299,15 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
     },
     {
       name: "packSync, over an old pack",
-      run: (runtime) => {
-        writeFileSync(file, readFileSync(oldPack));
-        return examined(
-          () => packSync(source, file, { runtime }),
-          (complete) => {
-            using fresh = new Runtime();
-            if (!verifySync(file, { runtime: fresh }).ok) throw new Error("a torn pack");
-            if (complete && !compareSync(`pack:${file}`, source, { runtime: fresh }).equal)
-              throw new Error("packed, and yet it is not the same");
-            rmSync(file);
-          },
-        );
-      },
+      run: (runtime) => packs(() => packSync(source, file, { runtime })),
+    },
+    {
+      name: "packSync, small files together",
+      run: (runtime) => packs(() => packSync(source, file, { runtime, format: "copse" })),
+    },
+    {
+      name: "repairSync of a pack that has lost its end",
+      run: (runtime) => packs(() => repairSync(lost, file, { runtime })),
     },
   ];
 }

@@ -368,6 +368,7 @@ static int32_t put_copy(struct output *out, bool is_last, struct fault *fault) {
   arrow_out_free(&bytes);
   const uint64_t place[] = {head.at, head.size};
   arrow_put(&out->copies, place, sizeof place);
+  if (code == 0 && out->copies.failed) code = no_memory(fault);
   table_clear(&out->recent);
   out->recent_from = out->at;
   return code;

@@ -97,13 +97,14 @@ static void fit(struct runtime *runtime, span options, uint64_t memory) {
   }
 }
 
-// The lock is held.
-static void raise_wake(struct runtime *runtime) {
+// The lock is held. True: afterwards, without it, comes wake_raise. Whoever is woken wants the lock
+// at once, and would have to wait for it.
+[[nodiscard]] static bool raise_flag(struct runtime *runtime) {
   __atomic_store_n(&runtime->untold, 0, __ATOMIC_RELAXED);
-  if (runtime->raised) return;
+  if (runtime->raised) return false;
   runtime->raised = true;
   runtime->wakes++;
-  wake_raise(&runtime->wake);
+  return true;
 }
 
 // A worker has nothing more to do, so there is nothing to wait for.
@@ -111,8 +112,9 @@ static void tell(void *owner) {
   struct runtime *runtime = owner;
   if (__atomic_load_n(&runtime->untold, __ATOMIC_RELAXED) == 0) return;
   mutex_lock(&runtime->lock);
-  if (runtime->untold > 0) raise_wake(runtime);
+  bool wake = runtime->untold > 0 && raise_flag(runtime);
   mutex_unlock(&runtime->lock);
+  if (wake) wake_raise(&runtime->wake);
 }
 
 static void tell_fire(struct timer *timer) {
@@ -120,8 +122,9 @@ static void tell_fire(struct timer *timer) {
       (struct runtime *)(void *)((uint8_t *)timer - offsetof(struct runtime, tell_timer));
   mutex_lock(&runtime->lock);
   runtime->tell_timer_set = false;
-  if (runtime->untold > 0) raise_wake(runtime);
+  bool wake = runtime->untold > 0 && raise_flag(runtime);
   mutex_unlock(&runtime->lock);
+  if (wake) wake_raise(&runtime->wake);
 }
 
 int32_t runtime_open(struct runtime **out, span options, struct fault *fault) {
@@ -274,18 +277,19 @@ void runtime_forget(struct runtime *runtime, struct task *task) {
 }
 
 void runtime_ready(struct runtime *runtime, struct task *task, uint32_t count) {
-  bool wait = pool_has_waiting(runtime->pool), set = false;
+  bool wait = pool_has_waiting(runtime->pool), set = false, wake = false;
   mutex_lock(&runtime->lock);
   if (!task->is_ready) ready_append(runtime, task);
   if (!runtime->raised) {
     uint32_t untold = runtime->untold + count;
     __atomic_store_n(&runtime->untold, untold, __ATOMIC_RELAXED);
     if (!wait || untold >= UNTOLD_MAX)
-      raise_wake(runtime);
+      wake = raise_flag(runtime);
     else if (!runtime->tell_timer_set)
       set = runtime->tell_timer_set = true;
   }
   mutex_unlock(&runtime->lock);
+  if (wake) wake_raise(&runtime->wake);
   if (set && !timer_set(runtime->timers, &runtime->tell_timer, clock_now() + UNTOLD_NS))
     tell_fire(&runtime->tell_timer);
 }

@@ -660,7 +660,7 @@ describe("options", () => {
     expect(info.wake).toBeOneOf(["eventfd", "pipe"]);
     expect(info.schemes).toContain("file");
     expect(info.schemes).toContain("memory");
-    expect(Object.keys(info.libraries)).toEqual(["blake3", "curl", "archive", "zstd"]);
+    expect(Object.keys(info.libraries)).toEqual(["blake3", "curl", "archive", "zstd", "libcrypto"]);
     for (const version of Object.values(info.libraries)) expect(version).toMatch(/^\d+\.\d+\.\d+/);
     expect(info.kernel).toBeString();
     expect(info.arch).toBeString();

@@ -486,6 +486,20 @@ describe("what is not deleted", () => {
     }
   });
 
+  test("what changes while the other side's version is brought to it is left, and meets it later", async () => {
+    const both = pair({ f: "base" });
+    await both.run();
+    put(both.left, "f", "l".repeat(600_000), LEFT_NEW);
+    const twoWay = { state: both.state };
+    const task = sync(`fault:delay=100:${both.left}`, both.right, { twoWay });
+    while (!readdirSync(both.right).some((name) => name.includes(".copse-"))) await Bun.sleep(5);
+    put(both.right, "f", "right", RIGHT_NEW);
+    expect(said(await task)).toEqual(["error f CHANGED"]);
+    expect(shape(both.right)).toEqual({ f: "right" });
+    expect(await both.run()).toMatchObject({ errors: 0, twoWay: { conflicts: 1 } });
+    await ends(both, { f: "right", [ofLeft]: "l".repeat(600_000) });
+  });
+
   test("a copy that fails is an error, and is done by the next run", async () => {
     const both = pair({ a: "a" });
     await both.run();

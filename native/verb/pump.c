@@ -163,6 +163,19 @@ static int32_t open_writer(struct flow *flow, struct pump *pump, const struct en
   return code;
 }
 
+// What is to be replaced is what was decided about.
+static int32_t check_replaced(struct spot *spot, const struct pump *pump, struct fault *fault) {
+  const struct store_ops *ops = pump->to->store->ops;
+  struct entry now = {.name = pump->wanted.entry->name};
+  spot->side = RIGHT;
+  int32_t code = ops->stat(pump->to, &now, false, fault);
+  if (code < 0 && code != COPSE_E_NOT_FOUND) return code;
+  if (code == 0 && now.type == pump->replaced->type && is_still(pump->replaced, &now)) return 0;
+  *fault = (struct fault){};
+  return fault_set(fault, COPSE_E_CHANGED,
+                   "what it was to replace changed meanwhile and is left; run again");
+}
+
 int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
                     struct fault *fault) {
   const struct store_ops *from = reader->store->ops, *to = pump->to->store->ops;
@@ -191,6 +204,7 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
     bool is_whole = !(after.has & HAS_SIZE) || after.size == size;
     if (code == 0 && (!is_whole || !is_still(source, &after))) code = changed(fault);
   }
+  if (code == 0 && pump->replaced) code = check_replaced(spot, pump, fault);
   free(flow.resume.kept);
   free(flow.resume.claimed);
   pump->resumed += flow.resumed;

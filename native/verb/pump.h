@@ -6,6 +6,9 @@ struct pump {
   struct directory *from, *to;  // held
   const struct entry *source;   // HAS_STAT
   struct wanted wanted;
+  // nullptr, or what has to have the name still when it is taken away from it: CHANGED, and it
+  // stays.
+  const struct entry *replaced;
   struct hash *hash;  // nullptr, or begun: gets the content as it was read, in order
   // What is replaced, HAS_STAT, a file whose content may be used for the new one; nullptr: none.
   const struct entry *old;

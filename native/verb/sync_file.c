@@ -126,6 +126,8 @@ static int32_t copy_once(struct spot *spot, struct entry *left, const struct ent
   pump.wanted.is_new = !right && !node->nameless;
   const struct sync *sync = sync_of(spot->run);
   bool is_file = right && right->type == ENTRY_FILE && (right->has & HAS_STAT);
+  // A plan says what is replaced.
+  if (sync->plan && right && (right->has & HAS_STAT)) pump.replaced = right;
   if (is_file && sync->delta != DELTA_NEVER) pump.old = right;
   pump.searches = sync->delta == DELTA_ALWAYS;
   // What cannot be read again is verified by what was seen of it.

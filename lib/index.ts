@@ -29,7 +29,8 @@ export {
   type SharedChannel,
   type SharedSemaphore,
 } from "./shared.ts";
-export { Store, type Body, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
+export type { Body } from "./body.ts";
+export { Store, type ByteRange, type StoreCan, type StoreOptions } from "./store.ts";
 export { credential, type CredentialOptions } from "./credential.ts";
 export { Runtime } from "./runtime.ts";
 export { listenForSignals, type Interruption } from "./signals.ts";

@@ -6,13 +6,14 @@ import { cryptPlace } from "./crypt.ts";
 import { argumentError, CopseError, escapeForMessage, showValue } from "./errors.ts";
 import { httpPlace } from "./http.ts";
 import { Algorithm, Place as PlaceKey } from "./native/abi.ts";
+import type { Record } from "./native/record.ts";
 import { redact, type Secret } from "./secret.ts";
 import type { Location } from "./types.ts";
 
 /** What a scheme is told besides its path: a key of its own and what it says. */
 export type PlaceField = readonly [
   key: number,
-  value: number | string | Secret | Secret<Uint8Array>,
+  value: number | string | Secret | Secret<Uint8Array> | ((record: Record) => void),
 ];
 
 /** A parsed location. `shown` is what messages may say. */
@@ -197,6 +198,12 @@ export function asNewPack(place: Place, fields: readonly PlaceField[] = []): Pla
       location: place.shown,
     });
   return { ...pack, fields: [[PlaceKey.PACK_NEW, 1], ...fields] };
+}
+
+/** A pack that is to be made and has no file. */
+export function asPoured(fields: readonly PlaceField[]): Place {
+  const shown = "a stream";
+  return { scheme: "pack", path: "", shown, fields: [[PlaceKey.PACK_NEW, 1], ...fields] };
 }
 
 /** The tree in a pack file, or what `sub` names in it. */

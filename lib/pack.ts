@@ -1,20 +1,27 @@
-import { asNewPack, asPack, isFile, parseLocation, type Place } from "./location.ts";
-import { checkOptions, packFields } from "./request.ts";
+import { asNewPack, asPack, asPoured, isFile, parseLocation, type Place } from "./location.ts";
+import { checkOptions, fillRequest, packFields } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { checkSign, openKey, signPack } from "./signature.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
-import { transferVerb } from "./sync.ts";
+import { transferOf, transferVerb } from "./sync.ts";
+import { conversation, Plugins } from "./talk.ts";
 import { NativeTask, runSync, type Verb } from "./task.ts";
-import { CopseError } from "./errors.ts";
+import { argumentError, CopseError } from "./errors.ts";
+import { framesNow, framesOf, isEntries } from "./entries.ts";
+import { PackFlags, Place as PlaceKey } from "./native/abi.ts";
 import type {
   Action,
   CopyOptions,
   Location,
+  PackEntry,
   PackOptions,
   SignOptions,
   Task,
   Transfer,
 } from "./types.ts";
+
+/** What a pack is made of. */
+export type PackSource = Location | AsyncIterable<PackEntry> | Iterable<PackEntry>;
 
 /** What is to be done, when all that was said is good. */
 interface Work {
@@ -23,29 +30,82 @@ interface Work {
   readonly sign: SignOptions | undefined;
 }
 
-function packWork(from: Location, to: Location, options: PackOptions): Work {
-  checkOptions(options);
+/** The place of the new pack, and what it is told. */
+function newPack(
+  to: Location | WritableStream<Uint8Array>,
+  options: PackOptions,
+  plugins: Plugins | undefined,
+): Place {
+  // A pack of one kind is of that kind, as the original has it.
+  const packageType = options.packageType ?? plugins?.typeId;
+  const known = packageType === undefined ? options : { ...options, packageType };
+  const fields = [...packFields(known)];
+  if (plugins) fields.push(plugins.field());
+  const isPoured = to instanceof WritableStream;
+  const keeps = options.append === undefined ? 0 : PackFlags.KEEPS;
+  fields.push([PlaceKey.PACK_FLAGS, keeps | (isPoured ? PackFlags.POURS : 0)]);
+  return isPoured ? asPoured(fields) : asNewPack(parseLocation(to), fields);
+}
+
+/** What is left of the options for the verb. */
+function copyingOf(options: PackOptions): CopyOptions {
   const {
     level: _l,
     compress: _c,
     packageType: _t,
     repo: _r,
     format: _f,
-    sign,
+    seed: _s,
+    append: _a,
+    sign: _g,
+    plugins: _p,
     ...copying
   } = options;
-  const place = parseLocation(from);
-  const pack = asNewPack(parseLocation(to), packFields(options));
+  return copying;
+}
+
+function packWork(
+  from: PackSource,
+  to: Location | WritableStream<Uint8Array>,
+  options: PackOptions,
+): Work {
+  checkOptions(options);
+  const plugins = options.plugins && new Plugins(options.plugins);
+  const pack = newPack(to, options, plugins);
+  const copying = copyingOf(options);
+  const source = isEntries(from) ? from : parseLocation(from);
+  const sink = to instanceof WritableStream && !options.dryRun ? to : undefined;
   const work: Work = {
-    verb: (waited) => transferVerb(place, pack, copying, false, waited),
+    verb: (waited) => {
+      const verb = isEntries(source)
+        ? fillVerb(source, pack, copying, waited)
+        : transferVerb(source, pack, copying, false, waited);
+      return { ...verb, ...conversation(plugins, sink) };
+    },
     pack,
-    sign: checkSign(sign),
+    sign: checkSign(options.sign),
   };
   if (work.sign && pack.inner?.scheme !== "file")
     throw new CopseError("UNSUPPORTED", "only packs in local files are signed", {
       location: pack.shown,
     });
   return work;
+}
+
+function fillVerb(
+  entries: AsyncIterable<PackEntry> | Iterable<PackEntry>,
+  pack: Place,
+  options: CopyOptions,
+  waited: boolean,
+): Verb<Transfer, Action> {
+  for (const name of ["include", "exclude", "links"] as const)
+    if (options[name] !== undefined)
+      throw argumentError(name, "is about trees: leave out what is not to be packed");
+  const verb = transferOf(fillRequest(pack, options, waited));
+  if (!waited) return { ...verb, feed: () => framesOf(entries) };
+  if (!(Symbol.iterator in entries))
+    throw argumentError("from", "has entries that come: packSync waits for nothing");
+  return { ...verb, feed: () => framesNow(entries) };
 }
 
 function* signedSteps({ verb, pack, sign }: Work, options: PackOptions): Steps<Transfer, Action> {
@@ -70,11 +130,13 @@ function* signedSteps({ verb, pack, sign }: Work, options: PackOptions): Steps<T
  * const { copied, bytes } = await pack("site", "site.znippy", { level: 9 });
  * ```
  *
+ * `from` may be a sequence of files instead, each `{ path, data }`, which is asked for the next one
+ * when there is room for it; `to` a stream, which gets the pack onward and is closed when it is whole.
  * `copy(from, "pack:FILE")` is the same with zstd's level 3.
  */
 export function pack(
-  from: Location,
-  to: Location,
+  from: PackSource,
+  to: Location | WritableStream<Uint8Array>,
   options: PackOptions = {},
 ): Task<Transfer, Action> {
   const work = packWork(from, to, options);
@@ -84,8 +146,17 @@ export function pack(
     : new NativeTask(engine, work.verb(false), options);
 }
 
-/** `pack`, on this thread until it is done. */
-export function packSync(from: Location, to: Location, options: PackOptions = {}): Transfer {
+/**
+ * `pack`, on this thread until it is done. Nothing is waited for: entries and their data are there,
+ * plugins answer at once, and the pack does not go to a stream.
+ */
+export function packSync(
+  from: PackSource,
+  to: Location | WritableStream<Uint8Array>,
+  options: PackOptions = {},
+): Transfer {
+  if (to instanceof WritableStream)
+    throw argumentError("to", "is a stream, which has to be waited for: use pack");
   const work = packWork(from, to, options);
   const engine = engineOf(options.runtime);
   return work.sign

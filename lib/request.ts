@@ -7,7 +7,15 @@ import { join } from "node:path";
 import { asIn, withStages } from "./crypt.ts";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { forWeb, httpDefaults, type HttpDefaults } from "./http.ts";
-import { asNewPack, parseLocation, placeKey, type Place, type PlaceField } from "./location.ts";
+import {
+  asNewPack,
+  asPack,
+  isFile,
+  parseLocation,
+  placeKey,
+  type Place,
+  type PlaceField,
+} from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
 import {
   Algorithm,
@@ -55,6 +63,7 @@ function putPlace(record: Record, place: Place): void {
   if (tree) record.record(PlaceKey.TREE, (record) => putPlace(record, tree));
   for (const [key, value] of place.fields ?? [])
     if (typeof value === "number") record.number(key, value);
+    else if (typeof value === "function") record.record(key, value);
     else if (typeof value === "string") record.text(key, value);
     else record.secret(key, value.reveal());
   for (const [path, entry] of place.entries ?? [])
@@ -652,15 +661,34 @@ export function twoWayRequest(
     .end();
 }
 
+// As far as they are about what is written.
+const fillTable: Table<Pick<CopyOptions, "fsync">> = { fsync: copyTable.fsync };
+
+/** Files that the caller gives, into a pack. */
+export function fillRequest(to: Place, options: CopyOptions, waited: boolean): Uint8Array {
+  return inPlace(Verb.FILL, to, {}, options, [common, fillTable], waited);
+}
+
 const packFormats = { znippy: PackFormat.ZNIPPY, copse: PackFormat.COPSE };
 const compressions = { auto: Compress.AUTO, always: Compress.ALWAYS, never: Compress.NEVER };
 
 /** What a new pack is told of itself. */
 export function packFields(
-  options: Pick<PackOptions, "level" | "compress" | "packageType" | "repo" | "format">,
+  options: Pick<
+    PackOptions,
+    "level" | "compress" | "packageType" | "repo" | "format" | "seed" | "append"
+  >,
 ): readonly PlaceField[] {
-  const { level, compress, packageType, repo, format } = options;
+  const { level, compress, packageType, repo, format, seed, append } = options;
   const fields: PlaceField[] = [];
+  if (seed !== undefined && append !== undefined)
+    throw argumentError("append", "is a seed as well: give one of the two");
+  const old = append ?? seed;
+  if (old !== undefined) {
+    const place = parseLocation(old);
+    const pack = isFile(place) ? asPack(place) : place;
+    fields.push([PlaceKey.PACK_SEED, (record) => putPlace(record, pack)]);
+  }
   if (format !== undefined) {
     const chosen = oneOf("format", format, ["znippy", "copse"]);
     fields.push([PlaceKey.PACK_FORMAT, packFormats[chosen]]);

@@ -1,15 +1,16 @@
 import { lstatSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import { argumentError, CopseError, codeName, showValue } from "./errors.ts";
+import { chunksOf, type Body } from "./body.ts";
+import { argumentError, CopseError, showValue } from "./errors.ts";
 import { listPlace } from "./list.ts";
 import { fdPlace, parseLocation, type Place } from "./location.ts";
 import { Look } from "./look.ts";
-import { Code, Verb as VerbNumber } from "./native/abi.ts";
+import { Verb as VerbNumber } from "./native/abi.ts";
 import { decodeRows, type Answers } from "./rows.ts";
 import { checkFields, checkOptions, placeRequest, type InPlace } from "./request.ts";
 import { engineOf, type Runtime } from "./runtime.ts";
 import { transferVerb } from "./sync.ts";
-import { NativeTask, Running, type Verb } from "./task.ts";
+import { NativeTask, type Verb } from "./task.ts";
 import type { Entry, Failure, Found, Limits, Location, Options, Task } from "./types.ts";
 
 /** What a store can do; each is one call or option. */
@@ -91,22 +92,11 @@ export interface StoreOptions {
   direct?: boolean;
 }
 
-/** What can be written as a file's content. */
-export type Body =
-  | string
-  | Blob
-  | Response
-  | ReadableStream<Uint8Array>
-  | ArrayBufferView
-  | ArrayBuffer;
-
 /** Which bytes of a file: from `start` (default 0) to before `end` (default: all there is). */
 export interface ByteRange {
   start?: number | undefined;
   end?: number | undefined;
 }
-
-const PUSH_BYTES = 256 * 1024; // at once; native code takes up to a megabyte before it asks to wait
 
 /**
  * One place, one file at a time. Paths are relative to it, with `/` between their parts.
@@ -213,7 +203,10 @@ export class Store implements AsyncDisposable {
    */
   async write(path: string, body: Body): Promise<Entry> {
     const what = { path: this.#check(path) };
-    const chunks = chunksOf(body);
+    const feed = (
+      (chunks) => () =>
+        chunks
+    )(chunksOf("body", body));
     const verb = this.#verb<Entry | undefined, Entry>(
       VerbNumber.WRITE,
       what,
@@ -221,20 +214,8 @@ export class Store implements AsyncDisposable {
       (page, rows, heapAt) => decodeRows(page, rows, heapAt) as Entry[],
       (parts) => parts[0],
     );
-    const running = new Running(engineOf(this.#options.runtime), verb, this.#options);
-    running.promise.catch(() => {}); // told below, or by what the body threw
-    try {
-      for await (const chunk of chunks)
-        for (let at = 0; at < chunk.length; at += PUSH_BYTES)
-          await push(running, chunk.subarray(at, at + PUSH_BYTES));
-      await push(running, nothing);
-    } catch (error) {
-      if (!(error instanceof Ended)) {
-        await running.leave(error);
-        throw error;
-      }
-    }
-    const entry = await running.promise;
+    const engine = engineOf(this.#options.runtime);
+    const entry = await new NativeTask(engine, { ...verb, feed }, this.#options);
     if (entry) return entry;
     throw new CopseError("INTERNAL", "the file was written and not described: please report it", {
       path,
@@ -345,61 +326,4 @@ function checkRange(range: ByteRange): { from: number; to?: number } {
   if (end === undefined) return { from: start };
   if (end < start) throw argumentError("end", `must not be before start (${start}), not ${end}`);
   return { from: start, to: end };
-}
-
-// ── Writing ──
-
-/** The task ended while bytes were pushed: its own outcome tells why. */
-class Ended extends Error {}
-
-// No bytes end the file; the address must be one all the same.
-const nothing = new Uint8Array(0);
-const somewhere = new Uint8Array(1);
-
-async function push<Whole>(running: Running<Whole, Entry>, chunk: Uint8Array): Promise<void> {
-  const { native } = running.engine;
-  for (;;) {
-    if (running.isSettled) throw new Ended();
-    // Set before the push: the room may be there before we wait for it.
-    const { promise, resolve } = Promise.withResolvers<void>();
-    running.onRoom = resolve;
-    // Not started yet when more tasks are in flight than the runtime takes at once.
-    if (running.id !== 0) {
-      const code = native.copse_task_push(
-        running.id,
-        chunk.length ? chunk : somewhere,
-        chunk.length,
-      );
-      if (code >= 0) return;
-      if (code === Code.CLOSED || code === Code.CANCELLED) throw new Ended();
-      if (code !== Code.BUSY)
-        throw new CopseError(codeName(code), "the content could not be handed over");
-    }
-    await promise;
-  }
-}
-
-type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
-
-function chunksOf(body: Body): Chunks {
-  if (typeof body === "string") return [new TextEncoder().encode(body)];
-  if (body instanceof ArrayBuffer) return [new Uint8Array(body)];
-  if (ArrayBuffer.isView(body))
-    return [new Uint8Array(body.buffer, body.byteOffset, body.byteLength)];
-  if (body instanceof ReadableStream) return bytesOf(body);
-  if (body instanceof Response) return body.body ? bytesOf(body.body) : [];
-  if (body instanceof Blob) return bytesOf(body.stream());
-  throw argumentError(
-    "body",
-    `must be a string, bytes, a Blob, a Response or a ReadableStream, not ${showValue(body)}`,
-  );
-}
-
-async function* bytesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of stream) {
-    // Whoever made the stream may know no types.
-    if (!(chunk instanceof Uint8Array))
-      throw argumentError("body", `must be a stream of bytes, not of ${showValue(chunk)}`);
-    yield chunk;
-  }
 }

@@ -44,6 +44,8 @@ function reportOf({ counts }: SyncCounts): PackReport {
     chunks: count(Detail.PACK_CHUNKS),
     ratio: bytesIn > 0 ? bytesOut / bytesIn : 1,
     indexHash: counts.hex(Detail.PACK_INDEX) ?? "",
+    reused: count(Detail.PACK_REUSED),
+    reusedBytes: count(Detail.PACK_REUSED_IN),
   };
 }
 
@@ -168,7 +170,11 @@ export function transferVerb(
   checkOptions(options);
   const target = stagedTarget(to, options);
   const request = syncRequest(from, target, options, { deletes, waited, ...only });
-  const plan = options.dryRun ? planHead(from, target, options, deletes) : undefined;
+  return transferOf(request, options.dryRun ? planHead(from, target, options, deletes) : undefined);
+}
+
+/** What a task of transferring says, whoever gave it its files. */
+export function transferOf(request: Uint8Array, plan?: PlanHead): Verb<Transfer, Action> {
   let counts: SyncCounts | undefined;
   let pack: PackReport | undefined;
   let recovered: Transfer["recovered"];

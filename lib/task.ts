@@ -45,12 +45,26 @@ export interface Verb<Whole, Part> {
   readonly order?: PartOrder<Part>;
   /** `parts` is empty when the task was iterated. */
   whole(parts: Part[], ending: Ending): Whole;
+  /** What is pushed to it. A Sync form takes what needs no waiting only. */
+  readonly feed?: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /**
+   * Takes pages that are bytes and no rows, one after the other, each held back until the one before
+   * is done with. `answer` pushes. A Sync form cannot wait for a promise.
+   */
+  readonly listen?: (
+    bytes: Uint8Array,
+    answer: (bytes: Uint8Array) => void,
+  ) => void | Promise<void>;
+  /** It ended without a whole. */
+  readonly failed?: (reason: unknown) => void;
 }
 
 export interface TaskOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
+
+type Listen = NonNullable<Verb<unknown, unknown>["listen"]>;
 
 interface LentPage {
   readonly address: number;
@@ -69,6 +83,20 @@ interface OwnPage {
 type State = Task<unknown, unknown>["state"];
 
 const ignore = (): void => {};
+
+const PUSH_BYTES = 256 * 1024; // at once; native code takes up to a megabyte before it asks to wait
+// No bytes end what is pushed; the address must be one all the same.
+const nothing = new Uint8Array(0);
+const somewhere = new Uint8Array(1);
+
+/** Whether the bytes were taken; `wait`: there is no room now; `over`: the task has ended. */
+function pushTo(native: Native, id: number, bytes: Uint8Array): "taken" | "wait" | "over" {
+  const code = native.copse_task_push(id, bytes.length ? bytes : somewhere, bytes.length);
+  if (code >= 0) return "taken";
+  if (code === Code.BUSY) return "wait";
+  if (code === Code.CLOSED || code === Code.CANCELLED) return "over";
+  throw new CopseError(codeName(code), "the content could not be handed over");
+}
 
 /** The error of a task that ended with a code. */
 function fetchError(native: Native, id: number, code: number): CopseError {
@@ -110,8 +138,8 @@ export class Running<Whole, Part> implements Receiver {
   totals: Progress = { files: 0, bytes: 0 };
   /** The native id, from `started` to the end. */
   id = 0;
-  /** Called when the task has its id, can take more pushed bytes, or has ended. */
-  onRoom: (() => void) | undefined;
+  /** Called when the task can take more pushed bytes, or has ended. */
+  #onRoom: (() => void) | undefined;
   #isIterated = false;
   /** Collected for the whole, or for an iteration that may still begin. */
   #parts: Part[] = [];
@@ -121,6 +149,9 @@ export class Running<Whole, Part> implements Receiver {
   /** It is to end with this, whatever native code says. */
   #stopped: { readonly state: "failed" | "cancelled"; readonly reason: unknown } | undefined;
   #cancelTimer: Timer | undefined;
+  /** Pages that are heard, or wait for it. */
+  #hearing = 0;
+  #heard: Promise<void> = Promise.resolve();
   readonly #tellEnd: ReturnType<Engine["observe"]>;
   #changed: (() => void) | undefined;
 
@@ -151,11 +182,18 @@ export class Running<Whole, Part> implements Receiver {
   started(id: number): void {
     this.id = id;
     this.state = "running";
-    this.onRoom?.();
+    const { feed } = this.#verb;
+    if (feed)
+      this.#feed(feed()).catch((error: unknown) => {
+        this.#stop("failed", error, false);
+      });
   }
 
   page(address: number, size: number, rows: number, heapAt: number): void {
-    this.#came({ address, size, rows, heapAt });
+    const { listen } = this.#verb;
+    if (rows > 0 || !listen) return this.#came({ address, size, rows, heapAt });
+    this.#hearing += 1;
+    this.#heard = this.#heard.then(() => this.#hear(listen, address, size));
   }
 
   rows(buffer: ArrayBuffer, rows: number, heapAt: number): void {
@@ -187,14 +225,15 @@ export class Running<Whole, Part> implements Receiver {
   }
 
   room(): void {
-    this.onRoom?.();
+    this.#onRoom?.();
   }
 
   done(done: Done): void {
     clearTimeout(this.#cancelTimer);
     this.totals = { ...this.totals, files: done.files, bytes: done.bytes };
     this.#done = { ...done, milliseconds: performance.now() - this.#began };
-    if (this.#pages.length === 0 || done.code < 0 || this.#stopped) this.#end(this.#done);
+    const isRead = this.#pages.length === 0 && this.#hearing === 0;
+    if (isRead || done.code < 0 || this.#stopped) this.#end(this.#done);
   }
 
   aborted(reason: unknown): void {
@@ -238,7 +277,7 @@ export class Running<Whole, Part> implements Receiver {
         return parts;
       }
       const parts = this.isSettled ? undefined : this.#takePage();
-      if (this.#done && this.#pages.length === 0 && !this.isSettled) this.#end(this.#done);
+      this.#endWhenRead();
       if (parts && parts.length > 0) return parts;
       if (parts) continue;
       if (this.isSettled) {
@@ -258,6 +297,49 @@ export class Running<Whole, Part> implements Receiver {
   }
 
   // ── Inside ──
+
+  /** DONE came, and all that came before it was looked at. */
+  #endWhenRead(): void {
+    const isRead = this.#pages.length === 0 && this.#hearing === 0;
+    if (this.#done && isRead && !this.isSettled) this.#end(this.#done);
+  }
+
+  /** A page of bytes, whose room is free again when what it says is done with. */
+  async #hear(listen: Listen, address: number, size: number): Promise<void> {
+    try {
+      // A copy: the page may go with the task while somebody still looks at it.
+      if (!this.#stopped && this.id !== 0)
+        await listen(new Uint8Array(pageBytes(address, size).slice(0)), (answer) => {
+          if (this.id !== 0) pushTo(this.engine.native, this.id, answer);
+        });
+    } catch (error) {
+      this.#stop("failed", error, false);
+    }
+    if (this.id !== 0) this.engine.native.copse_page_release(this.id, address);
+    this.#hearing -= 1;
+    this.#endWhenRead();
+    this.#wake();
+  }
+
+  async #feed(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+    for await (const chunk of chunks)
+      for (let at = 0; at < chunk.length; at += PUSH_BYTES)
+        if (!(await this.#push(chunk.subarray(at, at + PUSH_BYTES)))) return;
+    await this.#push(nothing);
+  }
+
+  /** False: the task has ended, and its outcome tells why. */
+  async #push(bytes: Uint8Array): Promise<boolean> {
+    for (;;) {
+      if (this.isSettled || this.#stopped) return false;
+      // Set before the push: the room may be there before we wait for it.
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#onRoom = resolve;
+      const said = pushTo(this.engine.native, this.id, bytes);
+      if (said !== "wait") return said === "taken";
+      await promise;
+    }
+  }
 
   /** `isKnown`: native code was told already. */
   #stop(state: "failed" | "cancelled", reason: unknown, isKnown: boolean): void {
@@ -331,7 +413,7 @@ export class Running<Whole, Part> implements Receiver {
     }
     this.#settle("done");
     this.#settled.resolve(whole);
-    this.onRoom?.();
+    this.#onRoom?.();
     this.#wake();
   }
 
@@ -346,8 +428,9 @@ export class Running<Whole, Part> implements Receiver {
     this.#settle(state, reason);
     // What somebody cancelled on purpose is no unhandled rejection.
     if (state === "cancelled") this.promise.catch(ignore);
+    this.#verb.failed?.(reason);
     this.#settled.reject(reason);
-    this.onRoom?.();
+    this.#onRoom?.();
     this.#wake();
   }
 }
@@ -431,6 +514,35 @@ export class NativeTask<Whole, Part> implements Task<Whole, Part> {
 
 // ── The same task, waited for on this thread ──
 
+function refuseToWait(): never {
+  throw new CopseError("ARGUMENT", "that has to be waited for: use the form that is not Sync");
+}
+
+/** Pushes as much as is taken; true: there is no more. */
+function feeder(native: Native, id: number, verb: Verb<unknown, unknown>): () => boolean {
+  const chunks = verb.feed?.();
+  if (!chunks) return () => true;
+  if (!(Symbol.iterator in chunks)) refuseToWait();
+  const iterator = piecesOf(chunks);
+  let next = iterator.next();
+  return () => {
+    while (!next.done) {
+      const said = pushTo(native, id, next.value);
+      if (said === "wait") return false;
+      if (said === "over") iterator.return(undefined);
+      next = said === "over" ? { done: true, value: undefined } : iterator.next();
+    }
+    return true;
+  };
+}
+
+function* piecesOf(chunks: Iterable<Uint8Array>): Generator<Uint8Array, undefined> {
+  for (const chunk of chunks)
+    for (let at = 0; at < chunk.length; at += PUSH_BYTES) yield chunk.subarray(at, at + PUSH_BYTES);
+  yield nothing;
+  return undefined;
+}
+
 /** In slices, so that Ctrl-C is noticed between them. */
 export function runSync<Whole, Part>(
   engine: Engine,
@@ -451,20 +563,29 @@ export function runSync<Whole, Part>(
   const number = (at: number): number =>
     view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
   let parts: Part[] = [];
+  const answer = (bytes: Uint8Array): void => {
+    pushTo(native, id, bytes);
+  };
   try {
-    for (;;) {
+    const feed = feeder(native, id, verb as Verb<unknown, unknown>);
+    for (let isFed = false; ;) {
+      isFed ||= feed();
       const taken = native.copse_task_wait(id, events, 8, SLICE_MS);
       if (taken < 0) throw new CopseError(codeName(taken), "the runtime was closed while it ran");
       for (let at = 0; at < taken * Event.size; at += Event.size) {
         switch (view.getUint32(at + Event.kind, true)) {
           case EventKind.PAGE: {
             const address = number(at + Event.page);
-            const more = decodePage(native, id, verb, {
-              address,
-              size: number(at + Event.page_size),
-              rows: view.getUint32(at + Event.rows, true),
-              heapAt: view.getUint32(at + Event.heap_at, true),
-            });
+            const size = number(at + Event.page_size);
+            const rows = view.getUint32(at + Event.rows, true);
+            if (rows === 0 && verb.listen) {
+              const wait = verb.listen(new Uint8Array(pageBytes(address, size).slice(0)), answer);
+              native.copse_page_release(id, address);
+              if (wait) refuseToWait();
+              break;
+            }
+            const heapAt = view.getUint32(at + Event.heap_at, true);
+            const more = decodePage(native, id, verb, { address, size, rows, heapAt });
             verb.order?.keep?.(parts.length);
             parts = parts.length > 0 ? append(parts, more) : more;
             break;
@@ -491,6 +612,7 @@ export function runSync<Whole, Part>(
     }
   } catch (error) {
     tell("failed", totals, error);
+    verb.failed?.(error);
     throw error;
   } finally {
     native.copse_task_close(id);

@@ -1,5 +1,6 @@
 // The public types of copy, sync, apply and pack.
 
+import type { Body } from "./body.ts";
 import type { Encryption, EntryType, Failure, Location, Options, Totals } from "./types.ts";
 
 /** What one side was when a dry run looked. */
@@ -85,6 +86,10 @@ export interface PackReport {
   ratio: number;
   /** BLAKE3, in hex digits, which proves the index, and with it all content. */
   indexHash: string;
+  /** Bytes of the pack that came from its seed as they were, */
+  reused: number;
+  /** and of content in them, which was not compressed again. */
+  reusedBytes: number;
 }
 
 /** A secret key of minisign. */
@@ -284,6 +289,41 @@ export interface CopyOptions extends Options {
   batch?: number;
 }
 
+/** A file that is given to `pack` by itself. */
+export interface PackEntry {
+  /** Relative, with `/` between its parts. */
+  readonly path: string;
+  readonly data: Body;
+  /** The kind of what it is, 0 to 127; `packageType` by default. */
+  readonly pkgType?: number;
+  /** Where it is from; `repo` by default. Each kind and origin has an index of its own in the pack. */
+  readonly repo?: string;
+  /** Permission bits. Default: not kept, as the next. */
+  readonly mode?: number;
+  readonly mtime?: Date;
+}
+
+/** What a plugin found in a file: a value for each of its fields, or for some. */
+export type PluginFields = Readonly<Record<string, string | number | null | undefined>>;
+
+/** Finds in files what is kept in columns of a pack's index. */
+export interface PackPlugin {
+  /** The kind of what it knows, 0 to 127: the `pkg_type` of files it found something in. */
+  readonly typeId: number;
+  /** Globs, as those of `include`: which files it looks into, up to 256 MiB each. */
+  readonly match: readonly string[];
+  /** The columns, by name. Fields of one name and kind are one column, whosever they are. */
+  readonly fields: Readonly<Record<string, "utf8" | "uint32">>;
+  /**
+   * Nothing, or null: it is none of these. What it throws is an `error` row about the file, which is
+   * packed all the same. A Sync form takes no promise.
+   */
+  extract(
+    path: string,
+    bytes: Uint8Array,
+  ): PluginFields | null | undefined | void | Promise<PluginFields | null | undefined | void>;
+}
+
 /** What `pack` takes besides the options of `copy`. */
 export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt"> {
   /** zstd's level, 1 to 22. Default 3. */
@@ -307,6 +347,15 @@ export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt"> {
    * `FILE.minisig`, and is minisign's. Only packs in local files. Default: not signed.
    */
   sign?: string | SignOptions;
+  /**
+   * An old pack. Parts of files that it has are taken from there instead of being compressed again,
+   * each after its own checks; files are read and hashed all the same. Default: none.
+   */
+  seed?: Location;
+  /** A seed, of which everything is kept that has no new content: the new pack is both. */
+  append?: Location;
+  /** What they find in files goes into columns of the index; each file is read once. Default: none. */
+  plugins?: readonly PackPlugin[];
 }
 
 /** What `repair` takes: as `pack`, but the new pack is not signed. */

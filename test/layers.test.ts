@@ -40,11 +40,22 @@ const homes: Record<string, RegExp> = {
 // The same for lib/: names of files, or folders with a slash. One row is one layer.
 const libLayers = [
   ["native/", "async/", "types", "types-blocks", "types-transfer"],
-  ["errors", "latency", "signals"],
+  ["errors", "latency", "signals", "body"],
   ["engine"],
   ["pattern", "secret", "minisign", "archive", "crypt", "http", "location", "request"],
   ["runtime"],
-  ["parts", "task", "telemetry", "rows", "order", "steps", "signature", "rows-blocks"],
+  [
+    "parts",
+    "task",
+    "telemetry",
+    "rows",
+    "order",
+    "steps",
+    "signature",
+    "entries",
+    "talk",
+    "rows-blocks",
+  ],
   ["two-way"],
   [
     "credential",

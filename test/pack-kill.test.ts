@@ -5,7 +5,7 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { compareSync, packSync, unpackSync, verifySync } from "../lib/index.ts";
+import { compareSync, CopseError, packSync, unpackSync, verifySync } from "../lib/index.ts";
 import { Random, Scratch } from "./trees.ts";
 
 const kills = Number(process.env["COPSE_KILLS"] ?? 10);
@@ -99,4 +99,43 @@ test(`${kills} kills of unpack: no torn file, and the next run finishes (seed ${
   }
   expect(running).toBeGreaterThan(0);
   console.log(`unpack: ${kills} kills, ${running} while it ran`);
+});
+
+test(`${kills} kills of pack to a stream: what came is the whole pack or none (seed ${seed})`, async () => {
+  const random = new Random(seed + 2);
+  const tree = grow(4);
+  const out = scratch.at("stream.znippy");
+  let [running, whole] = [0, 0];
+  for (let i = 1; i <= kills; i++) {
+    rmSync(out, { force: true });
+    const script = `import { pack } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};
+      import { openSync, writeSync } from "node:fs";
+      const out = openSync(${JSON.stringify(out)}, "w");
+      process.stdout.write("go");
+      await pack(${JSON.stringify(tree)}, new WritableStream({ write: (part) => void writeSync(out, part) }));
+      process.stdout.write("done");`;
+    const child = Bun.spawn([process.execPath, "-e", script], {
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    const reader = child.stdout.getReader();
+    let said = new TextDecoder().decode((await reader.read()).value);
+    await Bun.sleep(random.below(60));
+    child.kill("SIGKILL");
+    await child.exited;
+    said += new TextDecoder().decode((await reader.read()).value);
+    if (!said.includes("done")) running++;
+    try {
+      expect(verifySync(out).ok).toBe(true);
+      expect(compareSync(tree, `pack:${out}`).equal).toBe(true);
+      whole++;
+    } catch (error) {
+      expect(error).toBeInstanceOf(CopseError);
+      expect(said).not.toContain("done");
+    }
+  }
+  expect(running).toBeGreaterThan(0);
+  console.log(
+    `pack to a stream: ${kills} kills, ${running} while it ran, ${whole} packs were whole`,
+  );
 });

@@ -22,7 +22,7 @@ import {
   type Flag,
   bothWays,
 } from "./flags.ts";
-import { bytes, count, duration, metadata, text } from "./values.ts";
+import { bytes, count, duration, gather, metadata, text } from "./values.ts";
 
 export interface CommandShape {
   readonly name:
@@ -571,12 +571,22 @@ const shapes: readonly CommandShape[] = [
     about: "Pack a tree into one file, compressed and hashed",
     places: [
       { name: "from", about: "a directory, file, archive or URL" },
-      { name: "to", about: "the pack to make" },
+      { name: "to", about: "the pack to make; - is standard output" },
     ],
     groups: {
       "What is packed:": what,
       "How:": [
         ...packing,
+        {
+          flags: "--seed <pack>",
+          about: "an old pack: what it has is not compressed again",
+        },
+        { flags: "--append <pack>", about: "a seed of which everything is kept that is not new" },
+        {
+          flags: "--plugin <file>",
+          about: "a module that looks into files, for columns of the index (repeatable)",
+          parse: gather,
+        },
         { flags: "--sign <file>", about: "sign with this secret key of minisign: FILE.minisig" },
         {
           flags: "--sign-password-file <file>",
@@ -587,7 +597,11 @@ const shapes: readonly CommandShape[] = [
       "Web servers:": web,
       "What is printed:": printed,
     },
-    examples: [["copse pack site site.znippy", "verify, list, compare and unpack read it"]],
+    examples: [
+      ["copse pack site site.znippy", "verify, list, compare and unpack read it"],
+      ["copse pack site - | ssh host 'cat > site.znippy'", "to another command"],
+      ["copse pack site new.znippy --seed old.znippy", "only what changed is compressed"],
+    ],
     status: "0 done, 2 trouble (the rest is packed), 130 interrupted",
   },
   {

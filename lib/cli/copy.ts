@@ -10,7 +10,6 @@ import {
   sync,
   unpack,
   type PackOptions,
-  type SignOptions,
   type Action,
   type Plan,
   type SyncOptions,
@@ -23,8 +22,9 @@ import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { inFrame, type Frame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
-import { encryptionFrom, firstLine } from "./place.ts";
-import { print, readerLeft } from "./print.ts";
+import { outputStream, packOptionsFrom } from "./pack.ts";
+import { encryptionFrom } from "./place.ts";
+import { complainAll, print, readerLeft } from "./print.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor, type Paint } from "./terminal.ts";
 import { showBytes, showCount, showCounted, showDuration } from "./units.ts";
@@ -39,7 +39,13 @@ export function runCopy(
   interruption: Interruption,
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
-    const options = transferOptions(frame, flags);
+    const { sign, signPasswordFile, plugin, ...known } = flags;
+    const options = transferOptions(frame, known);
+    if (verb === "pack")
+      Object.assign(options, await packOptionsFrom({ sign, signPasswordFile, plugin }));
+    // The pack itself goes to standard output.
+    const isPoured = verb === "pack" && to === "-";
+    const tell = isPoured ? complainAll : print;
     const isOutput = verb === "copy" && to === "-";
     if (isOutput && (flags["json"] || flags["jsonl"]))
       throw new CopseError("ARGUMENT", "standard output takes the bytes: leave --json out");
@@ -48,7 +54,7 @@ export function runCopy(
     if (flags["jsonl"]) {
       for await (const rows of task.batches()) {
         if (rows.some(({ kind }) => kind === "error")) frame.seen = status.trouble;
-        await print(rows.map((row) => `${rowToJson(row)}\n`));
+        await tell(rows.map((row) => `${rowToJson(row)}\n`));
       }
     }
     const transfer = await task;
@@ -59,12 +65,12 @@ export function runCopy(
     frame.done(totals);
     if (isOutput && !options.dryRun) return sent(transfer, frame.seen);
     if (flags["quiet"] === true) return frame.seen;
-    if (flags["jsonl"]) await print([`${toJson({ kind: "summary", ...totals })}\n`]);
-    else if (flags["json"]) await print(documentJson(totals, "actions", transfer.actions));
+    if (flags["jsonl"]) await tell([`${toJson({ kind: "summary", ...totals })}\n`]);
+    else if (flags["json"]) await tell(documentJson(totals, "actions", transfer.actions));
     else {
-      const paint = await paintFor(await isTerminal(1));
+      const paint = await paintFor(await isTerminal(isPoured ? 2 : 1));
       const isAll = options.dryRun === true || frame.log.level > 0;
-      await print(report(transfer, { isAll, isPlan: options.dryRun === true, paint }));
+      await tell(report(transfer, { isAll, isPlan: options.dryRun === true, paint }));
     }
     return frame.seen;
   });
@@ -72,15 +78,9 @@ export function runCopy(
 
 /** What the flags say of a transfer. Each verb has its own flags, and checks what it is given. */
 export function transferOptions(frame: Frame, flags: Flags): SyncOptions & PackOptions {
-  const { archive, encrypt, sign, signPasswordFile, twoWay, conflict, state, ...rest } = flags;
+  const { archive, encrypt, twoWay, conflict, state, ...rest } = flags;
   const options = frame.copyOptions(rest) as SyncOptions & PackOptions;
   if (encrypt === true) (options as SyncOptions).encrypt = encryptionFrom(flags);
-  if (typeof sign === "string") options.sign = signOf(sign, signPasswordFile);
-  else if (signPasswordFile !== undefined)
-    throw new CopseError(
-      "ARGUMENT",
-      "--sign-password-file: opens the key of --sign, which is not given",
-    );
   if (archive === true) {
     options.preserve = ["mode", "mtime", "owner", "xattr"];
     if (twoWay !== true) options.hardLinks ??= true;
@@ -89,11 +89,6 @@ export function transferOptions(frame: Frame, flags: Flags): SyncOptions & PackO
   else if (conflict !== undefined || state !== undefined)
     throw new CopseError("ARGUMENT", "--conflict and --state are about --two-way");
   return options;
-}
-
-function signOf(key: string, passwordFile: unknown): SignOptions {
-  if (typeof passwordFile !== "string") return { key };
-  return { key, password: firstLine("signPasswordFile", passwordFile) };
 }
 
 /** What is said of it is checked by the library. */
@@ -125,6 +120,8 @@ async function begin(
     return { task: apply(planIn(from), options) };
   }
   frame.log.say(1, `${verb} ${[from, to].map(escapeLocation).join(" to ")}`);
+  if (verb === "pack" && to === "-")
+    return { task: pack(...(await frame.places(from)), await outputStream(), options) };
   const [source, target] = await frame.places(from, to);
   const isCopy = verb === "copy";
   return {
@@ -207,7 +204,8 @@ export function* report(
     yield `the index was lost: ${recovered.numbered > 0 ? `${showCounted(recovered.numbered, "file")} without a name in ${escapeName(recovered.folder)}` : "all names were found"}\n`;
   if (pack && !isPlan) {
     const share = pack.ratio < 1 ? `, ${(pack.ratio * 100).toFixed(1)} %` : "";
-    yield `${showBytes(pack.bytesIn)} in ${showCounted(pack.files, "file")} became ${showBytes(pack.bytesOut)}${share}\n`;
+    const old = pack.reused > 0 ? `, ${showBytes(pack.reused)} taken from the old pack` : "";
+    yield `${showBytes(pack.bytesIn)} in ${showCounted(pack.files, "file")} became ${showBytes(pack.bytesOut)}${share}${old}\n`;
   }
 }
 

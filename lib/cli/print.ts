@@ -70,6 +70,11 @@ export function complain(line: string): void {
   writeError(`copse: ${line}\n`);
 }
 
+/** What is for people where standard output is for something else. */
+export async function complainAll(pieces: Iterable<string>): Promise<void> {
+  for (const piece of pieces) writeError(piece);
+}
+
 export function writeError(text: string): void {
   const bytes = encode(text);
   try {

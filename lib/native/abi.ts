@@ -158,6 +158,9 @@ export const Place = {
   PACK_REPO: 68,
   PACK_FORMAT: 75,
   PACK_REPAIR: 74,
+  PACK_SEED: 69,
+  PACK_ASK: 70,
+  PACK_FLAGS: 71,
   FILE: 80,
   SNAPSHOT: 84,
   ALGORITHM: 81,
@@ -169,6 +172,20 @@ export const Place = {
   FD: 93,
 } as const;
 export const PackFormat = { ZNIPPY: 0, COPSE: 1 } as const;
+export const PackFlags = { POURS: 1, KEEPS: 2 } as const;
+export const Ask = { MATCH: 1, TEXT: 2, NUMBER: 3 } as const;
+export const Said = { FILE: 1, PACK: 2 } as const;
+export const SAID_HEAD = 24;
+export const Answer = {
+  FILE: 1,
+  TYPE: 2,
+  COLUMN: 3,
+  INDEX: 4,
+  NUMBER: 5,
+  TEXT: 6,
+  SENTENCE: 7,
+  CODE: 8,
+} as const;
 export const Compress = { AUTO: 0, ALWAYS: 1, NEVER: 2 } as const;
 export const Addresses = { NAMED: 0, ANY: 1, PUBLIC: 2 } as const;
 export const Format = {
@@ -272,6 +289,8 @@ export const Detail = {
   PACK_INDEX: 66,
   PACK_NUMBERED: 70,
   PACK_NUMBERED_IN: 71,
+  PACK_REUSED: 67,
+  PACK_REUSED_IN: 68,
   COPIED: 40,
   CREATED: 41,
   UPDATED: 42,

@@ -70,7 +70,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_OVERWRITE, NUMBER, false, COPSE_VERB_SYNC, 0, 2, "overwrite"},
     {COPSE_KEY_DELETE, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "delete"},
     {COPSE_KEY_DRY_RUN, NUMBER, false, 0, 0, 1, "dryRun"},
-    {COPSE_KEY_FSYNC, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "fsync"},
+    {COPSE_KEY_FSYNC, NUMBER, false, 0, 0, 1, "fsync"},
     {COPSE_KEY_PRESERVE, NUMBER, false, 0, 0, METADATA_ALL, "preserve"},
     {COPSE_KEY_MAX_DELETE, NUMBER, false, COPSE_VERB_SYNC, 0, ANY, "maxDelete"},
     {COPSE_KEY_FORCE, NUMBER, false, COPSE_VERB_SYNC, 0, 1, "force"},

@@ -284,6 +284,9 @@ enum copse_place : uint16_t {
   COPSE_PLACE_PACK_COMPRESS = 66,  // number: enum copse_compress
   COPSE_PLACE_PACK_TYPE = 67,      // number, 0 to 127: the manifest's pkg_type, default 0
   COPSE_PLACE_PACK_REPO = 68,      // text: the manifest's repo, default empty
+  COPSE_PLACE_PACK_SEED = 69,      // record: a place, whose blobs are used again for equal content
+  COPSE_PLACE_PACK_ASK = 70,       // record: enum copse_ask
+  COPSE_PLACE_PACK_FLAGS = 71,     // number: bits of enum copse_pack_flags
 
   COPSE_PLACE_PACK_FORMAT = 75,  // number: enum copse_pack_format, of a pack that is to be made
   COPSE_PLACE_PACK_REPAIR = 74,  // bool: an index that is damaged is made again from its copies
@@ -323,6 +326,34 @@ enum copse_format : uint32_t {
   COPSE_FORMAT_CAB = 256,
 };
 enum copse_pack_format : uint32_t { COPSE_PACK_FORMAT_ZNIPPY = 0, COPSE_PACK_FORMAT_COPSE = 1 };
+enum copse_pack_flags : uint32_t {
+  COPSE_PACK_FLAGS_POURS = 1,  // there is no INNER: the caller gets the pack, as pages of bytes
+  COPSE_PACK_FLAGS_KEEPS = 2,  // what SEED holds, and has no other content, is in the new pack too
+};
+// Which files of a new pack the caller is asked about, and the columns its answers are for.
+enum copse_ask : uint16_t {
+  COPSE_ASK_MATCH = 1,   // text, repeated: a glob, as those of INCLUDE
+  COPSE_ASK_TEXT = 2,    // text, repeated, as the next, with which it is one list: a column's name
+  COPSE_ASK_NUMBER = 3,  // of u32
+};
+// Pages of bytes of a task that makes a pack: a head and what follows it, again and again. A head
+// is u32 kind, u32 size of the path, u64 number of the question, u64 size of the content.
+enum copse_said : uint32_t {
+  COPSE_SAID_FILE = 1,  // then a bit for each glob that matches (u64s), the path, the content
+  COPSE_SAID_PACK = 2,  // the last: then the pack
+};
+constexpr uint32_t COPSE_SAID_HEAD = 24;
+// What is pushed to answer COPSE_SAID_FILE, once for each.
+enum copse_answer : uint16_t {
+  COPSE_ANSWER_FILE = 1,      // number: of the question
+  COPSE_ANSWER_TYPE = 2,      // number, 0 to 127; absent: nothing is known of it
+  COPSE_ANSWER_COLUMN = 3,    // record, repeated: INDEX and NUMBER or TEXT
+  COPSE_ANSWER_INDEX = 4,     // number: of the column, from 0
+  COPSE_ANSWER_NUMBER = 5,    // number
+  COPSE_ANSWER_TEXT = 6,      // text, UTF-8
+  COPSE_ANSWER_SENTENCE = 7,  // text: why there is no answer, for an ERROR row
+  COPSE_ANSWER_CODE = 8,      // number: its COPSE_E_*
+};
 enum copse_compress : uint32_t {
   COPSE_COMPRESS_AUTO = 0,
   COPSE_COMPRESS_ALWAYS = 1,
@@ -456,9 +487,11 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_PACK_BYTES_OUT = 62,      // of the pack
   COPSE_DETAIL_PACK_COMPRESSED_IN = 63,  // of the files that went through the compressor
   COPSE_DETAIL_PACK_STORED_IN = 64,
-  COPSE_DETAIL_PACK_CHUNKS = 65,    // rows of its index
-  COPSE_DETAIL_PACK_INDEX = 66,     // text: 32 raw bytes, BLAKE3, what a signature is made of
-  COPSE_DETAIL_PACK_NUMBERED = 70,  // number: files of a repaired pack that have lost their names
+  COPSE_DETAIL_PACK_CHUNKS = 65,  // rows of its index
+  COPSE_DETAIL_PACK_INDEX = 66,   // text: 32 raw bytes, BLAKE3, what a signature is made of
+  COPSE_DETAIL_PACK_REUSED = 67,  // number: bytes of the pack that came from its seed as they were
+  COPSE_DETAIL_PACK_REUSED_IN = 68,  // number: of content in them
+  COPSE_DETAIL_PACK_NUMBERED = 70,   // number: files of a repaired pack that have lost their names
   COPSE_DETAIL_PACK_NUMBERED_IN = 71,  // text: the directory that they are in
   COPSE_DETAIL_NAME = 80,     // text: in rows about a single file, the name that it has got
   COPSE_DETAIL_COPIED = 40,   // number, as all up to 55: files and links copied

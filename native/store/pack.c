@@ -2,7 +2,7 @@
 // its end; content is read a chunk at a time, and none of a chunk is given before all of it is
 // proved by its BLAKE3.
 #include "store/pack_copy.h"
-#include "store/pack_index.h"
+#include "store/pack_read.h"
 #include "store/pack_recover.h"
 #include "store/pack_write.h"
 
@@ -395,6 +395,30 @@ static int32_t decode(struct pack_state *state, struct decoder *decoder,
   return 0;
 }
 
+// ── For who makes another pack of it ──
+
+int32_t pack_index_of(struct store *store, const struct pack_index **out, struct fault *fault) {
+  int32_t code = loaded(store, fault);
+  *out = &state_of(store)->index;
+  return code;
+}
+
+int32_t pack_take_blob(struct store *store, const struct pack_chunk *chunk, struct proved *out,
+                       struct fault *fault) {
+  struct pack_state *state = state_of(store);
+  *out = (struct proved){.decoder = decoder_take(state, chunk)};
+  if (!out->decoder) return no_memory(fault);
+  out->decoder->holds = nullptr;  // its stored bytes are wanted, too
+  int32_t code = decode(state, out->decoder, chunk, fault);
+  const uint8_t *bytes = chunk->is_frame ? out->decoder->blob : out->decoder->plain;
+  out->blob = (span){bytes, (size_t)chunk->blob_size};
+  return code;
+}
+
+void pack_proved_end(struct store *store, struct proved *proved) {
+  if (proved->decoder) decoder_give(state_of(store), proved->decoder);
+}
+
 // ── Opening ──
 
 static void pack_close(struct store *store) {
@@ -416,7 +440,8 @@ static void pack_close(struct store *store) {
 }
 
 static int32_t pack_open(struct store *store, const struct place *place, struct fault *fault) {
-  if (place->inner.size == 0)
+  uint64_t flags = record_number(place->record, COPSE_PLACE_PACK_FLAGS, 0);
+  if (place->inner.size == 0 && !(flags & COPSE_PACK_FLAGS_POURS))
     return fault_set(fault, COPSE_E_ARGUMENT,
                      "a pack place needs the place of its file: pack:FILE");
   if (record_number(place->record, COPSE_PLACE_PACK_NEW, 0)) {

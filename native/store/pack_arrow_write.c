@@ -168,6 +168,7 @@ static void put_field(struct arrow_out *out, size_t begin, size_t from,
   table(out, begin, from, widths, 6, fields);
   if (out->failed) return;
   out->at[fields[2]] = shape.type;
+  out->at[fields[1]] = field->is_nullable;
   put_text(out, begin, fields[0], span_of(field->name));
   static const uint8_t integer[] = {4, 1}, bytes[] = {4};
   size_t count = shape.bits ? 2 : field->type == ARROW_BYTES ? 1 : 0;
@@ -206,6 +207,7 @@ static void put_batch(struct arrow_out *out, const struct arrow_field *fields, s
                       uint64_t rows) {
   size_t body = 0, buffers = 0;
   for (size_t i = 0; i < count; i++) {
+    if (fields[i].nulls) body += padded(fields[i].validity.size);
     body += padded(fields[i].offsets.size) + padded(fields[i].data.size);
     buffers += fields[i].type == ARROW_UTF8 ? 3 : 2;
   }
@@ -220,7 +222,7 @@ static void put_batch(struct arrow_out *out, const struct arrow_field *fields, s
   put32(out, count);
   for (size_t i = 0; i < count; i++) {
     put64(out, rows);
-    put64(out, 0);
+    put64(out, fields[i].nulls);
   }
   align(out, begin, 8, 4);
   refer(out, batch[2]);
@@ -228,8 +230,10 @@ static void put_batch(struct arrow_out *out, const struct arrow_field *fields, s
   size_t at = 0;
   for (size_t i = 0; i < count; i++) {
     const struct arrow_field *field = &fields[i];
-    put64(out, at);  // nothing is null
-    put64(out, 0);
+    size_t validity = field->nulls ? field->validity.size : 0;  // none where nothing is null
+    put64(out, at);
+    put64(out, validity);
+    at += padded(validity);
     if (field->type == ARROW_UTF8) {
       put64(out, at);
       put64(out, field->offsets.size);
@@ -241,8 +245,9 @@ static void put_batch(struct arrow_out *out, const struct arrow_field *fields, s
   }
   message_end(out, prefix);
   for (size_t i = 0; i < count; i++) {
-    span parts[2] = {fields[i].offsets, fields[i].data};
-    for (size_t part = 0; part < 2; part++) {
+    span parts[3] = {fields[i].nulls ? fields[i].validity : (span){}, fields[i].offsets,
+                     fields[i].data};
+    for (size_t part = 0; part < 3; part++) {
       arrow_put(out, parts[part].at, parts[part].size);
       arrow_put(out, zeros, padded(parts[part].size) - parts[part].size);
     }

@@ -1,5 +1,5 @@
-// pack_arrow_write: makes one Arrow IPC stream of flat columns without nulls: a schema, one batch,
-// the end. The same columns give the same bytes.
+// pack_arrow_write: makes one Arrow IPC stream of flat columns: a schema, one batch, the end. The
+// same columns give the same bytes.
 #pragma once
 #include "base/span.h"
 #include "store/pack_arrow.h"
@@ -18,6 +18,9 @@ struct arrow_field {
   uint32_t width;  // of BYTES
   span offsets;    // UTF8: count + 1 of i32
   span data;
+  bool is_nullable;
+  span validity;  // a bit for each row; of a nullable column without nulls it may be empty
+  uint64_t nulls;
 };
 struct arrow_pair {
   const char *key;

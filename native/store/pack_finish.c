@@ -8,10 +8,12 @@
 #include "engine/runtime.h"
 #include "engine/task.h"
 #include "store/pack_arrow_write.h"
+#include "store/pack_ask.h"
 #include "store/pack_copy.h"
 #include "store/pack_extension.h"
 #include "store/pack_frame.h"
 #include "store/pack_group.h"
+#include "store/pack_seed.h"
 #include "store/paths.h"
 
 constexpr size_t OUT_BYTES = 1 << 20;
@@ -140,7 +142,7 @@ struct output {
   uint64_t at;
   uint8_t *buffer;
   size_t filled;
-  struct table rows;         // the index
+  struct table *tables;      // the indexes, one for each section, in the order of the manifest
   struct table recent;       // rows that no copy tells of yet
   uint64_t recent_from;      // where the bytes begin that it tells of
   struct arrow_out records;  // of the extension, without those about copies
@@ -199,6 +201,53 @@ static int32_t put_blob(struct output *out, struct blob *blob, struct fault *fau
   return 0;
 }
 
+// ── Tables ──
+
+static int32_t tables_begin(struct output *out, struct fault *fault) {
+  const struct making *making = out->making;
+  const struct ask_column *columns;
+  size_t count = ask_columns(making->asking, &columns);
+  out->tables = calloc(making->sections_count, sizeof *out->tables);
+  if (!out->tables) return no_memory(fault);
+  for (size_t i = 0; i < making->sections_count; i++) {
+    struct table *table = &out->tables[i];
+    table_begin(table, HASH_BYTES, making->is_native);
+    if (!making->asking) continue;
+    if (!table_widen(table, 1 + count)) return no_memory(fault);
+    table->extras[0].name = "pkg_type";
+    table->extras[0].type = ARROW_INT8;
+    for (size_t n = 0; n < count; n++) {
+      table->extras[1 + n].name = columns[n].name;
+      table->extras[1 + n].type = columns[n].is_number ? ARROW_UINT32 : ARROW_UTF8;
+    }
+  }
+  return 0;
+}
+
+static void tables_end(struct output *out) {
+  for (size_t i = 0; out->tables && i < out->making->sections_count; i++)
+    table_free(&out->tables[i]);
+  free(out->tables);
+}
+
+// What plugins found in the file of the next row.
+static void put_answers(struct table *table, const struct written *written) {
+  if (table->extras_count == 0) return;
+  uint8_t type;
+  uint32_t number;
+  span text;
+  bool is_known = answer_type(written, &type);
+  number = is_known ? type : 0;
+  table_number(table, 0, is_known ? &number : nullptr);
+  for (size_t i = 1; i < table->extras_count; i++)
+    if (table->extras[i].type == ARROW_UTF8)
+      table_text(table, i, answer_text(written, i - 1, &text) ? &text : nullptr);
+    else
+      table_number(table, i, answer_number(written, i - 1, &number) ? &number : nullptr);
+}
+
+// ── Indexes, extension and manifest ──
+
 static const char place_of_extension[] = "00000000000000000000:00000000000000000000";
 
 // `dictionaries`: where they are; empty: there are none.
@@ -228,19 +277,43 @@ static void write_index(struct arrow_out *out, const struct table *table, int le
   table_write(out, table, metadata, pairs);
 }
 
-static void write_manifest(struct arrow_out *out, const struct making *making, uint64_t at,
-                           uint64_t size, uint64_t rows) {
-  static const uint8_t nothing[8] = {};
-  const uint32_t repo[] = {0, (uint32_t)making->repo.size};
+static void put_number(struct arrow_out *out, uint64_t value, size_t size) {
+  arrow_put(out, &value, size);
+}
+
+// A sub-index for each section. `ends` is where each ends in the indexes, which begin at `at`.
+static void write_manifest(struct arrow_out *out, const struct output *output, uint64_t at,
+                           const size_t *ends) {
+  const struct making *making = output->making;
+  struct arrow_out types = {}, repos = {}, repo_ends = {}, module_ends = {}, places = {},
+                   sizes = {}, rows = {};
+  put_number(&repo_ends, 0, 4);
+  put_number(&module_ends, 0, 4);
+  for (size_t i = 0; i < making->sections_count; i++) {
+    const struct pack_section *section = making->sections[i];
+    size_t begin = i ? ends[i - 1] : 0;
+    put_number(&types, section->type, 1);
+    arrow_put(&repos, section->repo.at, section->repo.size);
+    put_number(&repo_ends, repos.size, 4);
+    put_number(&module_ends, 0, 4);
+    put_number(&places, at + begin, 8);
+    put_number(&sizes, ends[i] - begin, 8);
+    put_number(&rows, output->tables[i].rows, 8);
+  }
   const struct arrow_field fields[] = {
-      {"pkg_type", ARROW_INT8, 0, {}, {&making->package_type, 1}},
-      {"repo", ARROW_UTF8, 0, {(const uint8_t *)repo, sizeof repo}, making->repo},
-      {"module_name", ARROW_UTF8, 0, {nothing, 8}, {}},
-      {"index_offset", ARROW_UINT64, 0, {}, {(const uint8_t *)&at, 8}},
-      {"index_len", ARROW_UINT64, 0, {}, {(const uint8_t *)&size, 8}},
-      {"row_count", ARROW_UINT64, 0, {}, {(const uint8_t *)&rows, 8}},
+      {.name = "pkg_type", .type = ARROW_INT8, .data = span_in(&types)},
+      {.name = "repo", .type = ARROW_UTF8, .offsets = span_in(&repo_ends), .data = span_in(&repos)},
+      {.name = "module_name", .type = ARROW_UTF8, .offsets = span_in(&module_ends)},
+      {.name = "index_offset", .type = ARROW_UINT64, .data = span_in(&places)},
+      {.name = "index_len", .type = ARROW_UINT64, .data = span_in(&sizes)},
+      {.name = "row_count", .type = ARROW_UINT64, .data = span_in(&rows)},
   };
-  arrow_write(out, fields, sizeof fields / sizeof *fields, 1, nullptr, 0);
+  arrow_write(out, fields, sizeof fields / sizeof *fields, making->sections_count, nullptr, 0);
+  struct arrow_out *all[] = {&types, &repos, &repo_ends, &module_ends, &places, &sizes, &rows};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    out->failed |= all[i]->failed;
+    arrow_out_free(all[i]);
+  }
 }
 
 static void put_record(struct arrow_out *out, const struct extension_record *record) {
@@ -315,29 +388,54 @@ static int32_t pack_index_frame(struct packer *packer, struct arrow_out *index,
   return 0;
 }
 
-// Index, extension, manifest and trailer.
+// The indexes, one after the other; `ends` gets where each ends.
+static int32_t write_indexes(struct output *out, struct arrow_out *indexes, size_t *ends,
+                             struct fault *fault) {
+  const struct making *making = out->making;
+  int32_t code = 0;
+  for (size_t i = 0; i < making->sections_count && code == 0; i++) {
+    struct arrow_out index = {};
+    write_index(&index, &out->tables[i], making->level, out->dictionaries);
+    if (making->is_native) code = pack_index_frame(out->packer, &index, fault);
+    if (code == 0 && index.failed) code = no_memory(fault);
+    if (code == 0) arrow_put(indexes, index.at, index.size);
+    arrow_out_free(&index);
+    ends[i] = indexes->size;
+  }
+  return code == 0 && indexes->failed ? no_memory(fault) : code;
+}
+
+// Digits of fixed width, so that an index does not become longer by saying where it ends.
+static void say_place(const struct making *making, struct arrow_out *indexes, const size_t *ends,
+                      uint64_t at, uint64_t size) {
+  char place[sizeof place_of_extension];
+  snprintf(place, sizeof place, "%020llu:%020llu", (unsigned long long)at,
+           (unsigned long long)size);
+  for (size_t i = 0; i < making->sections_count; i++) {
+    size_t begin = i ? ends[i - 1] : 0;
+    uint8_t *found = memmem(indexes->at + begin, ends[i] - begin, place_of_extension,
+                            sizeof place_of_extension - 1);
+    memcpy(found, place, sizeof place - 1);
+  }
+}
+
+// Indexes, extension, manifest and trailer.
 static int32_t put_tail(struct output *out, struct fault *fault) {
+  const struct making *making = out->making;
   struct arrow_out index = {}, extension = {}, manifest = {};
   uint64_t begin = out->at;
-  write_index(&index, &out->rows, out->making->level, out->dictionaries);
+  size_t *ends = calloc(making->sections_count, sizeof *ends);
+  int32_t code = ends ? write_indexes(out, &index, ends, fault) : no_memory(fault);
   static const uint8_t zeros[EXTENSION_HEAD] = {};
   arrow_put(&extension, zeros, sizeof zeros);
   arrow_put(&extension, out->records.at, out->records.size);
   put_copies(&extension, &out->copies);
   uint32_t records = out->records_count + (uint32_t)(out->copies.size / 16);
   arrow_put(&extension, zeros, HASH_BYTES);
-  int32_t packed = out->making->is_native ? pack_index_frame(out->packer, &index, fault) : 0;
-  write_manifest(&manifest, out->making, begin, index.size, out->rows.rows);
-  int32_t code = index.failed || extension.failed || manifest.failed ? no_memory(fault) : packed;
-  if (code == 0 && !out->making->is_native) {
-    // Digits of fixed width, so that the index does not become longer by saying where it ends.
-    char place[sizeof place_of_extension];
-    snprintf(place, sizeof place, "%020llu:%020llu", (unsigned long long)(begin + index.size),
-             (unsigned long long)extension.size);
-    uint8_t *found =
-        memmem(index.at, index.size, place_of_extension, sizeof place_of_extension - 1);
-    memcpy(found, place, sizeof place - 1);
-  }
+  if (code == 0) write_manifest(&manifest, out, begin, ends);
+  if (code == 0 && (extension.failed || manifest.failed)) code = no_memory(fault);
+  if (code == 0 && !making->is_native)
+    say_place(making, &index, ends, begin + index.size, extension.size);
   if (code == 0) {
     extension_seal(extension.at, extension.size, records, span_in(&index), span_in(&manifest));
     memcpy(out->making->index_hash, extension.at + extension.size - HASH_BYTES, HASH_BYTES);
@@ -352,6 +450,7 @@ static int32_t put_tail(struct output *out, struct fault *fault) {
   arrow_out_free(&index);
   arrow_out_free(&extension);
   arrow_out_free(&manifest);
+  free(ends);
   return code;
 }
 
@@ -407,7 +506,9 @@ static void put_row(struct output *out, const struct written *written, uint64_t 
     row.checksum = group->digest;
     row.is_frame = true;
   }
-  table_add(&out->rows, &row);
+  struct table *table = &out->tables[written->section->rank];
+  put_answers(table, written);
+  table_add(table, &row);
   table_add(&out->recent, &row);
 }
 
@@ -559,11 +660,13 @@ static int32_t put_stretch(struct output *out, size_t begin, size_t end, struct 
   if (code < 0) return code;
   // Where a blob is in its group's frame is known once that is closed.
   for (size_t i = begin; i < end; i++) {
-    if (making->all[i]->type == ENTRY_FILE) put_rows(out, making->all[i]);
-    if (out->rows.column[COLUMN_PATH].size > INT32_MAX)
+    if (making->all[i]->type != ENTRY_FILE) continue;
+    const struct table *table = &out->tables[making->all[i]->section->rank];
+    put_rows(out, making->all[i]);
+    if (table->column[COLUMN_PATH].size > INT32_MAX)
       return fault_set(fault, COPSE_E_LIMIT, "all paths together are longer than 2 GiB");
+    if (table_failed(table) || table_failed(&out->recent)) return no_memory(fault);
   }
-  if (table_failed(&out->rows) || table_failed(&out->recent)) return no_memory(fault);
   // Once more at the end: without it no group could be read.
   bool is_last = end == making->count;
   code = is_last && out->grouping.dictionary_size ? put_dictionary(out, fault) : 0;
@@ -582,7 +685,52 @@ static int32_t put_all(struct output *out, struct fault *fault) {
   return code < 0 ? code : flush(out, fault);
 }
 
-static int32_t prepare(struct making *making, struct fault *fault) {
+static int by_type_and_repo(const void *left, const void *right) {
+  const struct pack_section *l = *(struct pack_section *const *)left,
+                            *r = *(struct pack_section *const *)right;
+  return l->type != r->type ? l->type - r->type : span_compare(l->repo, r->repo);
+}
+
+static int by_section(const void *left, const void *right) {
+  const struct written *l = *(struct written *const *)left, *r = *(struct written *const *)right;
+  size_t ranks[2] = {l->section ? l->section->rank : 0, r->section ? r->section->rank : 0};
+  if (ranks[0] != ranks[1]) return ranks[0] < ranks[1] ? -1 : 1;
+  return paths_order(l->path, r->path);
+}
+
+// Sections in the order of the manifest, and entries by their sections. The pack's own section is
+// left out when all is in others.
+static void arrange(struct making *making) {
+  struct pack_section **all = making->sections;
+  bool has_own = making->sections_count == 1;
+  for (size_t i = 0; i < making->count && !has_own; i++)
+    has_own = making->all[i]->section == all[0];
+  if (!has_own) {
+    free(all[0]);
+    all[0] = all[--making->sections_count];
+  }
+  qsort(all, making->sections_count, sizeof(*all), by_type_and_repo);
+  for (size_t i = 0; i < making->sections_count; i++) all[i]->rank = i;
+  if (making->sections_count > 1)
+    qsort(making->all, making->count, sizeof *making->all, by_section);
+}
+
+// No path twice, and none through what is no directory.
+static int32_t check_paths(const struct making *making, struct fault *fault) {
+  const struct written *last = nullptr;  // that is no directory
+  for (size_t i = 0; i < making->count; i++) {
+    const struct written *written = making->all[i];
+    if (i && span_equal(written->path, making->all[i - 1]->path))
+      return fault_set(fault, COPSE_E_EXISTS, "a path was packed twice");
+    if (last && written->path.size > last->path.size && written->path.at[last->path.size] == '/' &&
+        memcmp(written->path.at, last->path.at, last->path.size) == 0)
+      return fault_set(fault, COPSE_E_EXISTS, "a path goes through a file that was packed, too");
+    if (written->type != ENTRY_DIRECTORY) last = written;
+  }
+  return 0;
+}
+
+int32_t pack_gather(struct making *making, struct task *task, struct fault *fault) {
   if (making->fault.code < 0) {
     *fault = making->fault;
     return fault->code;
@@ -596,11 +744,8 @@ static int32_t prepare(struct making *making, struct fault *fault) {
   }
   making->count = kept;
   if (kept > 1) qsort(making->all, kept, sizeof *making->all, by_path);
-  for (size_t i = 1; i < kept; i++)
-    if (span_equal(making->all[i]->path, making->all[i - 1]->path))
-      return fault_set(fault, COPSE_E_EXISTS, "a path was packed twice");
-  int32_t code = find_twins(making, fault);
-  return code < 0 ? code : rename_all(making, fault);
+  int32_t code = check_paths(making, fault);
+  return code < 0 ? code : seed_keep(making, task, fault);
 }
 
 // What packs that were killed left where this one will stand. What cannot be looked at stays.
@@ -620,27 +765,29 @@ static void sweep(struct directory *above) {
 int32_t pack_finish(struct store *store, struct fault *fault) {
   struct making *making = making_of(store);
   const struct store_ops *ops = making->inner.ops;
-  int32_t code = prepare(making, fault);
+  int32_t code = find_twins(making, fault);
+  if (code == 0) code = rename_all(making, fault);
   if (code < 0) return code;
+  arrange(making);
   struct arena arena;
   arena_begin(&arena);
   struct entry entry = {}, made = {};
   struct directory *above = nullptr;
   struct output out = {.making = making, .task = store->task};
-  table_begin(&out.rows, HASH_BYTES, making->is_native);
   table_begin(&out.recent, COPY_CHECKSUM, making->is_native);
   code = ops->above
              ? ops->above(&making->inner, true, &arena, &entry, &above, fault)
              : fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no pack", ops->scheme);
   if (code == 0) {
-    sweep(above);
+    if (!making->pours) sweep(above);
     entry.type = ENTRY_FILE;
     struct wanted wanted = {.entry = &entry};
     out.buffer = malloc(OUT_BYTES);
     out.packer = packer_new(COPY_LEVEL);
     out.records_count = write_records(&out.records, making);
     bool is_ready = out.buffer && out.packer && !out.records.failed;
-    code = is_ready ? ops->writer(above, &wanted, &out.writer, fault) : no_memory(fault);
+    code = is_ready ? tables_begin(&out, fault) : no_memory(fault);
+    if (code == 0) code = ops->writer(above, &wanted, &out.writer, fault);
   }
   if (code == 0 && making->is_native) code = grouping_begin(&out.grouping, making->level, fault);
   if (code == 0) code = put_all(&out, fault);
@@ -651,7 +798,8 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
   if (code == 0 && !making->inner.hasty && ops->settle) code = ops->settle(above, fault);
   if (above) ops->leave(above);
   if (code == 0 && ops->finish) code = ops->finish(&making->inner, fault);
-  table_free(&out.rows);
+  making->is_made = code == 0;
+  tables_end(&out);
   table_free(&out.recent);
   arrow_out_free(&out.records);
   arrow_out_free(&out.copies);

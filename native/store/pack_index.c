@@ -69,17 +69,21 @@ int32_t pack_trailer(span last, uint64_t size, span head, span old, uint64_t *ma
 
 struct entry_of_manifest {
   uint64_t at, size, rows;
+  struct pack_kind kind;
 };
 
 // Calls back for each sub-index that is to be read.
 struct manifest {
   struct arrow arrow;
-  const struct arrow_column *module, *at, *size, *rows;
+  const struct arrow_column *type, *repo, *module, *at, *size, *rows;
 };
 
 static int32_t manifest_read(span bytes, struct manifest *out, struct fault *fault) {
   int32_t code = arrow_read(bytes, &out->arrow, fault);
   const struct arrow *arrow = &out->arrow;
+  // Nobody needs these two but who makes another pack of it.
+  out->type = code == 0 ? arrow_optional(arrow, "pkg_type", ARROW_INT8) : nullptr;
+  out->repo = code == 0 ? arrow_optional(arrow, "repo", ARROW_UTF8) : nullptr;
   if (code == 0) code = arrow_find(arrow, "module_name", ARROW_UTF8, 0, &out->module, fault);
   if (code == 0) code = arrow_find(arrow, "index_offset", ARROW_UINT64, 0, &out->at, fault);
   if (code == 0) code = arrow_find(arrow, "index_len", ARROW_UINT64, 0, &out->size, fault);
@@ -94,9 +98,11 @@ static int32_t manifest_read(span bytes, struct manifest *out, struct fault *fau
 static bool manifest_entry(const struct manifest *manifest, uint64_t row,
                            struct entry_of_manifest *out) {
   if (arrow_text(manifest->module, row).size) return false;
-  *out =
-      (struct entry_of_manifest){arrow_number(manifest->at, row), arrow_number(manifest->size, row),
-                                 arrow_number(manifest->rows, row)};
+  *out = (struct entry_of_manifest){.at = arrow_number(manifest->at, row),
+                                    .size = arrow_number(manifest->size, row),
+                                    .rows = arrow_number(manifest->rows, row)};
+  if (manifest->type) out->kind.type = (uint8_t)(arrow_number(manifest->type, row) & 127);
+  if (manifest->repo) out->kind.repo = arrow_text(manifest->repo, row);
   return true;
 }
 
@@ -188,6 +194,12 @@ static int32_t unpacked(struct pack_index *index, span *stream, struct fault *fa
   return code;
 }
 
+static int32_t keep_kind(struct pack_index *index, size_t i, const struct pack_kind *kind,
+                         struct fault *fault) {
+  index->kinds[i] = (struct pack_kind){kind->type, arena_copy(&index->arena, kind->repo)};
+  return index->kinds[i].repo.at ? 0 : no_memory(fault);
+}
+
 static int32_t read_all(struct pack_index *index, span tail, uint64_t manifest_at,
                         uint64_t entries_max, struct rows *rows, struct fault *fault) {
   span manifest_bytes = {tail.at + (manifest_at - index->begin),
@@ -195,6 +207,11 @@ static int32_t read_all(struct pack_index *index, span tail, uint64_t manifest_a
   struct manifest manifest;
   int32_t code = manifest_read(manifest_bytes, &manifest, fault);
   uint64_t end = index->begin;  // of the sub-indexes
+  if (code == 0) {
+    size_t kinds = (size_t)manifest.arrow.rows;
+    index->kinds = calloc(kinds ? kinds : 1, sizeof *index->kinds);
+    if (!index->kinds) code = no_memory(fault);
+  }
   for (uint64_t i = 0; code == 0 && i < manifest.arrow.rows; i++) {
     struct entry_of_manifest entry;
     if (!manifest_entry(&manifest, i, &entry)) continue;
@@ -208,7 +225,8 @@ static int32_t read_all(struct pack_index *index, span tail, uint64_t manifest_a
     if (code == 0 && arrow.rows > entries_max - rows->count)
       code = fault_set(fault, COPSE_E_LIMIT, "the pack has more rows than limits.entries (%llu)",
                        (unsigned long long)entries_max);
-    if (code == 0) code = rows_read(rows, &arrow, HASH_BYTES, index->begin, fault);
+    if (code == 0) code = keep_kind(index, (size_t)i, &entry.kind, fault);
+    if (code == 0) code = rows_read(rows, &arrow, HASH_BYTES, index->begin, (uint32_t)i, fault);
     if (code == 0 && index->is_native) code = rows_dictionary(index, &arrow, index->begin, fault);
     if (code < 0) break;
     if (entry.at + entry.size > end) end = entry.at + entry.size;
@@ -247,6 +265,7 @@ int32_t pack_index_read(struct pack_index *index, span tail, uint64_t first, uin
 void pack_index_free(struct pack_index *index) {
   free(index->items);
   free(index->chunks);
+  free(index->kinds);
   free(index->refused);
   free(index->copies);
   arena_free(&index->arena);

@@ -29,6 +29,12 @@ struct pack_place {
   uint64_t at, size;
 };
 
+// What a sub-index says of all its files.
+struct pack_kind {
+  uint8_t type;
+  span repo;
+};
+
 struct pack_item {
   span path;  // first: see store/paths.h. A NUL follows it.
   uint64_t size;
@@ -37,6 +43,7 @@ struct pack_item {
   size_t first, count;  // chunks
   uint32_t mode;        // with the type bits; permission bits zero: not kept
   uint32_t twins;       // others that share its inode have the same number; 0: none
+  uint32_t kind;        // files: of its sub-index
   enum entry_type type;
 };
 
@@ -50,6 +57,7 @@ struct pack_index {
   struct pack_item *items;  // by paths_order
   size_t count;
   struct pack_chunk *chunks;
+  struct pack_kind *kinds;  // in the order of the manifest; nullptr where none was read
   size_t chunks_count;
   struct pack_place *copies;  // of parts of the index
   size_t copies_count;

@@ -8,6 +8,15 @@
 #include "store/store.h"
 
 struct compressor;  // pack_write.c's own
+struct asking;
+struct seed;
+
+// The files of one sub-index.
+struct pack_section {
+  uint8_t type;
+  span repo;
+  size_t rank;  // in the manifest, known when all came
+};
 
 struct part {
   uint8_t digest[HASH_BYTES];
@@ -37,6 +46,8 @@ struct written {
   struct part_block *first, *last;
   struct written *next_orphan;
   struct written *twin;  // the file whose other name it is
+  struct pack_section *section;
+  span answer;  // of the caller, from malloc; guarded by the lock until all came
 };
 
 struct pack_totals {
@@ -48,10 +59,14 @@ struct making {
   struct store inner;
   int level;
   enum copse_compress compress;
-  bool is_native;  // of our own format
-  uint8_t package_type;
-  span repo;
-  mutex lock;  // guards what follows
+  bool is_native;                  // of our own format
+  bool pours;                      // it has no file: the caller gets it
+  bool keeps;                      // what the seed holds is kept
+  struct asking *asking;           // nullptr: nothing is asked
+  struct seed *seed;               // nullptr: there is none
+  mutex lock;                      // guards what follows
+  struct pack_section **sections;  // the first one is the pack's own
+  size_t sections_count;
   struct written **all;
   size_t count, capacity;
   struct written *orphans;  // given up while other workers fill their parts
@@ -62,6 +77,7 @@ struct making {
   struct spool spool;
   struct pack_totals totals;  // after finish
   uint8_t index_hash[HASH_BYTES];
+  bool is_made;            // by finish
   uint64_t device, inode;  // of the file that has its name now; both zero: none
 };
 
@@ -73,6 +89,15 @@ static inline int32_t no_memory(struct fault *fault) {
 
 // Whether the chunk goes into a group of small ones, so that nobody compresses it before.
 bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size);
+// An entry below another one (nullptr: by its whole path), and a link's target. nullptr: no memory.
+[[nodiscard]] struct written *written_new(const struct written *above, span name, span target);
+// The section of that kind and origin; nullptr: no memory.
+[[nodiscard]] struct pack_section *section_find(struct making *making, uint8_t type, span repo);
+// From here on it is in the pack.
+int32_t written_keep(struct making *making, struct written *written, struct written *above,
+                     struct fault *fault);
 void written_free(struct written *written);
-// Sorts, names and writes all that was kept into the inner store: store_ops.finish.
+// When all that is written came: sorts it, and adds what the seed holds.
+int32_t pack_gather(struct making *making, struct task *task, struct fault *fault);
+// Names and writes all that was kept into the inner store: store_ops.finish.
 int32_t pack_finish(struct store *store, struct fault *fault);

@@ -148,7 +148,7 @@ static int32_t add_rows(struct recovery *recovery, span stream, uint32_t checksu
     return fault_set(fault, COPSE_E_LIMIT, "the pack has more rows than limits.entries (%llu)",
                      (unsigned long long)recovery->entries_max);
   code = rows_dictionary(recovery->index, &arrow, end, fault);
-  return code < 0 ? code : rows_read(&recovery->rows, &arrow, checksum, end, fault);
+  return code < 0 ? code : rows_read(&recovery->rows, &arrow, checksum, end, 0, fault);
 }
 
 static int32_t use_copy(struct recovery *recovery, const struct copy_head *head,

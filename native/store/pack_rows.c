@@ -51,7 +51,7 @@ static bool is_unsafe(span path) {
 }
 
 int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksum, uint64_t end,
-                  struct fault *fault) {
+                  uint32_t kind, struct fault *fault) {
   const struct arrow_column *path, *number, *at, *is_frame, *size, *blob_at, *blob_size, *hash;
   int32_t code = arrow_find(arrow, "relative_path", ARROW_UTF8, 0, &path, fault);
   if (code == 0) code = arrow_find(arrow, "chunk_seq", ARROW_UINT32, 0, &number, fault);
@@ -84,6 +84,7 @@ int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksu
                   .is_frame = arrow_bool(is_frame, i)},
         .mode = mode ? (uint32_t)arrow_number(mode, i) & 07777 : 0,
         .mtime_ns = mtime ? (int64_t)arrow_number(mtime, i) : INT64_MIN,
+        .kind = kind,
     };
     code = check_row(&row, end, fault);
     if (code < 0) return code;
@@ -152,6 +153,7 @@ static int32_t add_file(struct pack_index *index, const struct row *rows, size_t
   *item = (struct pack_item){.type = ENTRY_FILE,
                              .mode = KIND_FILE | rows->mode,
                              .mtime_ns = rows->mtime_ns,
+                             .kind = rows->kind,
                              .first = first,
                              .count = count};
   for (size_t i = 0; i < count; i++) {

@@ -7,7 +7,7 @@
 struct row {
   span path;
   struct pack_chunk chunk;
-  uint32_t number, mode;
+  uint32_t number, mode, kind;
   int64_t mtime_ns;
 };
 
@@ -17,8 +17,9 @@ struct rows {
 };
 
 // Adds those of a stream, which must stay as long as the index. Blobs end at `end` or before it.
+// `kind`: of all of them.
 int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksum, uint64_t end,
-                  struct fault *fault);
+                  uint32_t kind, struct fault *fault);
 // Takes over where the dictionary is, from the metadata of a stream; `end`: as above.
 int32_t rows_dictionary(struct pack_index *index, const struct arrow *arrow, uint64_t end,
                         struct fault *fault);

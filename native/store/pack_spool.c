@@ -69,27 +69,22 @@ uint32_t spool_find(struct spool *spool, const uint8_t digest[HASH_BYTES], bool 
 
 // ── The file ──
 
-static int32_t make_file(struct spool *spool, struct fault *fault) {
+int32_t spool_file(int *fd, struct fault *fault) {
   const char *folder = getenv("TMPDIR");
   char path[4096];
   if (!folder || !*folder) folder = "/var/tmp";
   int size = snprintf(path, sizeof path, "%s/copse-XXXXXX", folder);
   if (size < 0 || (size_t)size >= sizeof path)
     return fault_set(fault, COPSE_E_ARGUMENT, "TMPDIR is too long");
-  spool->fd = mkostemp(path, O_CLOEXEC);
-  if (spool->fd < 0) return fault_from_errno(fault, errno, "mkostemp");
+  *fd = mkostemp(path, O_CLOEXEC);
+  if (*fd < 0) return fault_from_errno(fault, errno, "mkostemp");
   unlink(path);
   return 0;
 }
 
-static int32_t write_all(struct spool *spool, uint64_t at, const uint8_t *bytes, size_t size,
-                         struct fault *fault) {
-  if (spool->fd < 0) {
-    int32_t code = make_file(spool, fault);
-    if (code < 0) return code;
-  }
+int32_t spool_write(int fd, uint64_t at, const uint8_t *bytes, size_t size, struct fault *fault) {
   while (size > 0) {
-    ssize_t put = pwrite(spool->fd, bytes, size, (off_t)at);
+    ssize_t put = pwrite(fd, bytes, size, (off_t)at);
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0) return fault_from_errno(fault, put < 0 ? errno : ENOSPC, "pwrite");
     bytes += put;
@@ -97,6 +92,24 @@ static int32_t write_all(struct spool *spool, uint64_t at, const uint8_t *bytes,
     size -= (size_t)put;
   }
   return 0;
+}
+
+int32_t spool_get(int fd, uint64_t at, uint8_t *into, size_t size, struct fault *fault) {
+  while (size > 0) {
+    ssize_t got = pread(fd, into, size, (off_t)at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return fault_from_errno(fault, got < 0 ? errno : EIO, "pread");
+    into += got;
+    at += (uint64_t)got;
+    size -= (size_t)got;
+  }
+  return 0;
+}
+
+static int32_t write_all(struct spool *spool, uint64_t at, const uint8_t *bytes, size_t size,
+                         struct fault *fault) {
+  int32_t code = spool->fd < 0 ? spool_file(&spool->fd, fault) : 0;
+  return code < 0 ? code : spool_write(spool->fd, at, bytes, size, fault);
 }
 
 static int32_t append(struct spool *spool, span bytes, struct fault *fault) {
@@ -146,13 +159,5 @@ int32_t spool_read(struct spool *spool, const struct blob *blob, uint64_t from, 
     if (size) memcpy(into, spool->buffer + (at - spool->begin), size);
     return 0;
   }
-  while (size > 0) {
-    ssize_t got = pread(spool->fd, into, size, (off_t)at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return fault_from_errno(fault, got < 0 ? errno : EIO, "pread");
-    into += got;
-    at += (uint64_t)got;
-    size -= (size_t)got;
-  }
-  return 0;
+  return spool_get(spool->fd, at, into, size, fault);
 }

@@ -35,5 +35,9 @@ uint32_t spool_find(struct spool *spool, const uint8_t digest[HASH_BYTES], bool 
 // Adds one, or finds that somebody was faster.
 int32_t spool_add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is_frame, span bytes,
                   uint32_t *out, struct fault *fault);
+// A file without a name, and reading and writing it.
+int32_t spool_file(int *fd, struct fault *fault);
+int32_t spool_write(int fd, uint64_t at, const uint8_t *bytes, size_t size, struct fault *fault);
+int32_t spool_get(int fd, uint64_t at, uint8_t *into, size_t size, struct fault *fault);
 int32_t spool_read(struct spool *spool, const struct blob *blob, uint64_t from, uint8_t *into,
                    size_t size, struct fault *fault);

@@ -1,5 +1,7 @@
 #include "store/pack_table.h"
 
+#include <stdlib.h>
+
 static void put_number(struct arrow_out *out, uint64_t value, size_t size) {
   arrow_put(out, &value, size);
 }
@@ -9,7 +11,40 @@ void table_begin(struct table *table, uint32_t checksum, bool has_groups) {
   put_number(&table->offsets, 0, 4);
 }
 
+bool table_widen(struct table *table, size_t count) {
+  table->extras = calloc(count ? count : 1, sizeof *table->extras);
+  table->extras_count = table->extras ? count : 0;
+  return table->extras;
+}
+
+static void put_valid(struct extra *extra, uint64_t row, bool is_there) {
+  if (row % 8 == 0) put_number(&extra->validity, 0, 1);
+  if (is_there && !extra->validity.failed)
+    extra->validity.at[row / 8] |= (uint8_t)(1u << (row % 8));
+  extra->nulls += !is_there;
+}
+
+void table_number(struct table *table, size_t i, const uint32_t *value) {
+  struct extra *extra = &table->extras[i];
+  put_valid(extra, table->rows, value);
+  put_number(&extra->data, value ? *value : 0, extra->type == ARROW_INT8 ? 1 : 4);
+}
+
+void table_text(struct table *table, size_t i, const span *value) {
+  struct extra *extra = &table->extras[i];
+  if (table->rows == 0) put_number(&extra->offsets, 0, 4);
+  put_valid(extra, table->rows, value);
+  if (value) arrow_put(&extra->data, value->at, value->size);
+  put_number(&extra->offsets, extra->data.size, 4);
+}
+
 void table_free(struct table *table) {
+  for (size_t i = 0; i < table->extras_count; i++) {
+    arrow_out_free(&table->extras[i].data);
+    arrow_out_free(&table->extras[i].offsets);
+    arrow_out_free(&table->extras[i].validity);
+  }
+  free(table->extras);
   for (size_t i = 0; i < COLUMNS; i++) arrow_out_free(&table->column[i]);
   arrow_out_free(&table->offsets);
 }
@@ -46,28 +81,55 @@ void table_add(struct table *table, const struct table_row *row) {
 bool table_failed(const struct table *table) {
   bool failed = table->offsets.failed;
   for (size_t i = 0; i < COLUMNS; i++) failed |= table->column[i].failed;
+  for (size_t i = 0; i < table->extras_count; i++) {
+    const struct extra *extra = &table->extras[i];
+    failed |= extra->data.failed || extra->offsets.failed || extra->validity.failed;
+  }
   return failed;
 }
 
 static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }
 
+static struct arrow_field field_of(const struct extra *extra) {
+  static const uint8_t none[4] = {};
+  struct arrow_field field = {.name = extra->name,
+                              .type = extra->type,
+                              .offsets = span_in(&extra->offsets),
+                              .data = span_in(&extra->data),
+                              .is_nullable = true,
+                              .validity = span_in(&extra->validity),
+                              .nulls = extra->nulls};
+  // A text column without rows has one offset all the same.
+  if (extra->type == ARROW_UTF8 && field.offsets.size == 0) field.offsets = (span){none, 4};
+  return field;
+}
+
 void table_write(struct arrow_out *out, const struct table *table,
                  const struct arrow_pair *metadata, size_t pairs) {
-  const struct arrow_out *column = table->column;
-  const struct arrow_field fields[COLUMNS] = {
-      {"relative_path", ARROW_UTF8, 0, span_in(&table->offsets), span_in(&column[COLUMN_PATH])},
-      {"chunk_seq", ARROW_UINT32, 0, {}, span_in(&column[COLUMN_NUMBER])},
-      {"fdata_offset", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_AT])},
-      {"compressed", ARROW_BOOL, 0, {}, span_in(&column[COLUMN_COMPRESSED])},
-      {"uncompressed_size", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_SIZE])},
-      {"blob_offset", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_BLOB_AT])},
-      {"blob_size", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_BLOB_SIZE])},
-      {"checksum", ARROW_BYTES, table->checksum, {}, span_in(&column[COLUMN_CHECKSUM])},
-      {"copse_mode", ARROW_UINT32, 0, {}, span_in(&column[COLUMN_MODE])},
-      {"copse_mtime_ns", ARROW_INT64, 0, {}, span_in(&column[COLUMN_MTIME])},
-      {"copse_group_at", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_GROUP_AT])},
-      {"copse_group_size", ARROW_UINT64, 0, {}, span_in(&column[COLUMN_GROUP_SIZE])},
+  static const struct arrow_field shapes[COLUMNS] = {
+      [COLUMN_PATH] = {.name = "relative_path", .type = ARROW_UTF8},
+      [COLUMN_NUMBER] = {.name = "chunk_seq", .type = ARROW_UINT32},
+      [COLUMN_AT] = {.name = "fdata_offset", .type = ARROW_UINT64},
+      [COLUMN_COMPRESSED] = {.name = "compressed", .type = ARROW_BOOL},
+      [COLUMN_SIZE] = {.name = "uncompressed_size", .type = ARROW_UINT64},
+      [COLUMN_BLOB_AT] = {.name = "blob_offset", .type = ARROW_UINT64},
+      [COLUMN_BLOB_SIZE] = {.name = "blob_size", .type = ARROW_UINT64},
+      [COLUMN_CHECKSUM] = {.name = "checksum", .type = ARROW_BYTES},
+      [COLUMN_MODE] = {.name = "copse_mode", .type = ARROW_UINT32},
+      [COLUMN_MTIME] = {.name = "copse_mtime_ns", .type = ARROW_INT64},
+      [COLUMN_GROUP_AT] = {.name = "copse_group_at", .type = ARROW_UINT64},
+      [COLUMN_GROUP_SIZE] = {.name = "copse_group_size", .type = ARROW_UINT64},
   };
-  size_t count = table->has_groups ? COLUMNS : COLUMN_GROUP_AT;
+  struct arrow_field fields[ARROW_COLUMNS];
+  size_t count = 0, own = table->has_groups ? COLUMNS : COLUMN_GROUP_AT;
+  for (size_t i = 0; i < own; i++) {
+    for (size_t n = 0; i == COLUMN_MODE && n < table->extras_count; n++)
+      fields[count++] = field_of(&table->extras[n]);
+    fields[count] = shapes[i];
+    fields[count].data = span_in(&table->column[i]);
+    if (i == COLUMN_PATH) fields[count].offsets = span_in(&table->offsets);
+    if (i == COLUMN_CHECKSUM) fields[count].width = table->checksum;
+    count++;
+  }
   arrow_write(out, fields, count, table->rows, metadata, pairs);
 }

@@ -19,8 +19,18 @@ enum column : uint8_t {
   COLUMNS,
 };
 
+// A column besides those of every pack. It has a value in some rows.
+struct extra {
+  const char *name;
+  enum arrow_type type;  // INT8, UINT32 or UTF8
+  struct arrow_out data, offsets, validity;
+  uint64_t nulls;
+};
+
 struct table {
   struct arrow_out column[COLUMNS], offsets;
+  struct extra *extras;  // stand where the original has them: after its own, before ours
+  size_t extras_count;
   uint64_t rows;
   uint32_t checksum;  // bytes kept of each; HASH_BYTES but in copies
   bool has_groups;    // the last two columns are there
@@ -39,6 +49,11 @@ struct table_row {
 };
 
 void table_begin(struct table *table, uint32_t checksum, bool has_groups);
+// Room for so many extra columns, whose name and type the caller fills. False: no memory.
+[[nodiscard]] bool table_widen(struct table *table, size_t count);
+// The value of the row that is added next, for each extra column; nullptr: none.
+void table_number(struct table *table, size_t extra, const uint32_t *value);
+void table_text(struct table *table, size_t extra, const span *value);
 void table_free(struct table *table);
 // No rows again; what they took is kept for others.
 void table_clear(struct table *table);

@@ -7,12 +7,16 @@
 
 #include <stdlib.h>
 
+#include "base/path.h"
 #include "base/record.h"
 #include "engine/runtime.h"
 #include "engine/task.h"
+#include "store/pack_ask.h"
 #include "store/pack_frame.h"
 #include "store/pack_group.h"
 #include "store/pack_making.h"
+#include "store/pack_pour.h"
+#include "store/pack_seed.h"
 #include "store/paths.h"
 
 constexpr size_t CHUNK_BYTES = 4 << 20;
@@ -32,8 +36,9 @@ struct making_directory {
 
 struct making_writer {
   struct writer base;
-  struct making_directory *directory;
+  struct written *above;  // nullptr: its path says where it is
   struct written *self;
+  bool is_alone;  // nobody else is at work on a file: its last chunk, too, is given away
   uint8_t *buffer;
   size_t filled, capacity;
   uint64_t size;  // in chunks that are done or given away, without the buffer
@@ -41,7 +46,7 @@ struct making_writer {
 
 // ── Entries ──
 
-static struct written *written_new(const struct written *above, span name, span target) {
+struct written *written_new(const struct written *above, span name, span target) {
   size_t prefix = above && above->path.size ? above->path.size + 1 : 0;
   struct written *written = calloc(1, sizeof *written + prefix + name.size + target.size + 2);
   if (!written) return nullptr;
@@ -66,6 +71,7 @@ void written_free(struct written *written) {
     free(block);
   }
   free((void *)(uintptr_t)written->renamed.at);
+  free((void *)(uintptr_t)written->answer.at);
   free(written);
 }
 
@@ -74,8 +80,8 @@ static void apply(struct written *written, const struct wanted *wanted) {
   if (wanted->what & WANT_MTIME) written->mtime_ns = wanted->entry->mtime_ns;
 }
 
-static int32_t keep(struct making *making, struct written *written, struct written *above,
-                    struct fault *fault) {
+int32_t written_keep(struct making *making, struct written *written, struct written *above,
+                     struct fault *fault) {
   mutex_lock(&making->lock);
   int32_t code = 0;
   if (making->count == making->capacity) {
@@ -170,6 +176,10 @@ static int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct 
   part->blob = spool_find(&making->spool, part->digest, !is_raw);
   if (part->blob != NO_BLOB) return 0;
   if (is_raw) return spool_add(&making->spool, part->digest, false, bytes, &part->blob, fault);
+  if (making->seed && making->compress != COPSE_COMPRESS_NEVER) {
+    int32_t found = seed_take(making, part->digest, part->size, &part->blob, fault);
+    if (found != 0) return found < 0 ? found : 0;
+  }
   return frame_add(making, bytes, part, fault);
 }
 
@@ -199,40 +209,35 @@ static void chunk_run(struct job *job, struct worker *) {
   atomic_fetch_sub_explicit(&making->pending, 1, memory_order_relaxed);
 }
 
-// ── Opening ──
+// ── Sections ──
 
-int32_t pack_new_open(struct store *store, const struct place *place, struct fault *fault) {
-  if (place->path.size)
-    return fault_set(fault, COPSE_E_UNSUPPORTED,
-                     "a new pack is made as a whole: name it without #");
-  struct making *making = calloc(1, sizeof *making);
-  if (!making) return no_memory(fault);
-  int32_t code = store_open(&making->inner, place->inner, store->task, fault);
-  if (code == 0 && !(making->inner.can & CAN_WRITE)) {
-    code = fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location is never written to",
-                     making->inner.ops->scheme);
-    store_close(&making->inner);
+struct pack_section *section_find(struct making *making, uint8_t type, span repo) {
+  mutex_lock(&making->lock);
+  struct pack_section *found = nullptr;
+  for (size_t i = making->sections_count; i > 0 && !found; i--) {
+    struct pack_section *section = making->sections[i - 1];
+    if (section->type == type && span_equal(section->repo, repo)) found = section;
   }
-  if (code < 0) {
-    free(making);
-    return code;
+  // Room for one more is made where there is none: at powers of two.
+  size_t count = making->sections_count;
+  struct pack_section **all = making->sections;
+  if (!found && (count & (count - 1)) == 0)
+    all = realloc(all, (count ? count * 2 : 1) * sizeof *all);
+  if (!found && all) {
+    making->sections = all;
+    found = malloc(sizeof *found + repo.size);
+    if (found) {
+      uint8_t *text = (uint8_t *)(found + 1);
+      if (repo.size) memcpy(text, repo.at, repo.size);
+      *found = (struct pack_section){.type = type, .repo = {text, repo.size}};
+      making->sections[making->sections_count++] = found;
+    }
   }
-  making->level = (int)record_number(place->record, COPSE_PLACE_PACK_LEVEL, 3);
-  making->compress = (enum copse_compress)record_number(place->record, COPSE_PLACE_PACK_COMPRESS,
-                                                        COPSE_COMPRESS_AUTO);
-  making->package_type = (uint8_t)(record_number(place->record, COPSE_PLACE_PACK_TYPE, 0) & 127);
-  making->is_native = record_number(place->record, COPSE_PLACE_PACK_FORMAT,
-                                    COPSE_PACK_FORMAT_ZNIPPY) == COPSE_PACK_FORMAT_COPSE;
-  making->repo = record_text(place->record, COPSE_PLACE_PACK_REPO);
-  if (making->level < 1 || making->level > 22) making->level = 3;
-  making->pending_max = store->task->runtime->cpu_workers * 2 + 2;
-  making->inner.hasty = store->hasty;
-  mutex_begin(&making->lock);
-  spool_begin(&making->spool);
-  store->state = making;
-  if (store->shown.size == 0) store->shown = making->inner.shown;
-  return 0;
+  mutex_unlock(&making->lock);
+  return found;
 }
+
+// ── Opening ──
 
 static void making_close(struct store *store) {
   struct making *making = making_of(store);
@@ -248,10 +253,63 @@ static void making_close(struct store *store) {
     making->idle = compressor->next;
     compressor_free(compressor);
   }
+  for (size_t i = 0; i < making->sections_count; i++) free(making->sections[i]);
+  free(making->sections);
+  ask_end(making->asking);
+  seed_close(making->seed);
   spool_end(&making->spool);
   mutex_end(&making->lock);
   store_close(&making->inner);
   free(making);
+}
+
+// The pack's own section, what is asked, and the seed.
+static int32_t begin_parts(struct making *making, struct task *task, span record,
+                           struct fault *fault) {
+  uint8_t type = (uint8_t)(record_number(record, COPSE_PLACE_PACK_TYPE, 0) & 127);
+  if (!section_find(making, type, record_text(record, COPSE_PLACE_PACK_REPO)))
+    return no_memory(fault);
+  int32_t code = ask_begin(record, &making->asking, fault);
+  span seed = record_record(record, COPSE_PLACE_PACK_SEED);
+  if (code == 0 && seed.at) code = seed_open(&making->seed, seed, task, fault);
+  return code;
+}
+
+int32_t pack_new_open(struct store *store, const struct place *place, struct fault *fault) {
+  if (place->path.size)
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "a new pack is made as a whole: name it without #");
+  struct making *making = calloc(1, sizeof *making);
+  if (!making) return no_memory(fault);
+  uint64_t flags = record_number(place->record, COPSE_PLACE_PACK_FLAGS, 0);
+  making->pours = flags & COPSE_PACK_FLAGS_POURS;
+  making->keeps = flags & COPSE_PACK_FLAGS_KEEPS;
+  int32_t code = making->pours ? pour_open(&making->inner, store->task, fault)
+                               : store_open(&making->inner, place->inner, store->task, fault);
+  if (code == 0 && !(making->inner.can & CAN_WRITE)) {
+    code = fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location is never written to",
+                     making->inner.ops->scheme);
+    store_close(&making->inner);
+  }
+  if (code < 0) {
+    free(making);
+    return code;
+  }
+  mutex_begin(&making->lock);
+  spool_begin(&making->spool);
+  store->state = making;
+  making->level = (int)record_number(place->record, COPSE_PLACE_PACK_LEVEL, 3);
+  making->compress = (enum copse_compress)record_number(place->record, COPSE_PLACE_PACK_COMPRESS,
+                                                        COPSE_COMPRESS_AUTO);
+  making->is_native = record_number(place->record, COPSE_PLACE_PACK_FORMAT,
+                                    COPSE_PACK_FORMAT_ZNIPPY) == COPSE_PACK_FORMAT_COPSE;
+  if (making->level < 1 || making->level > 22) making->level = 3;
+  making->pending_max = store->task->runtime->cpu_workers * 2 + 2;
+  making->inner.hasty = store->hasty;
+  if (store->shown.size == 0) store->shown = making->inner.shown;
+  code = begin_parts(making, store->task, place->record, fault);
+  if (code < 0) making_close(store);
+  return code;
 }
 
 // ── Directories: there is nothing in them that could be found ──
@@ -305,10 +363,14 @@ static int32_t making_root(struct store *store, struct arena *, struct entry *ou
   struct written *self = written_new(nullptr, (span){}, (span){});
   if (!self) return no_memory(fault);
   self->type = ENTRY_DIRECTORY;
-  int32_t code = keep(making_of(store), self, nullptr, fault);
+  int32_t code = written_keep(making_of(store), self, nullptr, fault);
   if (code < 0) {
     written_free(self);
     return code;
+  }
+  if (making_of(store)->seed) {
+    code = seed_load(making_of(store), fault);
+    if (code < 0) return code;
   }
   look_at_old(making_of(store));
   out->name = SPAN("");
@@ -372,7 +434,7 @@ static int32_t making_create(struct directory *base, const struct wanted *wanted
   if (!self) return no_memory(fault);
   self->type = ENTRY_DIRECTORY;
   apply(self, wanted);
-  int32_t code = keep(making_of(base->store), self, self_of(base), fault);
+  int32_t code = written_keep(making_of(base->store), self, self_of(base), fault);
   if (code < 0) {
     written_free(self);
     return code;
@@ -386,7 +448,7 @@ static int32_t making_make(struct directory *base, const struct wanted *wanted,
   if (!self) return no_memory(fault);
   self->type = ENTRY_LINK;
   apply(self, wanted);
-  int32_t code = keep(making_of(base->store), self, self_of(base), fault);
+  int32_t code = written_keep(making_of(base->store), self, self_of(base), fault);
   if (code < 0) written_free(self);
   return code;
 }
@@ -446,12 +508,13 @@ static bool is_packed_already(span name) {
   return false;
 }
 
-static int32_t making_writer_open(struct directory *base, const struct wanted *wanted,
-                                  struct writer **out, struct fault *fault) {
-  struct making *making = making_of(base->store);
+static int32_t writer_new(struct store *store, struct written *above, struct pack_section *section,
+                          const struct wanted *wanted, struct making_writer **out,
+                          struct fault *fault) {
+  struct making *making = making_of(store);
   const struct entry *entry = wanted->entry;
   struct making_writer *writer = calloc(1, sizeof *writer);
-  struct written *self = writer ? written_new(self_of(base), entry->name, (span){}) : nullptr;
+  struct written *self = writer ? written_new(above, entry->name, (span){}) : nullptr;
   if (!self) {
     free(writer);
     return no_memory(fault);
@@ -459,10 +522,35 @@ static int32_t making_writer_open(struct directory *base, const struct wanted *w
   self->type = ENTRY_FILE;
   self->device = entry->device;
   self->inode = entry->inode;
+  self->section = section;
   apply(self, wanted);
-  *writer = (struct making_writer){
-      .base.store = base->store, .directory = (struct making_directory *)base, .self = self};
-  self->is_raw = making->compress == COPSE_COMPRESS_AUTO && is_packed_already(entry->name);
+  *writer = (struct making_writer){.base.store = store, .above = above, .self = self};
+  self->is_raw =
+      making->compress == COPSE_COMPRESS_AUTO && is_packed_already(path_name(entry->name));
+  *out = writer;
+  return 0;
+}
+
+static int32_t making_writer_open(struct directory *base, const struct wanted *wanted,
+                                  struct writer **out, struct fault *fault) {
+  struct making_writer *writer;
+  int32_t code = writer_new(base->store, self_of(base), making_of(base->store)->sections[0], wanted,
+                            &writer, fault);
+  if (code == 0) *out = &writer->base;
+  return code;
+}
+
+static int32_t making_file(struct store *store, const struct wanted *wanted,
+                           const struct filing *filing, struct writer **out, struct fault *fault) {
+  struct making *making = making_of(store);
+  const struct pack_section *own = making->sections[0];
+  struct pack_section *section = section_find(making, filing->has_type ? filing->type : own->type,
+                                              filing->origin.at ? filing->origin : own->repo);
+  if (!section) return no_memory(fault);
+  struct making_writer *writer;
+  int32_t code = writer_new(store, nullptr, section, wanted, &writer, fault);
+  if (code < 0) return code;
+  writer->is_alone = true;
   *out = &writer->base;
   return 0;
 }
@@ -498,7 +586,7 @@ static int32_t cut(struct making_writer *writer, bool is_last, struct fault *fau
   struct chunk_job *job = nullptr;
   bool is_busy =
       atomic_load_explicit(&making->pending, memory_order_relaxed) >= making->pending_max;
-  if (!is_last && !is_busy) job = malloc(sizeof *job);
+  if ((!is_last || writer->is_alone) && !is_busy) job = malloc(sizeof *job);
   if (!job) return chunk_add(making, (span){writer->buffer, size}, is_stored, part, fault);
   *job = (struct chunk_job){.job.run = chunk_run,
                             .making = making,
@@ -590,7 +678,7 @@ static int32_t making_commit(struct writer *base, uint64_t size, struct entry *o
     code = cut(writer, true, fault);
   }
   self->size = size;
-  if (code == 0) code = keep(making, self, writer->directory->self, fault);
+  if (code == 0) code = written_keep(making, self, writer->above, fault);
   if (code < 0) {
     making_abandon(base);
     return code;
@@ -605,6 +693,30 @@ static int32_t making_commit(struct writer *base, uint64_t size, struct entry *o
   return 0;
 }
 
+static uint64_t making_questions(struct store *store) {
+  uint64_t count = 0;
+  struct fault fault = {};
+  int32_t code = pack_gather(making_of(store), store->task, &fault);
+  if (code == 0) code = ask_files(making_of(store), store->task, &count, &fault);
+  if (code == 0) return count;
+  task_fail(store->task, &fault, store->shown, (span){});
+  return 0;
+}
+
+// Once the pack is made there are no questions any more.
+static int64_t making_say(struct store *store, uint8_t *into, size_t size, struct fault *fault) {
+  struct making *making = making_of(store);
+  if (!making->is_made) return ask_say(making, into, size, fault);
+  return making->pours ? pour_say(&making->inner, into, size, fault) : 0;
+}
+
+static int32_t making_hear(struct store *store, span answer, struct fault *fault) {
+  return ask_hear(making_of(store), store->task, answer, fault);
+}
+
+static const struct store_talk making_talk = {
+    .questions = making_questions, .say = making_say, .hear = making_hear};
+
 static void making_report(const struct store *store, struct record_writer *out) {
   const struct pack_totals *totals = &making_of(store)->totals;
   const uint64_t numbers[] = {totals->files,         totals->directories, totals->compressed,
@@ -613,6 +725,7 @@ static void making_report(const struct store *store, struct record_writer *out) 
   for (uint16_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     record_put_number(out, (uint16_t)(COPSE_DETAIL_PACK_FILES + i), numbers[i]);
   record_put_text(out, COPSE_DETAIL_PACK_INDEX, (span){making_of(store)->index_hash, HASH_BYTES});
+  seed_report(making_of(store)->seed, out);
 }
 
 const struct store_ops pack_new_store = {
@@ -643,6 +756,8 @@ const struct store_ops pack_new_store = {
     .remove = making_remove,
     .set = making_set,
     .is_itself = making_is_itself,
+    .file = making_file,
     .finish = pack_finish,
+    .talk = &making_talk,
     .report = making_report,
 };

@@ -181,7 +181,8 @@ struct filing {
 // What a store that is made says to the caller, and is answered, between the last job of a verb and
 // the end: bytes on pages and pushes.
 struct store_talk {
-  // Before finish: how many answers are waited for, which are then asked for by say().
+  // Before finish, once: all was written. How many answers are waited for, which are then asked for
+  // by say().
   uint64_t (*questions)(struct store *);
   // Bytes for the caller, as many as fit; 0: no more for now. Asked for before finish, when there
   // are questions, and after it.

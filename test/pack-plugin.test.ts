@@ -1,0 +1,322 @@
+// Plugins look into files while a pack is made, and what they find is in columns of its index, as the
+// original has them. COPSE_PYTHON names a Python with pyarrow, COPSE_ZNIPPY the original: each is asked
+// when it is there.
+
+import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { compareSync, CopseError, pack, packSync, Runtime, verifySync } from "../lib/index.ts";
+import type { PackPlugin, PluginFields } from "../lib/index.ts";
+import maven from "../examples/plugins/maven.ts";
+import npm from "../examples/plugins/npm.ts";
+import { commandPlace } from "./command.ts";
+import { Random, run, Scratch } from "./trees.ts";
+import { leaveNothingOpen } from "./ways.ts";
+
+setDefaultTimeout(60_000);
+leaveNothingOpen();
+const scratch = new Scratch();
+afterAll(() => scratch[Symbol.dispose]());
+const python = process.env["COPSE_PYTHON"] ?? "";
+const znippy = process.env["COPSE_ZNIPPY"] ?? "";
+let number = 0;
+let file = "";
+beforeEach(() => {
+  file = scratch.at(`${++number}.znippy`);
+});
+
+/** What an independent reader finds in the columns of the index, by path. */
+function columnsOf(pack: string): Record<string, Record<string, unknown>> {
+  const program = `
+import json, struct, sys
+import pyarrow.ipc
+data = open(sys.argv[1], "rb").read()
+(at,) = struct.unpack("<Q", data[-8:])
+found = {}
+for group in pyarrow.ipc.open_stream(data[at:-16]).read_all().to_pylist():
+    table = pyarrow.ipc.open_stream(data[group["index_offset"]:group["index_offset"] + group["index_len"]]).read_all()
+    names = [name for name in table.column_names[8:] if not name.startswith("copse_")]
+    for row in table.to_pylist():
+        found[row["relative_path"]] = {"manifest": group["pkg_type"], **{name: row[name] for name in names}}
+print(json.dumps(found))`;
+  const { exitCode, stdout, stderr } = Bun.spawnSync([python, "-c", program, pack]);
+  expect([exitCode, stderr.toString()]).toEqual([0, ""]);
+  return JSON.parse(stdout.toString()) as Record<string, Record<string, unknown>>;
+}
+
+/** The same without one: the texts must at least be there. */
+function hasTexts(pack: string, texts: readonly string[]): void {
+  const bytes = readFileSync(pack);
+  for (const text of texts) expect(bytes.includes(Buffer.from(text)), text).toBe(true);
+}
+
+const lengths = (typeId: number, ...match: string[]): PackPlugin => ({
+  typeId,
+  match,
+  fields: { name: "utf8", length: "uint32" },
+  extract: (path, bytes) => ({ name: `<${path}>`, length: bytes.length }),
+});
+
+describe("plugins", () => {
+  test("see each file once and whole, from a tree, entries and another pack", async () => {
+    const noise = new Random(1).bytes(9_000_000);
+    const files = {
+      "a/x.bin": noise,
+      "a/empty.bin": new Uint8Array(),
+      "b/y.bin": new TextEncoder().encode("text ".repeat(40_000)),
+      "z.txt": new TextEncoder().encode("not asked for"),
+    };
+    const root = scratch.plant("whole", files);
+    const sources = [
+      root,
+      Object.entries(files).map(([path, data]) => ({ path, data })),
+      `pack:${scratch.at("source.znippy")}`,
+    ];
+    packSync(root, scratch.at("source.znippy"));
+    for (const source of sources) {
+      const seen: string[] = [];
+      const plugin: PackPlugin = {
+        ...lengths(3, "*.bin"),
+        extract(path, bytes) {
+          seen.push(path);
+          expect(Buffer.from(bytes).equals(files[path as keyof typeof files]), path).toBe(true);
+          return { name: path };
+        },
+      };
+      for (const work of [
+        () => pack(source, file, { plugins: [plugin] }),
+        async () => packSync(source, file, { plugins: [plugin] }),
+      ]) {
+        seen.length = 0;
+        expect(await work()).toMatchObject({ errors: 0, copied: 4, complete: true });
+        expect(seen.toSorted()).toEqual(["a/empty.bin", "a/x.bin", "b/y.bin"]);
+        expect(verifySync(file)).toMatchObject({ ok: true, files: 4 });
+        expect(compareSync(root, `pack:${file}`, { by: "content" }).differences).toEqual([]);
+      }
+    }
+  });
+
+  test("several at once: one reading of a file, in their order, with columns of their own", async () => {
+    const root = scratch.plant("several", { "a.x": "aaa", "b.y": "bb", "c.z": "c", d: "none" });
+    let readings: Uint8Array | undefined;
+    const second: PackPlugin = {
+      typeId: 9,
+      match: ["*.x", "*.y"],
+      fields: { name: "utf8", other: "uint32" },
+      async extract(path, bytes) {
+        await Bun.sleep(1);
+        if (path === "a.x") expect(bytes).toBe(readings!);
+        return path === "b.y" ? null : { name: "later", other: 4_294_967_295 };
+      },
+    };
+    const first: PackPlugin = {
+      ...lengths(2, "*.x", "*.z"),
+      extract(path, bytes) {
+        if (path === "a.x") readings = bytes;
+        return { name: `<${path}>`, length: bytes.length };
+      },
+    };
+    await pack(root, file, { plugins: [first, second] });
+    expect(verifySync(file).ok).toBe(true);
+    hasTexts(file, ["pkg_type", "name", "length", "other", "<a.x><c.z>"]);
+    if (!python) return;
+    expect(columnsOf(file)).toEqual({
+      "a.x": { manifest: 0, pkg_type: 2, name: "<a.x>", length: 3, other: 4_294_967_295 },
+      "b.y": { manifest: 0, pkg_type: null, name: null, length: null, other: null },
+      "c.z": { manifest: 0, pkg_type: 2, name: "<c.z>", length: 1, other: null },
+      d: { manifest: 0, pkg_type: null, name: null, length: null, other: null },
+    });
+  });
+
+  test("of one kind the pack is of that kind; sub-indexes have the same columns", async () => {
+    const entries = [
+      { path: "a.x", data: "1" },
+      { path: "b.x", data: "2", pkgType: 7, repo: "r" },
+    ];
+    await pack(entries, file, { plugins: [lengths(5, "*.x")] });
+    expect(verifySync(file).ok).toBe(true);
+    hasTexts(file, ["<a.x>", "<b.x>"]);
+    if (!python) return;
+    expect(columnsOf(file)).toEqual({
+      "a.x": { manifest: 5, pkg_type: 5, name: "<a.x>", length: 1 },
+      "b.x": { manifest: 7, pkg_type: 5, name: "<b.x>", length: 1 },
+    });
+  });
+
+  test("what one throws is an error row about a file that is packed all the same", async () => {
+    const root = scratch.plant("throws", { "bad.x": "bad", "good.x": "good", "wrong.x": "wrong" });
+    const plugin: PackPlugin = {
+      ...lengths(1, "*.x"),
+      extract(path, bytes): PluginFields {
+        if (path === "bad.x") throw new CopseError("UNSUPPORTED", "no such thing");
+        return path === "wrong.x" ? { colour: "red" } : { name: path, length: bytes.length };
+      },
+    };
+    const result = await pack(root, file, { plugins: [plugin] });
+    expect(result).toMatchObject({ errors: 2, copied: 3, complete: false });
+    expect(result.actions.filter(({ kind }) => kind === "error")).toMatchObject([
+      { path: "bad.x", error: { code: "UNSUPPORTED" } },
+      { path: "wrong.x", error: { code: "ARGUMENT" } },
+    ]);
+    expect(verifySync(file)).toMatchObject({ ok: true, files: 3 });
+    for (const value of [{ length: -1 }, { length: 2 ** 32 }, { length: "1" }, { name: 1 }])
+      expect(packSync(root, file, { plugins: [{ ...plugin, extract: () => value }] }).errors).toBe(
+        3,
+      );
+  });
+
+  test("a worker never waits for one: another pack goes on, and a cancel ends it", async () => {
+    const root = scratch.plant("waits", { "a.x": "1" });
+    using runtime = new Runtime({ workers: 1, ioWorkers: 1 });
+    const gate = Promise.withResolvers<null>();
+    let isAsked = false;
+    const plugin: PackPlugin = {
+      ...lengths(1, "*.x"),
+      extract() {
+        isAsked = true;
+        return gate.promise;
+      },
+    };
+    const work = pack(root, file, { runtime, plugins: [plugin] });
+    while (!isAsked) await Bun.sleep(1);
+    expect((await pack(root, scratch.at("other.znippy"), { runtime })).errors).toBe(0);
+    gate.resolve(null);
+    expect((await work).errors).toBe(0);
+    const controller = new AbortController();
+    const never = { ...plugin, extract: () => new Promise<null>(() => {}) };
+    isAsked = false;
+    const cut = pack(root, scratch.at("cut.znippy"), {
+      runtime,
+      plugins: [never],
+      signal: controller.signal,
+    });
+    setTimeout(() => controller.abort("stop"), 20);
+    expect(
+      await cut.then(
+        () => "done",
+        (error: unknown) => error,
+      ),
+    ).toBe("stop");
+  });
+
+  test("a Sync form takes no promise, and bad plugins are refused before any work", () => {
+    const root = scratch.plant("refused", { "a.x": "1" });
+    const good = lengths(1, "*.x");
+    const codeOf = (plugin: unknown): unknown => {
+      try {
+        packSync(root, file, { plugins: [plugin as PackPlugin] });
+      } catch (error) {
+        return (error as CopseError).code;
+      }
+      return "none";
+    };
+    for (const wrong of [
+      { ...good, extract: async () => null },
+      { ...good, typeId: 128 },
+      { ...good, match: "*.x" },
+      { ...good, match: ["["] },
+      { ...good, extract: 7 },
+      { ...good, fields: { a: "float" } },
+      { ...good, fields: { blob_size: "uint32" } },
+      { ...good, fields: { copse_mode: "uint32" } },
+      7,
+    ])
+      expect(codeOf(wrong)).toBe("ARGUMENT");
+    expect(codeOf(good)).toBe("none");
+    expect(() =>
+      packSync(root, file, { plugins: [good, { ...good, fields: { name: "uint32" } }] }),
+    ).toThrow("two kinds");
+  });
+
+  test("files of an old pack are looked into, too", () => {
+    packSync([{ path: "old.x", data: "old" }], scratch.at("old.znippy"));
+    const plugins = [lengths(1, "*.x")];
+    packSync([{ path: "new.x", data: "new" }], file, {
+      append: scratch.at("old.znippy"),
+      plugins,
+    });
+    hasTexts(file, ["<new.x>", "<old.x>"]);
+  });
+});
+
+/** A tar archive with one file. */
+function tar(name: string, text: string): Buffer {
+  const head = Buffer.alloc(512);
+  head.write(name, 0);
+  head.write(text.length.toString(8).padStart(11, "0"), 124);
+  const body = Buffer.alloc(Math.ceil(text.length / 512) * 512);
+  body.write(text);
+  return Buffer.concat([head, body, Buffer.alloc(1024)]);
+}
+
+describe("the examples: npm packages and Java archives", () => {
+  const plugins = [maven, npm] as readonly PackPlugin[];
+  const lines = [
+    "left.jar org.example:tool:1.2.3",
+    "org/example/lib/4.5/lib-4.5.jar org.example:lib:4.5",
+    "plain.tgz :left-pad:1.3.0",
+    "scoped.tgz types:node:22.0.1",
+  ];
+
+  function plant(name: string): string {
+    const properties = "groupId=org.example\r\nartifactId=tool\nversion=1.2.3\n";
+    const root = scratch.plant(name, {
+      "jar/META-INF/maven/org.example/tool/pom.properties": properties,
+      "jar/other.txt": "text",
+      [`out/org/example/lib/4.5/lib-4.5.jar`]: "PK no zip at all",
+      "out/plain.tgz": gzipSync(
+        tar("package/package.json", '{"name":"left-pad","version":"1.3.0"}'),
+      ),
+      "out/scoped.tgz": gzipSync(
+        tar("node/package.json", '{"name":"@types/node","version":"22.0.1"}'),
+      ),
+      "out/none.tgz": gzipSync(tar("readme", "nothing")),
+      "out/readme.md": "text",
+    });
+    writeFileSync(join(root, "zip.sh"), "cd jar && zip -q -r ../out/left.jar .");
+    run("bash", "-c", `cd ${root} && bash zip.sh`);
+    return join(root, "out");
+  }
+
+  test("group, artifact and version in columns", async () => {
+    const root = plant("examples");
+    expect(await pack(root, file, { plugins })).toMatchObject({ errors: 0, copied: 6 });
+    hasTexts(file, ["group_id", "artifact_id", "version", "org.example", "left-pad", "22.0.1"]);
+    if (!python) return;
+    const found = Object.entries(columnsOf(file))
+      .filter(([, row]) => row["pkg_type"] !== null)
+      .map(([path, row]) => `${path} ${row["group_id"]}:${row["artifact_id"]}:${row["version"]}`);
+    expect(found.toSorted()).toEqual(lines);
+  });
+
+  test.skipIf(!znippy)("as the original lists and verifies them", async () => {
+    const root = plant("original");
+    await pack(root, file, { plugins });
+    const ask = (...words: string[]): string => Bun.spawnSync([znippy, ...words]).stdout.toString();
+    const listed = ask("list", file)
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split("\t"))
+      .filter(([, , what]) => what !== undefined)
+      .map(([path, , what]) => `${path} ${what}`);
+    expect(listed.toSorted()).toEqual(lines);
+    expect(ask("verify", file)).toContain("corrupt_files: 0");
+  });
+
+  test("copse pack --plugin FILE --repo --package-type", async () => {
+    const root = plant("command");
+    const { copse } = place;
+    const [one, two] = ["maven", "npm"].map((name) =>
+      join(import.meta.dir, "..", "examples", "plugins", `${name}.ts`),
+    );
+    const words = ["pack", root, file, "--plugin", one!, "--plugin", two!, "--repo", "central"];
+    const { status, err } = await copse(...words, "--package-type", "4");
+    expect([status, err]).toEqual([0, ""]);
+    hasTexts(file, ["group_id", "org.example", "left-pad", "central"]);
+    for (const wrong of [join(root, "none.ts"), join(root, "readme.md")])
+      expect((await copse("pack", root, file, "--plugin", wrong)).status).toBe(2);
+  });
+});
+
+const place = commandPlace();

@@ -140,6 +140,15 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
       ? { name, content: "", type: "2", target: content.slice(2) }
       : { name, content },
   );
+  const given = entries
+    .filter(({ content }) => content !== "")
+    .map(({ name, content }, i) => ({ path: name, data: content, pkgType: i % 2 }));
+  const plugin = {
+    typeId: 1,
+    match: ["**"],
+    fields: { said: "utf8" as const },
+    extract: () => ({ said: "<given>" }),
+  };
   writeFileSync(archives[0]!, gzip(tarOf(...entries)));
   writeFileSync(
     archives[1]!,
@@ -296,6 +305,23 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
         writes(before, kept, () =>
           unpack(scratch.at("write-new.pack"), target, { runtime, by: "content" }),
         ),
+    },
+    {
+      name: "packSync of entries, with an old pack as seed and a plugin",
+      // The old pack is damaged to whoever cannot read it, and then nothing of it is taken.
+      codes: ["CORRUPT", "CHANGED"],
+      run: (runtime) => {
+        writeFileSync(file, readFileSync(oldPack));
+        return examined(
+          () => packSync(given, file, { runtime, seed: oldPack, plugins: [plugin] }),
+          (complete) => {
+            using fresh = new Runtime({ workers: 1, ioWorkers: 2 });
+            if (!verifySync(file, { runtime: fresh }).ok) throw new Error("a torn pack");
+            const content = complete ? readFileSync(file).includes("<given>") : true;
+            if (!content) throw new Error("packed, and yet a plugin's answer is not there");
+          },
+        );
+      },
     },
     {
       name: "packSync, over an old pack",

@@ -87,7 +87,10 @@ int32_t seed_load(struct making *making, struct fault *fault) {
   uint32_t slots = 64;
   while (slots / 2 < count && slots < UINT32_MAX / 2) slots *= 2;
   seed->slots = slots / 2 < count ? nullptr : calloc(slots, sizeof *seed->slots);
-  if (!seed->slots) return no_memory(fault);
+  if (!seed->slots) {
+    seed->index = nullptr;
+    return no_memory(fault);
+  }
   seed->slots_count = slots;
   for (size_t i = 0; i < count; i++) {
     const struct pack_chunk *chunk = &seed->index->chunks[i];

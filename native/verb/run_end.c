@@ -93,6 +93,7 @@ bool run_end(struct run *run, struct worker *worker, bool is_only_said) {
   if (ending->stage == STAGE_VERB) {
     ending->stage = STAGE_ASKED;
     if (talk && talk->questions(store) > 0) return say(ending, true);
+    if (task_cancelled(task)) return false;  // it could not even ask
   }
   if (ending->stage == STAGE_ASKED) {
     ending->stage = STAGE_FINISHED;

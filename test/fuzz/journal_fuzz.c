@@ -36,11 +36,14 @@ static void hash_of(span bytes, uint8_t out[HASH_BYTES]) {
   hash_end(&hash, out);
 }
 
+static void end(void) { rmdir(folder); }
+
 static void begin(void) {
   struct fault fault = {};
   snprintf(folder, sizeof folder, "%s/copse-fuzz-XXXXXX",
            access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
   assert(mkdtemp(folder));
+  atexit(end);
   assert(runtime_open(&runtime, (span){}, &fault) == 0);
   task.runtime = runtime;
   static uint8_t place[256];

@@ -21,6 +21,7 @@ import {
   CopseError,
   list,
   parseLocation,
+  Runtime,
   Store,
   sync,
   type Encryption,
@@ -28,6 +29,7 @@ import {
   type SyncOptions,
 } from "../lib/index.ts";
 import { makeFile, openFile, withRightCheck } from "./crypt-form.ts";
+import { nginxMissing, startNginx } from "./servers/nginx.ts";
 import { said, shape } from "./synced.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
@@ -484,6 +486,22 @@ describe("46: file encryption", () => {
       /^location.key must be a Uint8Array of 32 bytes$/,
     );
   });
+});
+
+test("29: a web server gives back what was put there, with ranges and without", async () => {
+  if (nginxMissing) return console.log(`skipped: ${nginxMissing}`);
+  using server = await startNginx();
+  await using runtime = new Runtime(); // its connections end with it
+  const from = scratch.plant("from", tree);
+  const encrypt = { key };
+  await sync(from, join(server.root, "vault"), { compress: true, encrypt });
+  for (const url of [server.http, server.plain]) {
+    const place: Location = { crypt: `${url}/vault/`, key };
+    expect((await compare(from, place, { runtime })).equal).toBe(true);
+    const back = scratch.at(`back-${url === server.http}`);
+    expect(await copy(place, back, { runtime })).toMatchObject({ copied: 8, errors: 0 });
+    expect(shape(back)).toEqual(shape(from));
+  }
 });
 
 describe("options", () => {

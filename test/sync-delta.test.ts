@@ -292,7 +292,7 @@ function mounted(kind: string): { folder: string; end(): void } | undefined {
     Bun.which(command[0]!) !== null && spawnSync(command[0]!, command.slice(1)).status === 0;
   const steps = [
     ["filefrag", "-V"],
-    ["truncate", "-s", `${size * 3 + 400 * MiB}`, image],
+    ["truncate", "-s", `${size * 10 + 400 * MiB}`, image],
     [`mkfs.${kind}`, "-q", image],
     ["mount", "-o", "loop", image, folder],
   ];

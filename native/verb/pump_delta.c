@@ -9,6 +9,8 @@
 constexpr size_t PIECE = 4096;
 // After so much that differs without a piece that is the same, what follows has moved.
 constexpr uint64_t MOVED = 1 << 20;
+// So many bytes that are the same are no chance.
+constexpr size_t MEETS = 256;
 // Blocks of the old file in its index, about.
 constexpr uint64_t BLOCKS = 32'768;
 constexpr uint32_t BLOCK_LEAST = 4096, BLOCK_MOST = 1 << 20;
@@ -117,8 +119,9 @@ struct content {
   struct block_index index;
   struct chunker fresh;
   struct cutter cutter;
-  uint8_t *buffers;  // the cutter's, and room for one block that is held back
+  uint8_t *buffers;  // the cutter's, room for one block that is held back, and a slab
   size_t buffers_size;
+  uint8_t *slab;
   struct stretch stretch;
   uint8_t *held;  // a block that the old file does not have, or the rest of it
   uint64_t held_at;
@@ -158,9 +161,9 @@ static int32_t index_old(struct content *content, struct fault *fault) {
   }
 }
 
-// Where the kernel does not copy, we do.
-static int32_t copy_old(struct delta *delta, struct stretch stretch, struct fault *fault) {
-  uint8_t *slab = delta->spot->worker->slab[0];
+// Where the kernel does not copy, we do, through a slab that nobody else has something in.
+static int32_t copy_old(struct delta *delta, struct stretch stretch, uint8_t *slab,
+                        struct fault *fault) {
   while (stretch.size > 0) {
     if (run_over(delta->spot->run)) return cancelled(fault);
     delta->spot->side = RIGHT;
@@ -190,13 +193,20 @@ static int32_t end_stretch(struct content *content, struct fault *fault) {
   content->stretch.size = 0;
   // A clone has it where it was.
   if (content->delta->is_shared && stretch.from == stretch.at) return 0;
-  return copy_old(content->delta, stretch, fault);
+  return copy_old(content->delta, stretch, content->slab, fault);
 }
 
 static int32_t end_held(struct content *content, size_t kept, struct fault *fault) {
   size_t size = content->held_size;
   content->held_size = 0;
   return bring(content->delta, content->held_at, content->held, size - kept, fault);
+}
+
+static size_t same_bytes(const uint8_t *left, const uint8_t *right, size_t size) {
+  size_t same = 0;
+  while (size - same >= PIECE && memcmp(left + same, right + same, PIECE) == 0) same += PIECE;
+  while (same < size && left[same] == right[same]) same++;
+  return same;
 }
 
 // How many of these bytes the old file has behind what was found last.
@@ -206,16 +216,16 @@ static int64_t goes_on(struct content *content, const uint8_t *bytes, size_t siz
   uint8_t *slab = delta->spot->worker->slab[0];
   size_t same = 0;
   while (same < size) {
-    size_t one = size - same < WORKER_SLAB ? size - same : WORKER_SLAB, i = 0;
+    size_t one = size - same < WORKER_SLAB ? size - same : WORKER_SLAB;
     uint64_t from = content->stretch.from + content->stretch.size + same;
     if (from >= delta->old_size) break;
     delta->spot->side = RIGHT;
     delta->old.at_end = false;
     int64_t got = run_read_full(&delta->old, from, slab, one, delta->old_size, fault);
     if (got < 0) return got;
-    while (i < (size_t)got && slab[i] == bytes[same + i]) i++;
-    same += i;
-    if (i < one) break;
+    size_t more = same_bytes(bytes + same, slab, (size_t)got);
+    same += more;
+    if (more < one) break;
   }
   return (int64_t)same;
 }
@@ -270,29 +280,105 @@ static int32_t take_new(struct content *content, uint64_t at, const uint8_t *byt
   return 0;
 }
 
-static int32_t build(struct content *content, uint64_t begin, struct hash *hash,
-                     struct fault *fault) {
-  struct delta *delta = content->delta;
-  cutter_begin(&content->cutter, &content->fresh, delta->new, begin, delta->size, content->buffers);
+// Where both have MEETS bytes in common again; `size`: not here.
+static size_t meets_again(const uint8_t *want, const uint8_t *have, size_t size) {
+  size_t run = 0;
+  for (size_t i = 0; i < size; i++) {
+    run = want[i] == have[i] ? run + 1 : 0;
+    if (run == MEETS) return i + 1 - MEETS;
+  }
+  return size;
+}
+
+// As far as both are the same but for what was written over. *done: bytes of the new file.
+static int32_t take_same(struct content *content, uint64_t at, const uint8_t *want,
+                         const uint8_t *have, size_t size, size_t *done, struct fault *fault) {
+  struct stretch *stretch = &content->stretch;
   for (;;) {
-    const uint8_t *bytes;
-    uint64_t at, read;
+    size_t same = same_bytes(want + *done, have + *done, size - *done);
+    stretch->size += same;
+    *done += same;
+    size_t gap = meets_again(want + *done, have + *done, size - *done);
+    if (gap == size - *done) return 0;
+    int32_t code = end_stretch(content, fault);
+    if (code == 0) code = bring(content->delta, at + *done, want + *done, gap, fault);
+    if (code < 0) return code;
+    stretch->from += gap;
+    stretch->at += gap;
+    *done += gap;
+  }
+}
+
+// What follows at the same distance from its place in the old file needs no blocks. Ends where that
+// is no more so.
+static int32_t run_on(struct content *content, uint64_t *at, struct hash *hash,
+                      struct fault *fault) {
+  struct delta *delta = content->delta;
+  uint8_t *want = delta->spot->worker->slab[0], *have = delta->spot->worker->slab[1];
+  while (*at < delta->size) {
+    if (run_over(delta->spot->run)) return cancelled(fault);
+    uint64_t left = delta->size - *at, from = content->stretch.from + content->stretch.size;
     delta->spot->side = LEFT;
-    int64_t size = cutter_next(&content->cutter, delta->spot, &bytes, &at, &read, fault);
+    delta->new->at_end = delta->old.at_end = false;
+    int64_t got = run_read_full(delta->new, *at, want, left < WORKER_SLAB ? left : WORKER_SLAB,
+                                delta->size, fault);
+    if (got < 0) return (int32_t)got;
+    delta->spot->side = RIGHT;
+    int64_t there = 0;
+    if (from < delta->old_size)
+      there = run_read_full(&delta->old, from, have, (size_t)got, delta->old_size, fault);
+    if (there < 0) return (int32_t)there;
+    size_t done = 0;
+    int32_t code = take_same(content, *at, want, have, (size_t)there, &done, fault);
+    if (code < 0 || done == 0) return code;
+    hash_add(hash, want, done);
+    pump_count(delta->spot, delta->counted, done);
+    *at += done;
+  }
+  return 0;
+}
+
+// Cuts the new file from there on, up to a block that the old one has.
+static int32_t find_again(struct content *content, uint64_t *at, struct hash *hash,
+                          struct fault *fault) {
+  struct delta *delta = content->delta;
+  cutter_begin(&content->cutter, &content->fresh, delta->new, *at, delta->size, content->buffers);
+  for (bool is_there = false; !is_there;) {
+    const uint8_t *bytes;
+    uint64_t offset, read;
+    delta->spot->side = LEFT;
+    int64_t size = cutter_next(&content->cutter, delta->spot, &bytes, &offset, &read, fault);
     if (size < 0) return (int32_t)size;
     if (size == 0) break;
     hash_add(hash, bytes, (size_t)size);
     pump_count(delta->spot, delta->counted, (uint64_t)size);
+    *at = offset + (uint64_t)size;
     struct block found;
     uint8_t digest[HASH_BYTES];
     hash_of(bytes, (size_t)size, digest);
-    bool is_there = block_index_find(&content->index, digest, &found) && found.size == size;
-    int32_t code = is_there ? take_found(content, found.offset, at, (size_t)size, fault)
-                            : take_new(content, at, bytes, (size_t)size, fault);
+    is_there = block_index_find(&content->index, digest, &found) && found.size == size;
+    int32_t code = is_there ? take_found(content, found.offset, offset, (size_t)size, fault)
+                            : take_new(content, offset, bytes, (size_t)size, fault);
     if (code < 0) return code;
   }
-  int32_t code = end_stretch(content, fault);
-  return code < 0 ? code : end_held(content, 0, fault);
+  if (*at < delta->size || content->held_size == 0) return 0;
+  return end_held(content, 0, fault);
+}
+
+static int32_t build(struct content *content, uint64_t at, struct hash *hash, struct fault *fault) {
+  bool is_indexed = false;
+  for (;;) {
+    int32_t code = run_on(content, &at, hash, fault);
+    if (code < 0) return code;
+    if (at == content->delta->size) return end_stretch(content, fault);
+    if (!is_indexed) code = index_old(content, fault);
+    is_indexed = true;
+    uint64_t before = at;
+    if (code == 0) code = find_again(content, &at, hash, fault);
+    if (code == 0 && at == before)
+      code = fault_set(fault, COPSE_E_CHANGED, "the file changed while it was copied; run again");
+    if (code < 0) return code;
+  }
 }
 
 // The old file may have been written to between the look at it and the copy.
@@ -323,23 +409,23 @@ static int32_t by_content(struct delta *delta, uint64_t *at, struct fault *fault
   struct content content = {.delta = delta};
   chunker_begin(&content.fresh, block_size(delta->old_size));
   size_t room = cutter_room(&content.fresh);
-  content.buffers_size = room + content.fresh.longest;
+  content.buffers_size = room + content.fresh.longest + WORKER_SLAB;
   content.buffers = buffer_take(buffers, content.buffers_size, true);
   if (!content.buffers) return 0;  // it is copied as a whole, which takes less memory
   content.held = content.buffers + room;
+  content.slab = content.held + content.fresh.longest;
   content.stretch.at = *at;
   content.stretch.from = *at;
   block_index_begin(&content.index, buffers);
   struct hash hash;
   hash_begin(&hash);
   uint64_t brought = delta->brought;
-  int32_t code = index_old(&content, fault);
+  int32_t code = build(&content, *at, &hash, fault);
   bool is_possible = code != COPSE_E_LIMIT;
   if (!is_possible) {
     *fault = (struct fault){};
     code = 0;
   }
-  if (code == 0 && is_possible) code = build(&content, *at, &hash, fault);
   bool is_same = false;
   if (code == 0 && is_possible) code = is_right(delta, *at, &hash, &is_same, fault);
   block_index_end(&content.index);

@@ -10,6 +10,7 @@ import { CString, dlopen } from "bun:ffi";
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import {
+  blocks,
   compare,
   compareSync,
   CopseError,
@@ -267,6 +268,24 @@ function scenarios(trees: ReturnType<typeof faultTrees>): readonly Scenario[] {
         await using held = await snapshot(left, { runtime });
         const found = await list(held, { runtime, stat: true });
         return listed(found, [...held.errors, ...found.errors], found.complete && held.complete);
+      },
+    },
+    {
+      name: "blocks",
+      // A buffer that the system does not give might as well be one that the budget has no room for.
+      codes: ["LIMIT"],
+      run: async (runtime) => {
+        const { blocks: rows, complete } = await blocks(left, {
+          runtime,
+          size: 4096,
+          exclude: ["large"],
+        });
+        const facts = new Map<string, string>();
+        const failures: Failure[] = [];
+        for (const row of rows)
+          if (row.kind === "error") failures.push(row);
+          else facts.set([row.path, row.offset, row.size, row.hash].join(), row.path);
+        return { facts, failures, complete };
       },
     },
     { name: "Store", run: (runtime) => readAndWritten(writable, runtime) },

@@ -73,7 +73,9 @@ describe("an index that is lost", () => {
     let cuts = 0;
     for (let at = index; at < whole.length; at += step) {
       writeFileSync(cut, whole.subarray(0, at));
-      expect(() => verifySync(cut)).toThrow(expect.objectContaining({ code: "CORRUPT" }));
+      // Where it ends with a number that leads to the index it looks like one of version 0.6.
+      const code = expect.stringMatching(/^(CORRUPT|UNSUPPORTED)$/);
+      expect(() => verifySync(cut)).toThrow(expect.objectContaining({ code }));
       const result = repairSync(cut, mended);
       expect(result).toMatchObject({ errors: 0, complete: true, copied: 7 });
       expect(result.recovered).toEqual({ numbered: 0, folder: "recovered" });

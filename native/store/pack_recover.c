@@ -260,6 +260,25 @@ static int32_t begin_of_index(struct recovery *recovery, uint64_t name, uint64_t
   return code;
 }
 
+// Names of an index of ours are believed when the extension after it has its hash: its copies are
+// there for when it is damaged. Others have no hash of their index.
+static bool is_proved(span from, size_t length) {
+  struct arrow arrow;
+  struct fault damage = {};
+  if (arrow_read((span){from.at, length}, &arrow, &damage) < 0) return false;
+  bool is_ours =
+      arrow_metadata(&arrow, "copse_ext").at || arrow_optional(&arrow, "copse_mode", ARROW_UINT32);
+  if (!is_ours) return true;
+  span extension = {from.at + length, from.size - length};
+  if (extension.size < EXTENSION_HEAD || !extension_is(extension)) return false;
+  struct hash hash;
+  uint8_t digest[HASH_BYTES];
+  hash_begin(&hash);
+  hash_add(&hash, from.at, length);
+  hash_end(&hash, digest);
+  return memcmp(digest, extension.at + 32, HASH_BYTES) == 0;
+}
+
 static int32_t use_index(struct recovery *recovery, uint64_t name, struct fault *fault) {
   uint64_t at, size = recovery->file->size;
   int32_t code = begin_of_index(recovery, name, &at, fault);
@@ -270,6 +289,7 @@ static int32_t use_index(struct recovery *recovery, uint64_t name, struct fault 
   struct fault damage = {};
   int64_t length = arrow_size((span){bytes, (size_t)(size - at)}, &damage);
   span kept = {};
+  if (length > 0 && !is_proved((span){bytes, (size_t)(size - at)}, (size_t)length)) length = 0;
   if (length > 0) kept = arena_copy(&recovery->index->arena, (span){bytes, (size_t)length});
   free(bytes);
   if (length <= 0) return 0;
@@ -448,6 +468,8 @@ static int32_t recover(struct recovery *recovery, struct recovered *out, struct 
     recovery->index->checksum = HASH_BYTES;
     code = use_indexes(recovery, fault);
   }
+  // What a damaged index says wrongly of a file leaves that one without a name, and no other.
+  if (code == 0) rows_keep_sound(&recovery->rows);
   if (code == 0) code = choose_folder(recovery, out, fault);
   if (code == 0) code = use_frames(recovery, out, fault);
   if (code < 0) return code;

@@ -122,6 +122,29 @@ int32_t rows_dictionary(struct pack_index *index, const struct arrow *arrow, uin
   return 0;
 }
 
+static bool is_sound(const struct row *rows, size_t count) {
+  uint64_t at = 0;
+  for (size_t i = 0; i < count; i++) {
+    const struct pack_chunk *chunk = &rows[i].chunk;
+    if (rows[i].number != i || chunk->at != at || (chunk->size == 0 && count > 1)) return false;
+    if (ckd_add(&at, at, chunk->size)) return false;
+  }
+  return true;
+}
+
+void rows_keep_sound(struct rows *rows) {
+  if (rows->count > 1) qsort(rows->at, rows->count, sizeof *rows->at, by_path_and_place);
+  size_t kept = 0;
+  for (size_t i = 0, next; i < rows->count; i = next) {
+    for (next = i + 1; next < rows->count; next++)
+      if (!span_equal(rows->at[i].path, rows->at[next].path)) break;
+    if (!is_sound(&rows->at[i], next - i)) continue;
+    memmove(&rows->at[kept], &rows->at[i], (next - i) * sizeof *rows->at);
+    kept += next - i;
+  }
+  rows->count = kept;
+}
+
 // ── Items ──
 
 static bool copy_text(struct pack_index *index, span from, span *out) {
@@ -233,7 +256,10 @@ static int32_t check_tree(struct pack_index *index, struct fault *fault) {
   for (size_t i = 0; i < index->count; i++) {
     const struct pack_item *last = kept ? &index->items[kept - 1] : nullptr,
                            *item = &index->items[i];
-    if (last && span_equal(last->path, item->path)) return corrupt(fault, "a path is in it twice");
+    if (last && span_equal(last->path, item->path)) {
+      if (index->is_recovered) continue;
+      return corrupt(fault, "a path is in it twice");
+    }
     bool is_below = last && last->type != ENTRY_DIRECTORY && item->path.size > last->path.size &&
                     item->path.at[last->path.size] == '/' &&
                     memcmp(item->path.at, last->path.at, last->path.size) == 0;

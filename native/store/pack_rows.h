@@ -20,6 +20,8 @@ struct rows {
 // `kind`: of all of them.
 int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksum, uint64_t end,
                   uint32_t kind, struct fault *fault);
+// Sorts them, and leaves out files whose chunks do not fit each other.
+void rows_keep_sound(struct rows *rows);
 // Takes over where the dictionary is, from the metadata of a stream; `end`: as above.
 int32_t rows_dictionary(struct pack_index *index, const struct arrow *arrow, uint64_t end,
                         struct fault *fault);

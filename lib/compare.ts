@@ -1,6 +1,7 @@
 import { parseLocation } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { byPath, decodeRows } from "./rows.ts";
+import { decodeRows } from "./rows.ts";
+import { byPath } from "./sort.ts";
 import { checkOptions, compareRequest } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";

@@ -1,7 +1,8 @@
 import { parseLocation, type Place } from "./location.ts";
 import { Done } from "./native/abi.ts";
 import { WalkOrder } from "./order.ts";
-import { byName, byNumber, decodeList, sortByPath, type ListRow } from "./rows.ts";
+import { decodeList, type ListRow } from "./rows.ts";
+import { byName, byNumber, sortByPath } from "./sort.ts";
 import { checkOptions, listRequest, type InPlace } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type PartOrder, type Verb } from "./task.ts";

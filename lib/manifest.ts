@@ -3,7 +3,8 @@
 import { argumentError, showValue } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { byPath, decodeRows } from "./rows.ts";
+import { decodeRows } from "./rows.ts";
+import { byPath } from "./sort.ts";
 import { checkOptions, digestRequest } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";

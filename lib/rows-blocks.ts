@@ -1,7 +1,8 @@
 // The rows of a blocks task, and the one answer that they come to, however many threads there were.
 
 import { Detail, Row, RowKind } from "./native/abi.ts";
-import { known, Page, Pause, byPath, rowOf, withBytes } from "./rows.ts";
+import { known, Page, rowOf, withBytes } from "./rows.ts";
+import { Pause, byPath } from "./sort.ts";
 import type { Block, BlockPlace, Failure } from "./types.ts";
 
 function blockOf(page: Page, row: number): Block {

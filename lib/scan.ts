@@ -1,7 +1,8 @@
 import { parseLocation } from "./location.ts";
 import { Done } from "./native/abi.ts";
 import { planOf, type Plan } from "./pattern.ts";
-import { byNumber, decodeScan } from "./rows.ts";
+import { decodeScan } from "./rows.ts";
+import { byNumber } from "./sort.ts";
 import { checkOptions, scanRequest, Scope } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type PartOrder, type Verb } from "./task.ts";

@@ -3,7 +3,8 @@
 import { CopseError } from "./errors.ts";
 import { parseLocation, placeKey, type Place } from "./location.ts";
 import { Done, Place as PlaceKey, Verb as VerbNumber } from "./native/abi.ts";
-import { decodeSnapshot, sortByPath, type Counted } from "./rows.ts";
+import { decodeSnapshot, type Counted } from "./rows.ts";
+import { sortByPath } from "./sort.ts";
 import { checkOptions, placeRequest, snapshotRequest } from "./request.ts";
 import { engineOf, Runtime } from "./runtime.ts";
 import { locationBelow } from "./scan.ts";

@@ -9,7 +9,8 @@ import {
   syncRequest,
   type SyncRequest,
 } from "./request.ts";
-import { byPath, decodeRows, type SyncCounts } from "./rows.ts";
+import { decodeRows, type SyncCounts } from "./rows.ts";
+import { byPath } from "./sort.ts";
 import { engineOf } from "./runtime.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";

@@ -1,7 +1,8 @@
 import { asPack, isFile, parseLocation, type Place } from "./location.ts";
 import { Detail, Done } from "./native/abi.ts";
 import { checkOptions, verifyRequest } from "./request.ts";
-import { byPath, decodeChecks, type SyncCounts } from "./rows.ts";
+import { decodeChecks, type SyncCounts } from "./rows.ts";
+import { byPath } from "./sort.ts";
 import { engineOf } from "./runtime.ts";
 import { besides, checkKey, checkPack, isOfIndex } from "./signature.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";

@@ -48,6 +48,7 @@ const libLayers = [
     "parts",
     "task",
     "telemetry",
+    "sort",
     "rows",
     "order",
     "steps",

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compare, compareSync, Store, Runtime } from "../lib/index.ts";
-import { byName, byNumber, byPath } from "../lib/rows.ts";
+import { byName, byNumber, byPath } from "../lib/sort.ts";
 
 interface Row {
   path: string;

@@ -11,7 +11,7 @@ import { main, root, zig } from "./tools.mjs";
 
 const targets = ["aarch64-macos", "x86_64-macos"];
 // Linux's tables of calls, and what includes a library's header.
-const not = /^engine\/io_(plain|uring)\.c$|^base\/hash\.c$/;
+const not = /^engine\/io_(plain|uring)\.c$|^base\/(hash|seal)\.c$/;
 const wanted =
   /^(base|engine|tree|verb)\/|^store\/(store|memory|open|paths|file|files|limited)\.c$/;
 const flags = [

@@ -106,6 +106,7 @@ const sections: Readonly<Record<string, readonly Omit<Key, "section">[]>> = {
     },
     { name: "overwrite", flag: "overwrite", commands: copying, builtIn: "different" },
     { name: "dry_run", flag: "dryRun", builtIn: "false" },
+    { name: "delta", flag: "delta", builtIn: "where blocks are shared" },
     { name: "verify", flag: "verify", builtIn: "false" },
     { name: "fsync", flag: "fsync", builtIn: "true" },
     {

@@ -99,14 +99,15 @@ bool sync_try_again(struct run *run, uint64_t tries) {
   return true;
 }
 
-// A source that changed is looked at again, and copied as it is now. Never where a plan says what
-// it has to be, nor without end.
-static bool starts_anew(struct spot *spot, struct entry *left, uint32_t *starts,
+// After a while. A source that changed is looked at again then, and copied as it is now; never
+// where a plan says what it has to be, nor without end.
+static bool tries_again(struct spot *spot, struct entry *left, uint64_t tries, uint32_t *starts,
                         const struct fault *fault) {
   constexpr uint32_t STARTS_MAX = 2;
   struct directory *from = spot->node->directory[LEFT];
-  if (fault->code != COPSE_E_CHANGED) return true;
+  if (fault->code != COPSE_E_CHANGED) return sync_try_again(spot->run, tries);
   if (spot->side != LEFT || sync_of(spot->run)->plan || (*starts)++ == STARTS_MAX) return false;
+  if (!sync_try_again(spot->run, tries)) return false;
   struct entry now = *left;
   struct fault ignored = {};
   now.has &= HAS_FOLLOWED;
@@ -177,9 +178,8 @@ static int32_t copy_now(struct spot *spot, struct entry *left, struct entry *rig
   uint32_t starts = 0;
   for (uint64_t tries = 0; code == 0 && !sync->is_dry; tries++) {
     code = copy_once(spot, left, right, name, &bytes, fault);
-    if (code == 0 || is_once || !fault_retryable(code) || !starts_anew(spot, left, &starts, fault))
-      break;
-    if (!sync_try_again(spot->run, tries)) break;
+    if (code == 0 || is_once || !fault_retryable(code)) break;
+    if (!tries_again(spot, left, tries, &starts, fault)) break;
     code = 0;
     *fault = (struct fault){};
   }

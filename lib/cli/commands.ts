@@ -84,6 +84,9 @@ const deletes: readonly Flag[] = [
   { flags: "--moves", about: "rename what has another path in the source; do not copy it" },
 ];
 
+/** What is said of the kinds of places. */
+const kindsOfPlace = { "Archives:": archives, "Encrypted places:": crypt, "Web servers:": web };
+
 const shapes: readonly CommandShape[] = [
   {
     name: "compare",
@@ -128,9 +131,7 @@ const shapes: readonly CommandShape[] = [
         { flags: "--chunk-size <bytes>", about: "bytes per read, such as 128K", parse: bytes },
         ...how,
       ],
-      "Archives:": archives,
-      "Encrypted places:": crypt,
-      "Web servers:": web,
+      ...kindsOfPlace,
       "What is printed:": [
         {
           flags: "-q, --quiet",
@@ -167,9 +168,7 @@ const shapes: readonly CommandShape[] = [
         },
       ],
       "How:": [cache, ...how],
-      "Archives:": archives,
-      "Encrypted places:": crypt,
-      "Web servers:": web,
+      ...kindsOfPlace,
       "What is printed:": [
         { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
         { flags: "--json", about: "one JSON document" },
@@ -194,9 +193,7 @@ const shapes: readonly CommandShape[] = [
         cache,
         ...how,
       ],
-      "Archives:": archives,
-      "Encrypted places:": crypt,
-      "Web servers:": web,
+      ...kindsOfPlace,
       "What is printed:": [
         {
           flags: "--format <name>",
@@ -227,9 +224,7 @@ const shapes: readonly CommandShape[] = [
         },
       ],
       "How:": how,
-      "Archives:": archives,
-      "Encrypted places:": crypt,
-      "Web servers:": web,
+      ...kindsOfPlace,
       "What is printed:": [
         { flags: "-l, --long", about: "permissions and exact bytes too" },
         { flags: "-h, --human", about: "with -l: sizes for people" },
@@ -265,9 +260,7 @@ const shapes: readonly CommandShape[] = [
       ],
       "What is looked at:": [...what, ...walk],
       "How:": how,
-      "Archives:": archives,
-      "Encrypted places:": crypt,
-      "Web servers:": web,
+      ...kindsOfPlace,
       "What is printed:": [
         { flags: "-0, --null", about: "the paths as the bytes they are, a NUL after each" },
         { flags: "--json", about: "one JSON document" },
@@ -289,9 +282,7 @@ const shapes: readonly CommandShape[] = [
       "What is looked for:": [patternFlag],
       "What is looked at:": [...what, ...walk],
       "How:": how,
-      "Archives:": archives,
-      "Encrypted places:": crypt,
-      "Web servers:": web,
+      ...kindsOfPlace,
       "What is printed:": [
         { flags: "-0, --null", about: "the paths as the bytes they are, a NUL after each" },
         { flags: "--json", about: "one JSON document" },

@@ -2,7 +2,7 @@
 // what is shown of them. The real command, in folders made for it.
 
 import { describe, expect, test } from "bun:test";
-import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { commands } from "../lib/cli/commands.ts";
@@ -262,6 +262,26 @@ retries = 9
     await place.copse(["compare", "a", url, "-q", "--header", "User-Agent: mine"]);
     expect(seen).toEqual(["grove/1", "other", "mine"]);
   });
+
+  test("a key of one's own encrypts copies and opens crypt: places, and disturbs nobody else", async () => {
+    const user = '[encryption]\nenabled = true\nkey_file = "key"\n[compression]\nlevel = 5\n';
+    using place = settings({ user, files: { key: "k".repeat(32), "from/text": "x".repeat(5000) } });
+    expect((await place.copse(["copy", "from", "to"])).status).toBe(0);
+    const stored = readFileSync(join(place.folder, "work/here/to/text"));
+    expect(stored.subarray(0, 13).toString()).toBe("copse crypt 1");
+    expect(stored.length).toBeLessThan(1000);
+    expect((await place.copse(["compare", "from", "crypt:to"])).status).toBe(0);
+    expect((await place.copse(["compare", "from", "from"])).status).toBe(0);
+    // What is said on the command line is instead of it.
+    const other = join(place.folder, "work/here/other");
+    writeFileSync(other, "a passphrase");
+    const wrong = await place.copse(["compare", "from", "crypt:to", "--passphrase-file", other]);
+    expect(wrong.status).toBe(2);
+    expect(wrong.out).toContain("it is encrypted: give its key");
+    const plain = await place.copse(["copy", "from", "plain", "--no-encrypt", "--no-compress"]);
+    expect(plain).toMatchObject({ status: 0 });
+    expect(readFileSync(join(place.folder, "work/here/plain/text")).length).toBe(5000);
+  });
 });
 
 describe("the file of a project", () => {
@@ -274,6 +294,9 @@ describe("the file of a project", () => {
     "http.ca": '"ca.pem"',
     "http.min_tls": '"1.3"',
     "http.addresses": '"any"',
+    "compression.level": "5",
+    "encryption.key_file": '"key"',
+    "encryption.passphrase_file": '"words"',
   };
 
   test("may not set what concerns trust, deleting and what is written elsewhere", async () => {
@@ -289,6 +312,10 @@ describe("the file of a project", () => {
       "http.min_tls",
       "http.danger_accept_invalid_certs",
       "http.addresses",
+      "compression.level",
+      "encryption.enabled",
+      "encryption.key_file",
+      "encryption.passphrase_file",
     ]);
     const lines = forbidden.map(({ section, name }) => {
       const written = valueOf[`${section}.${name}`] ?? "true";
@@ -547,10 +574,14 @@ describe("keys", () => {
       ca: '"ca.pem"',
       min_tls: '"1.3"',
       addresses: '"public"',
+      "compression.level": "5",
+      key_file: '"key"',
+      passphrase_file: '"words"',
     };
     const numbers = /workers$|concurrency|streams|retries|max_|_limit/;
     const lines = keys.map(({ section, name }) => {
-      const value = samples[name] ?? (numbers.test(name) ? "5" : "true");
+      const value =
+        samples[`${section}.${name}`] ?? samples[name] ?? (numbers.test(name) ? "5" : "true");
       return `${section}.${name} = ${value}`;
     });
     using place = settings({ user: `${lines.join("\n")}\n` });

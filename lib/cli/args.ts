@@ -110,7 +110,7 @@ function addCommand(
   }
   // What a file sets can be taken back: each switch has its other side, without a line in the help.
   for (const { flags } of Object.values(shape.groups).flat()) {
-    const [, no, name] = /--(no-)?([a-z0-9-]+)$/.exec(flags) ?? [];
+    const [, no, name] = /--(no-)?([a-z0-9-]+)(?: \[[a-z]+\])?$/.exec(flags) ?? [];
     if (name === undefined || ways.includes(name) || /verbose|config/.test(name)) continue;
     const other = no ? `--${name}` : `--no-${name}`;
     // Describing them all would cost every start.

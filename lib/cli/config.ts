@@ -59,7 +59,7 @@ export function withSettings(
   const own = new Set(Object.values(groups).flat().map(nameOf));
   const all: Record<string, unknown> = { ...given };
   for (const [flag, value] of valuesOf(settings, name))
-    if (own.has(flag) && given[flag] === undefined && concerns(flag, name, places, given))
+    if (own.has(flag) && given[flag] === undefined && concerns(flag, name, places, all))
       all[flag] = value;
   return all;
 }

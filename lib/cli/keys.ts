@@ -29,6 +29,7 @@ export interface Key {
 
 const count = { between: [0, 2 ** 31 - 1] } as const;
 const copying = ["copy", "sync", "unpack"] as const;
+const wrapping = ["copy", "sync", "watch-sync"] as const;
 
 // The flag counts from 0, which is what a person gets who says nothing.
 const levels = { error: 0, warn: 0, info: 0, debug: 2, trace: 3 };
@@ -147,6 +148,23 @@ const sections: Readonly<Record<string, readonly Omit<Key, "section">[]>> = {
     { name: "min_tls", flag: "minTls", trusted: true, builtIn: "1.2" },
     { name: "danger_accept_invalid_certs", flag: "insecure", trusted: true, builtIn: "false" },
     { name: "addresses", flag: "addresses", trusted: true, builtIn: "named" },
+  ],
+  // A project must not say how, or with what, somebody else's copies are written.
+  compression: [
+    {
+      name: "level",
+      flag: "compress",
+      commands: wrapping,
+      between: [1, 22],
+      open: [0],
+      trusted: true,
+      builtIn: "0: none",
+    },
+  ],
+  encryption: [
+    { name: "enabled", flag: "encrypt", trusted: true, builtIn: "false" },
+    { name: "key_file", flag: "keyFile", trusted: true, builtIn: "none" },
+    { name: "passphrase_file", flag: "passphraseFile", trusted: true, builtIn: "none" },
   ],
   logging: [{ name: "level", flag: "verbose", words: levels, builtIn: "info" }],
   include: [{ name: "patterns", flag: "include", list: true, builtIn: "everything" }],

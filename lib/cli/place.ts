@@ -44,6 +44,10 @@ export function concerns(
   if (webFlags.some((flag) => flag === name)) return texts.some((text) => onTheWeb.test(text));
   if (archiveFlags.some((flag) => flag === name))
     return Boolean(flags["archives"]) || texts.some((text) => inArchive.test(text));
+  if (cryptFlags.some((flag) => flag === name)) {
+    const isSaid = cryptFlags.some((flag) => flags[flag] !== undefined);
+    return !isSaid && (Boolean(flags["encrypt"]) || texts.some((text) => isCrypt.test(text)));
+  }
   return true;
 }
 

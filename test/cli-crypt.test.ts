@@ -54,6 +54,21 @@ describe("2: --compress and --encrypt", () => {
     expect(shape(at("again"))).toEqual(shape(at("tree")));
   });
 
+  test("a key comes from COPSE_ENCRYPTION_KEY, too, and is not shown", async () => {
+    const said = `COPSE_ENCRYPTION_KEY=${Buffer.from(key).toString("base64")}`;
+    const line = `${said} copse copy tree env --encrypt -q && ${said} copse compare tree crypt:env -q`;
+    expect(await shell(line)).toEqual({ status: 0, out: "", err: "" });
+    expect((await shell("copse compare tree crypt:env --key-file key -q")).status).toBe(0);
+    const short = "c2hvcnQ=";
+    const { status, err } = await shell(
+      `COPSE_ENCRYPTION_KEY=${short} copse copy tree env2 --encrypt`,
+    );
+    expect(status).toBe(2);
+    expect(err).toContain("COPSE_ENCRYPTION_KEY: give the 32 bytes of a key in base64");
+    expect(err).not.toContain(short);
+    expect(existsSync(at("env2"))).toBe(false);
+  });
+
   test("list, compare, manifest and cat look into it", async () => {
     await shell("copse copy tree seen --encrypt --key-file key -q");
     const all = await shell(

@@ -45,7 +45,7 @@ export function concerns(
   if (archiveFlags.some((flag) => flag === name))
     return Boolean(flags["archives"]) || texts.some((text) => inArchive.test(text));
   if (cryptFlags.some((flag) => flag === name)) {
-    const isSaid = cryptFlags.some((flag) => flags[flag] !== undefined);
+    const isSaid = cryptFlags.some((flag) => flags[flag] !== undefined) || hasVariable();
     return !isSaid && (Boolean(flags["encrypt"]) || texts.some((text) => isCrypt.test(text)));
   }
   return true;
@@ -81,10 +81,25 @@ export async function placesFrom(
 /** What opens `crypt:` locations; a file is read by the core, standard input here. */
 function cryptSecret(texts: readonly string[], flags: Flags): Encryption {
   const given = cryptFlags.filter((name) => flags[name] !== undefined);
+  if (flags["encrypt"] || texts.some((text) => isCrypt.test(text)))
+    return given.length > 0 || hasVariable() ? encryptionFrom(flags) : {};
   if (given.length === 0) return {};
-  if (!flags["encrypt"] && !texts.some((text) => isCrypt.test(text)))
-    throw wrong(given[0]!, "no location is crypt:LOCATION, and --encrypt is not there");
-  return encryptionFrom(flags);
+  throw wrong(given[0]!, "no location is crypt:LOCATION, and --encrypt is not there");
+}
+
+const variable = "COPSE_ENCRYPTION_KEY";
+
+function hasVariable(): boolean {
+  return Boolean(process.env[variable]);
+}
+
+/** Its value is never shown. */
+function fromVariable(): Encryption {
+  const text = process.env[variable]!.trim();
+  const key = Buffer.from(text, "base64");
+  if (key.length !== 32 || key.toString("base64").replace(/=$/, "") !== text.replace(/=$/, ""))
+    throw new CopseError("ARGUMENT", `${variable}: give the 32 bytes of a key in base64`);
+  return { key: new Uint8Array(key) };
 }
 
 /** What --key-file or --passphrase-file names, for `crypt:` locations and for --encrypt. */
@@ -99,6 +114,7 @@ export function encryptionFrom(flags: Flags): Encryption {
   }
   if (typeof keyFile === "string") return { keyFile };
   if (typeof passphraseFile === "string") return { passphraseFile };
+  if (hasVariable()) return fromVariable();
   throw wrong("encrypt", "give --key-file or --passphrase-file");
 }
 

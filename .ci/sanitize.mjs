@@ -30,6 +30,8 @@ main(async () => {
       COPSE_SANITIZER_RUNTIME: preloaded[0],
       LD_PRELOAD: preloaded.join(":"),
       ...environment,
+      // Bun's collector stops the main thread by a signal, which TSan may hold back for ever.
+      ...(kind === "tsan" ? { BUN_JSC_useConcurrentGC: "0" } : {}),
       // With the module in each line, so that a leak can be told to be ours.
       ASAN_OPTIONS: `leak_check_at_exit=0:stack_trace_format='    #%n %F %S (%m)':${environment.ASAN_OPTIONS}`,
     },

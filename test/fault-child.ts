@@ -529,6 +529,8 @@ async function held(base: Held): Promise<string | undefined> {
     else if (now.live > base.live) said = `${now.live - base.live} allocations leaked`;
     else if (now.threads > base.threads) said = `${now.threads - base.threads} threads leaked`;
     else return undefined;
+    // Pages that JavaScript keeps go with the collector.
+    if (looks % 100 === 20) Bun.gc(true);
     await Bun.sleep(2);
   }
   return said;
@@ -617,6 +619,7 @@ for (const scenario of scenarios(trees)) {
   }
   if (!right) throw new Error(`${scenario.name} fails by itself: ${wrong.join("; ")}`);
   calls[scenario.name] = preload.preload_count();
+  Bun.gc(true);
   await Bun.sleep(50);
   let base = measure();
   for (const mode of isLong ? [...usual, ...rare] : usual) {
@@ -627,9 +630,16 @@ for (const scenario of scenarios(trees)) {
       const failed = preload.preload_failed();
       missed = failed > 0 ? 0 : missed + 1;
       if (failed > 0) counts[mode.isSticky ? "sticky" : "once"]++;
-      const leak = await held(base);
-      if (!leak) continue;
-      wrong.push(`${scenario.name}: ${mode.name}, call ${at} (${failed} failed): ${leak}`);
+      if (!(await held(base))) continue;
+      // The process keeps a few buffers for the next task, and more of them the more were in use at
+      // once. That grows once; what a call leaks it leaks again.
+      for (let again = 0; again < 2; again++) {
+        base = measure();
+        await step(scenario, mode, at, right);
+        const leak = await held(base);
+        if (leak)
+          wrong.push(`${scenario.name}: ${mode.name}, call ${at} (${failed} failed): ${leak}`);
+      }
       base = measure();
     }
   }

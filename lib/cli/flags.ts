@@ -263,10 +263,21 @@ export const packing: readonly Flag[] = [
   },
 ];
 
+export const quiet: Flag = {
+  flags: "-q, --quiet",
+  about: "nothing: the exit status is the answer",
+};
+export const json: Flag = { flags: "--json", about: "one JSON document" };
+export const jsonl: Flag = {
+  flags: "--jsonl",
+  about: "one JSON row per line as it is found, a summary last",
+};
+
+/** Of commands that do something. */
 export const printed: readonly Flag[] = [
-  { flags: "-q, --quiet", about: "nothing: the exit status is the answer" },
-  { flags: "--json", about: "one JSON document" },
-  { flags: "--jsonl", about: "one JSON row per line as it is done, a summary last" },
+  quiet,
+  json,
+  { ...jsonl, about: "one JSON row per line as it is done, a summary last" },
   verbose,
 ];
 

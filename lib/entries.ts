@@ -1,7 +1,7 @@
 // Files that a caller gives one after the other, as the bytes that are pushed: for each a record and
 // its content in pieces, each with its length before it, and an empty piece at its end (copse.h).
 
-import { chunksOf, type Body } from "./body.ts";
+import { chunksOf } from "./body.ts";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { Given } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
@@ -122,5 +122,3 @@ export async function* framesOf(
     yield END;
   }
 }
-
-export type { Body };

@@ -4,7 +4,7 @@
 // a moment after the last change.
 
 import { sleep } from "./async/sleep.ts";
-import { argumentError, CopseError, showValue } from "./errors.ts";
+import { argumentError, showValue } from "./errors.ts";
 import { parseLocation } from "./location.ts";
 import { checkOptions } from "./request.ts";
 import { sync } from "./sync.ts";
@@ -19,6 +19,7 @@ import type {
   WatchSyncer,
 } from "./types.ts";
 import { watch } from "./watch.ts";
+import { watchedPlace, Watching } from "./watching.ts";
 
 const SETTLE_MS = 100;
 const MAX_WAIT_MS = 2000;
@@ -112,22 +113,18 @@ function newsOf({ planned, errors, actions }: Transfer, before: string): string 
   return planned > errors || trouble !== before ? trouble : undefined;
 }
 
-class Syncer implements WatchSyncer {
+class Syncer extends Watching<WatchSyncEvent> implements WatchSyncer {
   readonly #roots: readonly Location[];
   readonly #round: (signal: AbortSignal) => Promise<Transfer>;
   readonly #watched: WatchOptions;
   readonly #settle: number;
   readonly #maxWait: number;
   readonly #stops: boolean;
-  readonly #stop = new AbortController();
-  readonly #signal: AbortSignal;
-  readonly #ready = Promise.withResolvers<void>();
-  readonly ready = this.#ready.promise;
-  #isIterated = false;
 
   constructor(from: Location, to: Location, options: WatchSyncOptions) {
     checkOptions(options);
-    const { settle, maxWait, onError = "continue", signal, ...rest } = options;
+    super(options.signal);
+    const { settle, maxWait, onError = "continue", signal: _, ...rest } = options;
     if (onError !== "continue" && onError !== "stop")
       throw argumentError("onError", `must be continue or stop, not ${showValue(onError)}`);
     if ((rest as SyncOptions).dryRun)
@@ -142,15 +139,9 @@ class Syncer implements WatchSyncer {
       ...(runtime && { runtime }),
     };
     this.#roots = rest.twoWay ? [from, to] : [from];
-    for (const place of this.#roots.map(parseLocation))
-      if (place.scheme !== "file")
-        throw new CopseError("UNSUPPORTED", "only local directories can be watched", {
-          location: place.shown,
-        });
+    this.#roots.forEach(watchedPlace);
     parseLocation(to);
     this.#round = async (signal) => await sync(from, to, { ...rest, signal });
-    this.#signal = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
-    this.ready.catch(ignore); // whoever iterates hears of it, too
   }
 
   /** Rounds, as long as the watches hold. */
@@ -163,7 +154,7 @@ class Syncer implements WatchSyncer {
       changes.taken();
       let look = Infinity;
       try {
-        const transfer = await this.#round(this.#signal);
+        const transfer = await this.#round(this.signal);
         const isWell = transfer.complete && transfer.errors === 0;
         retry = isWell ? 0 : nextRetry(retry);
         look = isWell ? (transfer.planned > 0 ? LOOK_AGAIN_MS : Infinity) : retry;
@@ -172,13 +163,13 @@ class Syncer implements WatchSyncer {
         trouble = news ?? trouble;
         this.#mayGoOn(transfer);
       } catch (error) {
-        if (this.#signal.aborted || this.#stops) throw error;
+        if (this.signal.aborted || this.#stops) throw error;
         retry = look = nextRetry(retry);
         yield { kind: "failed", error: error as Error };
       }
       isFirst = false;
-      this.#ready.resolve();
-      await changes.due(this.#settle, this.#maxWait, look, this.#signal);
+      this.follows();
+      await changes.due(this.#settle, this.#maxWait, look, this.signal);
     }
   }
 
@@ -188,43 +179,22 @@ class Syncer implements WatchSyncer {
   }
 
   /** A watch that ends, because its root is gone perhaps, begins anew. */
-  async *#events(): AsyncGenerator<WatchSyncEvent, void> {
-    try {
-      for (let retry = 0; ;) {
-        this.#signal.throwIfAborted();
-        using changes = new Changes(this.#roots, { ...this.#watched, signal: this.#signal });
-        try {
-          for await (const event of this.#rounds(changes)) {
-            retry = 0;
-            yield event;
-          }
-        } catch (error) {
-          if (this.#signal.aborted || this.#stops) throw error;
-          retry = nextRetry(retry);
-          yield { kind: "failed", error: error as Error };
+  protected override async *events(): AsyncGenerator<WatchSyncEvent, void> {
+    for (let retry = 0; ;) {
+      this.signal.throwIfAborted();
+      using changes = new Changes(this.#roots, { ...this.#watched, signal: this.signal });
+      try {
+        for await (const event of this.#rounds(changes)) {
+          retry = 0;
+          yield event;
         }
-        await sleep(retry, { signal: this.#signal });
+      } catch (error) {
+        if (this.signal.aborted || this.#stops) throw error;
+        retry = nextRetry(retry);
+        yield { kind: "failed", error: error as Error };
       }
-    } catch (error) {
-      this.#ready.reject(error);
-      if (!this.#stop.signal.aborted) throw error;
+      await sleep(retry, { signal: this.signal });
     }
-  }
-
-  [Symbol.asyncIterator](): AsyncIterator<WatchSyncEvent, void> {
-    if (this.#isIterated)
-      throw new CopseError("ARGUMENT", "a watch can be iterated once: start another one");
-    this.#isIterated = true;
-    return this.#events();
-  }
-
-  close(): void {
-    this.#stop.abort(new CopseError("CANCELLED", "the watch was closed"));
-    this.#ready.reject(this.#stop.signal.reason);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
   }
 }
 

@@ -8,7 +8,7 @@ import { statSync, watch as watchSystem, type FSWatcher } from "node:fs";
 import { resolve } from "node:path";
 import { sleep } from "./async/sleep.ts";
 import { CopseError } from "./errors.ts";
-import { parseLocation, type Place } from "./location.ts";
+import type { Place } from "./location.ts";
 import { listPlaceNames } from "./list.ts";
 import { planOf, type Plan } from "./pattern.ts";
 import { checkOptions, Scope } from "./request.ts";
@@ -26,6 +26,7 @@ import type {
   Watcher,
   WatchOptions,
 } from "./types.ts";
+import { watchedPlace, Watching } from "./watching.ts";
 
 const SETTLE_MS = 25; // changes come in bursts; they are looked at together
 const HINTS_MAX = 10_000; // more in one burst than this is a fresh scan
@@ -41,15 +42,13 @@ function levelsOf({ nodes }: Plan): number {
   return Math.max(0, ...levels);
 }
 
-class DirectoryWatcher implements Watcher {
+class DirectoryWatcher extends Watching<WatchEvent> implements Watcher {
   readonly #root: Location;
   readonly #place: Place;
   readonly #path: string;
   readonly #plan: Plan;
   readonly #options: ScanOptions;
   readonly #initial: boolean;
-  readonly #stop = new AbortController();
-  readonly #signal: AbortSignal;
   #system: FSWatcher | undefined;
   /** Paths that something was said of; true: their content. */
   #hints = new Map<string, boolean>();
@@ -59,28 +58,19 @@ class DirectoryWatcher implements Watcher {
   #known = new Map<string, Map<string, EntryType>>();
   /** Numbers of the patterns that each directory fits. */
   #matches = new Map<string, Set<number>>();
-  readonly #ready = Promise.withResolvers<void>();
-  readonly ready = this.#ready.promise;
-  #isIterated = false;
 
   constructor(
     root: Location,
     patterns: Pattern | readonly Pattern[],
     { initial = false, signal, ...options }: WatchOptions,
   ) {
-    const place = parseLocation(root);
-    if (place.scheme !== "file")
-      throw new CopseError("UNSUPPORTED", "only local directories can be watched", {
-        location: place.shown,
-      });
+    super(signal);
     this.#root = root;
-    this.#place = place;
-    this.#path = resolve(place.path);
+    this.#place = watchedPlace(root);
+    this.#path = resolve(this.#place.path);
     this.#plan = planOf(patterns, false);
     this.#options = options;
     this.#initial = initial;
-    this.#signal = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
-    this.ready.catch(() => {}); // whoever iterates hears of it, too
   }
 
   // ── What the system says ──
@@ -129,7 +119,7 @@ class DirectoryWatcher implements Watcher {
       ...withoutExplain(this.#options),
       maxDepth,
       sort: "none",
-      signal: this.#signal,
+      signal: this.signal,
     });
     return found.filter((entry) => entry.path !== path);
   }
@@ -141,7 +131,7 @@ class DirectoryWatcher implements Watcher {
   ): Promise<{ matches: Map<string, Set<number>>; errors: Failure[] }> {
     const matches = new Map<string, Set<number>>();
     if (this.#plan.roots.length === 0) return { matches, errors: [] };
-    const options = { ...this.#options, signal: this.#signal };
+    const options = { ...this.#options, signal: this.signal };
     const verb = scanVerb(this.#root, this.#plan, scope, options, false, path);
     const found = await new NativeTask(engineOf(options.runtime), verb, options);
     for (const match of found) {
@@ -206,7 +196,7 @@ class DirectoryWatcher implements Watcher {
     try {
       entries = await this.#list(path, 1);
     } catch (error) {
-      if (!(error instanceof CopseError) || this.#signal.aborted) throw error;
+      if (!(error instanceof CopseError) || this.signal.aborted) throw error;
       if (path === "") throw error; // the root itself is gone
       // It is gone or no directory any more: the one above says so.
       this.#hint(path, false);
@@ -264,7 +254,7 @@ class DirectoryWatcher implements Watcher {
         yield* this.#matchEvents(path, matches.get(path) ?? new Set());
         yield* errors;
       } catch (error) {
-        if (!(error instanceof CopseError) || this.#signal.aborted) throw error;
+        if (!(error instanceof CopseError) || this.signal.aborted) throw error;
         this.#hint(path, false); // it vanished meanwhile: the one above says so
       }
     }
@@ -274,21 +264,21 @@ class DirectoryWatcher implements Watcher {
     return this.#known.get(parentOf(path))?.get(path.slice(path.lastIndexOf("/") + 1));
   }
 
-  async *#events(): AsyncGenerator<WatchEvent, void> {
+  protected override async *events(): AsyncGenerator<WatchEvent, void> {
     const stopped = new Promise<void>((done) => {
-      if (this.#signal.aborted) done();
-      this.#signal.addEventListener("abort", () => done(), { once: true });
+      if (this.signal.aborted) done();
+      this.signal.addEventListener("abort", () => done(), { once: true });
     });
     try {
-      this.#signal.throwIfAborted();
+      this.signal.throwIfAborted();
       this.#listen();
       // Hints that come while this is done are looked at after it.
       yield* this.#fresh(this.#initial);
-      this.#ready.resolve();
+      this.follows();
       for (;;) {
         await Promise.race([this.#hinted.promise, stopped]);
-        if (this.#signal.aborted) break;
-        await sleep(SETTLE_MS, { signal: this.#signal }).catch(() => {}); // and then it ends
+        if (this.signal.aborted) break;
+        await sleep(SETTLE_MS, { signal: this.signal }).catch(() => {}); // and then it ends
         this.#hinted = Promise.withResolvers();
         if (this.#overflowed || (this.#options.ignoreFiles && this.#hints.size > 0)) {
           yield { kind: "rescan" };
@@ -297,30 +287,15 @@ class DirectoryWatcher implements Watcher {
           yield* this.#changes();
         }
       }
-      if (!this.#stop.signal.aborted) throw this.#signal.reason;
-    } catch (error) {
-      this.#ready.reject(error);
-      if (!this.#stop.signal.aborted) throw error;
+      throw this.signal.reason;
     } finally {
       this.#system?.close();
     }
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<WatchEvent, void> {
-    if (this.#isIterated)
-      throw new CopseError("ARGUMENT", "a watch can be iterated once: start another one");
-    this.#isIterated = true;
-    return this.#events();
-  }
-
-  close(): void {
-    this.#stop.abort(new CopseError("CANCELLED", "the watch was closed"));
-    this.#ready.reject(this.#stop.signal.reason);
+  override close(): void {
+    super.close();
     this.#system?.close();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
   }
 }
 

@@ -73,7 +73,17 @@ const libLayers = [
     "verify",
     "blocks",
   ],
-  ["compare-all", "assess", "infer", "shuffle", "watch", "watch-sync", "snapshot", "shared"],
+  [
+    "compare-all",
+    "assess",
+    "infer",
+    "shuffle",
+    "watching",
+    "watch",
+    "watch-sync",
+    "snapshot",
+    "shared",
+  ],
   ["index"],
   ["cli/"],
 ];

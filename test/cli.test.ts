@@ -533,6 +533,9 @@ describe("completion", () => {
     ]);
     expect(await complete("copse compare --li")).toEqual(["--limits", "--links"]);
     expect(await complete("copse compare a b --by ''")).toEqual(["content", "hash", "stat"]);
+    expect(await complete("copse manifest --format ''")).toEqual(["b3sum", "jsonl", "sha256"]);
+    expect(await complete("copse pack --format ''")).toEqual(["copse", "znippy"]);
+    expect(await complete("copse cp --by ''")).toEqual(["content", "hash", "stat"]);
     expect(await complete("copse compare lef")).toEqual(["left"]);
     expect(await complete("copse completion ''")).toContain("zsh");
   });

@@ -263,6 +263,12 @@ retries = 9
     expect(seen).toEqual(["grove/1", "other", "mine"]);
   });
 
+  test("how what is the same is found is nothing that both ways could take", async () => {
+    using place = settings({ user: "[defaults]\nchecksum = true\n", files: { "from/x": "x" } });
+    const both = await place.copse(["sync", "from", "to", "--two-way", "--state", "../state"]);
+    expect(both).toMatchObject({ status: 0, err: "" });
+  });
+
   test("a key of one's own encrypts copies and opens crypt: places, and disturbs nobody else", async () => {
     const user = '[encryption]\nenabled = true\nkey_file = "key"\n[compression]\nlevel = 5\n';
     using place = settings({ user, files: { key: "k".repeat(32), "from/text": "x".repeat(5000) } });

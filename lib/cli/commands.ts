@@ -387,8 +387,7 @@ const shapes: readonly CommandShape[] = [
         },
         ...how,
       ],
-      "Archives:": archives,
-      "Web servers:": web,
+      ...kindsOfPlace,
       "What is printed:": [
         quiet,
         json,
@@ -575,6 +574,7 @@ const shapes: readonly CommandShape[] = [
         },
         ...how,
       ],
+      "Encrypted places:": crypt,
       "Web servers:": web,
       "What is printed:": printed,
     },
@@ -611,6 +611,7 @@ const shapes: readonly CommandShape[] = [
     groups: {
       "What is unpacked:": [...decide, ...what],
       "How:": [...transfer, ...parts, ...how],
+      "Encrypted places:": crypt,
       "Web servers:": web,
       "What is printed:": printed,
     },

@@ -38,6 +38,8 @@ function flagsOf({ groups }: CommandShape): Named[] {
   });
 }
 
+const namesOf = ({ name, alias }: CommandShape): string[] => (alias ? [name, alias] : [name]);
+
 const names = commands.map(({ name }) => name).join(" ");
 
 function bash(): string {
@@ -45,16 +47,21 @@ function bash(): string {
     const all = flagsOf(shape).flatMap(({ short, long }) => (short ? [short, long] : [long]));
     const places = shape.places.flatMap(({ values }) => values ?? []);
     const words = [...all, ...places].join(" ");
-    return `    ${shape.name}) words=${quoted(words)} ;;`;
+    return `    ${namesOf(shape).join("|")}) words=${quoted(words)} ;;`;
   });
-  const values = new Map<string, string>();
-  for (const { long, takes, flag } of commands.flatMap(flagsOf)) {
-    if (takes) values.set(long, (flag.values ?? []).join(" "));
-  }
-  const answers = [...values].map(([long, list]) =>
+  // Flags of one name may take other values in another command.
+  const values = new Map<string, string[]>();
+  for (const shape of commands)
+    for (const { long, takes, flag } of flagsOf(shape)) {
+      if (!takes) continue;
+      const list = (flag.values ?? []).join(" ");
+      const asked = namesOf(shape).map((name) => quoted(`${name} ${long}`));
+      values.set(list, [...(values.get(list) ?? []), ...asked]);
+    }
+  const answers = [...values].map(([list, asked]) =>
     list === ""
-      ? `    ${long}) return ;;`
-      : `    ${long}) COMPREPLY=($(compgen -W ${quoted(list)} -- "$current")); return ;;`,
+      ? `    ${asked.join("|")}) return ;;`
+      : `    ${asked.join("|")}) COMPREPLY=($(compgen -W ${quoted(list)} -- "$current")); return ;;`,
   );
   return `# bash completion for copse: eval "$(copse completion bash)"
 _copse() {
@@ -64,7 +71,7 @@ _copse() {
     COMPREPLY=($(compgen -W ${quoted(`${names} --help --version`)} -- "$current"))
     return
   fi
-  case $previous in
+  case "\${COMP_WORDS[1]} $previous" in
 ${answers.join("\n")}
   esac
   case \${COMP_WORDS[1]} in

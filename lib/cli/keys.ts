@@ -28,7 +28,7 @@ export interface Key {
 }
 
 const count = { between: [0, 2 ** 31 - 1] } as const;
-const copying = ["copy", "sync", "unpack"] as const;
+const copying = ["copy", "sync", "watch-sync", "unpack"] as const;
 const wrapping = ["copy", "sync", "watch-sync"] as const;
 
 // The flag counts from 0, which is what a person gets who says nothing.

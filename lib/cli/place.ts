@@ -27,7 +27,15 @@ const cryptFlags = ["keyFile", "passphraseFile"] as const;
 export const placeFlags: readonly string[] = [...webFlags, ...archiveFlags, ...cryptFlags];
 
 /** Commands whose own steps are tried again as `--retries` says, not only requests to web servers. */
-const retrying: readonly string[] = ["copy", "sync", "download", "pack", "unpack"];
+const retrying: readonly string[] = [
+  "copy",
+  "sync",
+  "watch-sync",
+  "download",
+  "pack",
+  "repair",
+  "unpack",
+];
 
 const inArchive = /^archive:/i;
 const isCrypt = /^crypt:/i;
@@ -41,6 +49,8 @@ export function concerns(
   flags: Flags,
 ): boolean {
   if (name === "retries" && retrying.includes(command)) return true;
+  // Two ways have a way of their own.
+  if (name === "by" || name === "overwrite") return !flags["twoWay"];
   if (webFlags.some((flag) => flag === name)) return texts.some((text) => onTheWeb.test(text));
   if (archiveFlags.some((flag) => flag === name))
     return Boolean(flags["archives"]) || texts.some((text) => inArchive.test(text));
@@ -108,10 +118,7 @@ export function encryptionFrom(flags: Flags): Encryption {
   if (keyFile !== undefined && passphraseFile !== undefined)
     throw wrong("keyFile", "give it or --passphrase-file, not both");
   if (keyFile === "-") return { key: fromStandardInput() };
-  if (passphraseFile === "-") {
-    const text = Buffer.from(fromStandardInput()).toString("utf8");
-    return { passphrase: text.split(/\r?\n/)[0]! };
-  }
+  if (passphraseFile === "-") return { passphrase: firstLine("passphraseFile", "-") };
   if (typeof keyFile === "string") return { keyFile };
   if (typeof passphraseFile === "string") return { passphraseFile };
   if (hasVariable()) return fromVariable();
@@ -129,7 +136,8 @@ function fromStandardInput(): Uint8Array {
 /** What a flag's file says, so that no secret is an argument. */
 export function firstLine(flag: string, path: string): string {
   try {
-    return readFileSync(path === "-" ? 0 : path, "utf8").split(/\r?\n/)[0]!;
+    const bytes = path === "-" ? fromStandardInput() : readFileSync(path);
+    return Buffer.from(bytes).toString("utf8").split(/\r?\n/)[0]!;
   } catch {
     throw wrong(flag, `${path} cannot be read`);
   }

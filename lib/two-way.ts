@@ -4,7 +4,7 @@
 
 import { mkdirSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import type { Place } from "./location.ts";
 import { Detail, Done, Two, TwoSeen } from "./native/abi.ts";
@@ -12,20 +12,13 @@ import { checkFields, twoWayRequest } from "./request.ts";
 import { decodeRows, type SyncCounts } from "./rows.ts";
 import { byPath, sortByPath } from "./sort.ts";
 import type { Step, Steps } from "./steps.ts";
+import type { transferVerb } from "./sync.ts";
 import type { Verb } from "./task.ts";
 import type { Action, SyncOptions, Transfer, TwoWayOptions } from "./types.ts";
 
 type Side = "left" | "right";
 type Options = Omit<SyncOptions, "twoWay">;
-/** As `transferVerb` of sync.ts. */
-export type TransferVerb = (
-  from: Place,
-  to: Place,
-  options: SyncOptions,
-  deletes: boolean,
-  waited: boolean,
-  only: { readonly steps: readonly unknown[] },
-) => Verb<Transfer, Action>;
+type TransferVerb = typeof transferVerb;
 
 interface Decided {
   readonly actions: Action[];
@@ -84,11 +77,16 @@ function checkTwoWay(twoWay: true | TwoWayOptions, options: Options): Required<T
 /** Whatever the working directory is, and by whichever link it was named. */
 function trueName({ scheme, path, shown, inner }: Place): string {
   if (inner) return trueName(inner);
-  if (scheme !== "file") return shown;
+  return scheme === "file" ? realPath(resolve(path)) : shown;
+}
+
+/** Of what is not there yet the directories above it that are: the name stays when it is made. */
+function realPath(path: string): string {
   try {
     return realpathSync(path);
   } catch {
-    return resolve(path); // it is not there yet
+    const above = dirname(path);
+    return above === path ? path : join(realPath(above), basename(path));
   }
 }
 
@@ -98,17 +96,10 @@ function defaultState(pair: string): string {
   return join(home, "copse", "two-way", `${name}.state`);
 }
 
-/** Where the state is; its directory is made. It must not lie in what it is about. */
-function stateFile(named: string, names: readonly string[], isDry: boolean): string {
+/** Where the state is. It must not lie in what it is about. */
+function stateFile(named: string, names: readonly string[]): string {
   const path = resolve(named || defaultState(names.join("\0")));
-  const folder = dirname(path);
-  if (!isDry) mkdirSync(folder, { recursive: true, mode: 0o700 });
-  let real = folder;
-  try {
-    real = realpathSync(folder);
-  } catch {
-    // a dry run: it is not there, and neither is a state
-  }
+  const real = realPath(dirname(path));
   for (const name of names)
     if (`${real}${sep}`.startsWith(name.endsWith(sep) ? name : `${name}${sep}`))
       throw argumentError("twoWay.state", "lies in one of the two trees; name a place outside");
@@ -319,7 +310,7 @@ function sum(
   const counts = {
     copied: planned("copied", (one) => one.copied),
     created: planned("created", (one) => one.created),
-    updated: isDry ? planned("updated", (one) => one.updated) : total((one) => one.updated) + done,
+    updated: planned("updated", (one) => one.updated) + (isDry ? 0 : done),
     deleted: planned("deleted", (one) => one.deleted),
   };
   const touched = new Set(decided.actions.filter(({ kind }) => kind !== "created").map(keyOf));
@@ -372,10 +363,11 @@ export function twoWaySteps(
 ): Steps<Transfer, Action> {
   const { state: named, conflict } = checkTwoWay(twoWay, options);
   const names = [trueName(left), trueName(right)];
-  const state = stateFile(named, names, options.dryRun === true);
+  const state = stateFile(named, names);
   const pair = names.join("\0");
   const asked = { places: { left, right }, options, state, pair, conflict };
   decideVerb(asked, false, false); // checks the rest
+  if (options.dryRun !== true) mkdirSync(dirname(state), { recursive: true, mode: 0o700 });
   return run(asked, transferVerb);
 }
 

@@ -330,6 +330,19 @@ describe("directories and other types", () => {
 });
 
 describe("the state", () => {
+  test("is that of one pair, though a side was reached by a link and was not there yet", async () => {
+    const left = scratch.plant("left", { a: "1" });
+    scratch.plant("real", {});
+    symlinkSync("real", scratch.at("link"));
+    const right = scratch.at("link", "new");
+    const twoWay = { state: scratch.at("one.state") };
+    expect(await sync(left, right, { twoWay })).toMatchObject({ copied: 1, errors: 0 });
+    expect(await sync(left, right, { twoWay })).toMatchObject({
+      planned: 0,
+      twoWay: { state: "known" },
+    });
+  });
+
   const deleted = async (): Promise<Pair> => {
     const both = pair({ a: "a", "d/b": "b" });
     await both.run();
@@ -401,6 +414,7 @@ describe("the state", () => {
     const both = pair({ a: "a" });
     const state = join(both.right, "s", "state");
     expect(() => sync(both.left, both.right, { twoWay: { state } })).toThrow("lies in one");
+    expect(existsSync(dirname(state))).toBe(false);
   });
 
   test("a run with nothing to do leaves it as it is", async () => {

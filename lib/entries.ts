@@ -3,9 +3,10 @@
 
 import { chunksOf } from "./body.ts";
 import { argumentError, CopseError, showValue } from "./errors.ts";
+import { isUnsafe } from "./location.ts";
 import { Given } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
-import { checkFields } from "./request.ts";
+import { checkFields, checkRepo, whole } from "./request.ts";
 import type { PackEntry } from "./types.ts";
 
 // Pushed in one piece with its record; what is larger is not copied together.
@@ -22,16 +23,10 @@ export function isEntries(from: unknown): from is AsyncIterable<PackEntry> | Ite
   );
 }
 
-function wholeNumber(name: string, value: unknown, most: number): number {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > most)
-    throw argumentError(name, `must be a whole number from 0 to ${most}, not ${showValue(value)}`);
-  return value;
-}
-
 function pathOf(path: unknown): string {
   if (typeof path !== "string" || path === "" || path.includes("\0"))
     throw argumentError("entry.path", `must be a path without NUL, not ${showValue(path)}`);
-  if (path.split("/").some((part) => part === "" || part === "." || part === ".."))
+  if (isUnsafe(path))
     throw new CopseError("UNSAFE_PATH", 'is relative, without empty, "." or ".." parts', { path });
   return path;
 }
@@ -41,18 +36,14 @@ function headOf(entry: PackEntry): Uint8Array {
   checkFields("entry", entry, ["path", "data", "pkgType", "repo", "mode", "mtime"]);
   const { path, pkgType, repo, mode, mtime } = entry;
   const record = new Record().text(Given.PATH, pathOf(path));
-  if (mode !== undefined) record.number(Given.MODE, wholeNumber("entry.mode", mode, 0o7777));
+  if (mode !== undefined) record.number(Given.MODE, whole("entry.mode", mode, 0, 0o7777));
   if (mtime !== undefined) {
     if (!(mtime instanceof Date) || Number.isNaN(mtime.getTime()))
       throw argumentError("entry.mtime", `must be a Date, not ${showValue(mtime)}`);
     record.integer(Given.MTIME, BigInt(mtime.getTime()) * 1_000_000n);
   }
-  if (pkgType !== undefined) record.number(Given.TYPE, wholeNumber("entry.pkgType", pkgType, 127));
-  if (repo !== undefined) {
-    if (typeof repo !== "string" || repo.includes("\0") || repo.length > 4096)
-      throw argumentError("entry.repo", "must be a text of at most 4,096 characters without NUL");
-    record.text(Given.REPO, repo);
-  }
+  if (pkgType !== undefined) record.number(Given.TYPE, whole("entry.pkgType", pkgType, 0, 127));
+  if (repo !== undefined) record.text(Given.REPO, checkRepo("entry.repo", repo));
   return record.end();
 }
 
@@ -86,7 +77,7 @@ function startOf(entry: PackEntry): { head: Uint8Array; body: ReturnType<typeof 
   return { head: headOf(entry), body: chunksOf("entry.data", entry.data) };
 }
 
-function* whole(head: Uint8Array, body: Iterable<Uint8Array>): Generator<Uint8Array> {
+function* oneFile(head: Uint8Array, body: Iterable<Uint8Array>): Generator<Uint8Array> {
   const [first = END.subarray(0, 0), ...more] = body;
   if (more.length === 0 && first.length <= TOGETHER_BYTES) {
     yield first.length > 0 ? framed(head, first, END.subarray(0, 0)) : framed(head, first);
@@ -103,7 +94,7 @@ export function* framesNow(entries: Iterable<PackEntry>): Generator<Uint8Array> 
     const { head, body } = startOf(entry);
     if (!(Symbol.iterator in body))
       throw argumentError("entry.data", "must be a text or bytes where nothing is waited for");
-    yield* whole(head, body);
+    yield* oneFile(head, body);
   }
 }
 
@@ -114,7 +105,7 @@ export async function* framesOf(
   for await (const entry of entries) {
     const { head, body } = startOf(entry);
     if (Symbol.iterator in body) {
-      yield* whole(head, body);
+      yield* oneFile(head, body);
       continue;
     }
     yield framed(head);

@@ -1,6 +1,6 @@
 import { parseLocation, type Place } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { WalkOrder } from "./order.ts";
+import { isFailure, WalkOrder } from "./order.ts";
 import { decodeList, type ListRow } from "./rows.ts";
 import { byName, byNumber, sortByPath } from "./sort.ts";
 import { checkOptions, listRequest, type InPlace } from "./request.ts";
@@ -18,10 +18,6 @@ import type {
 } from "./types.ts";
 
 type Sort = ListOptions["sort"];
-
-function isFailure(row: ListRow): row is Failure {
-  return "kind" in row;
-}
 
 const sizeOf = (row: ListRow): number => ("size" in row ? row.size : 0);
 const timeOf = (row: ListRow): number => ("mtime" in row ? Number(row.mtime) : 0);

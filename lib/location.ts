@@ -206,10 +206,14 @@ export function asPoured(fields: readonly PlaceField[]): Place {
   return { scheme: "pack", path: "", shown, fields: [[PlaceKey.PACK_NEW, 1], ...fields] };
 }
 
+/** Whether a path has parts that are empty, "." or ".."; that of a root has one. */
+export function isUnsafe(path: string): boolean {
+  return /(?:^|\/)\.{0,2}(?:\/|$)/.test(path);
+}
+
 /** The tree in a pack file, or what `sub` names in it. */
 function packPlace({ tree: _, ...inner }: Place, path: string, shown: string): Place {
-  const isBad = path.split("/").some((part) => part === "" || part === "." || part === "..");
-  if (path !== "" && isBad)
+  if (path !== "" && isUnsafe(path))
     throw new CopseError("UNSAFE_PATH", "what follows # is a plain path in the pack", {
       location: shown,
     });
@@ -257,8 +261,7 @@ function parseTable(files: unknown, whole: object): Place {
   for (const key of Object.keys(whole))
     if (key !== "files") throw argumentError("location", `has no field ${showValue(key)}`);
   const entries = Object.entries(files).map(([path, location]) => {
-    const isBad = path.split("/").some((part) => part === "" || part === "." || part === "..");
-    if (isBad || path.includes("\0"))
+    if (isUnsafe(path) || path.includes("\0"))
       throw new CopseError("UNSAFE_PATH", "a path in a table of files is relative and plain", {
         path,
       });

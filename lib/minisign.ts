@@ -1,16 +1,7 @@
 // minisign's files: keys, and the signature that lies beside a file. Debian's minisign makes and
 // reads the same. What is signed is the BLAKE2b hash of the file; a comment is signed with it.
 
-import {
-  createPrivateKey,
-  createPublicKey,
-  scrypt,
-  scryptSync,
-  sign,
-  timingSafeEqual,
-  verify,
-  type KeyObject,
-} from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { argumentError } from "./errors.ts";
 import type { Secret } from "./secret.ts";
 
@@ -22,6 +13,9 @@ export interface SigningKey {
 
 /** Whose signature it has to be. */
 export type CheckingKey = SigningKey;
+
+// Here and not on top: every command would load it, and few sign.
+const crypto = () => process.getBuiltinModule("node:crypto");
 
 const utf8 = new TextEncoder();
 const ID = 8;
@@ -53,7 +47,11 @@ export function parsePublicKey(text: string): CheckingKey {
   if (bytes?.toString("latin1", 0, 2) !== "Ed")
     throw argumentError("key", "is no public key of minisign: give its .pub file or its line");
   const raw = bytes.subarray(2 + ID);
-  const key = createPublicKey({ key: Buffer.concat([PUBLIC, raw]), format: "der", type: "spki" });
+  const key = crypto().createPublicKey({
+    key: Buffer.concat([PUBLIC, raw]),
+    format: "der",
+    type: "spki",
+  });
   return { id: bytes.subarray(2, 2 + ID), key };
 }
 
@@ -112,9 +110,9 @@ export function openSecretKey(
   if (!cost) throw argumentError("sign", "names a key that asks for more memory than any should");
   const open = (stream: Uint8Array): SigningKey =>
     keyOf(hidden.map((byte, i) => byte ^ stream[i]!));
-  if (waited) return open(scryptSync(password.reveal(), salt, HIDDEN, cost));
+  if (waited) return open(crypto().scryptSync(password.reveal(), salt, HIDDEN, cost));
   return new Promise((resolve, reject) => {
-    scrypt(password.reveal(), salt, HIDDEN, cost, (error, stream) => {
+    crypto().scrypt(password.reveal(), salt, HIDDEN, cost, (error, stream) => {
       try {
         if (error) throw error;
         resolve(open(stream));
@@ -129,6 +127,7 @@ function keyOf(plain: Uint8Array): SigningKey {
   const id = plain.subarray(0, ID);
   const secret = plain.subarray(ID, ID + 64);
   const der = Buffer.concat([PRIVATE, secret.subarray(0, 32)]);
+  const { createPrivateKey, createPublicKey, timingSafeEqual } = crypto();
   const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
   // Its public half is kept with it. The check after them is missing in keys without a password.
   const open = createPublicKey(key).export({ format: "der", type: "spki" });
@@ -144,6 +143,7 @@ function keyOf(plain: Uint8Array): SigningKey {
 
 /** The file beside: `hash` is the BLAKE2b-512 of what is signed, `comment` one line that is signed too. */
 export function makeSignature(key: SigningKey, hash: Uint8Array, comment: string): string {
+  const { sign } = crypto();
   const signature = sign(null, hash, key.key);
   const both = sign(null, Buffer.concat([signature, utf8.encode(comment)]), key.key);
   const head = Buffer.concat([utf8.encode("ED"), key.id, signature]);
@@ -169,6 +169,7 @@ export function checkSignature(text: string, key: CheckingKey, hash: Uint8Array)
   if (way === "Ed") return { wrong: "the signature is of minisign's old kind: sign again" };
   if (way !== "ED") return { wrong: "the signature is of a kind that is not known" };
   if (!head.subarray(2, 2 + ID).equals(key.id)) return { wrong: "the signature is of another key" };
+  const { verify } = crypto();
   const signature = head.subarray(2 + ID);
   const comment = third.slice("trusted comment: ".length).replace(/\r$/, "");
   if (!verify(null, Buffer.concat([signature, utf8.encode(comment)]), key.key, both))

@@ -3,12 +3,10 @@
 // that takes a tenth of the time of sorting them.
 
 import type { ListRow, Run } from "./rows.ts";
-import { byPath, Pause } from "./sort.ts";
+import { byPath, Pause, SLICE_ROWS } from "./sort.ts";
 import type { PartOrder } from "./task.ts";
 import type { Failure, Named } from "./types.ts";
 
-// So many entries are put in order before anybody looks at the clock.
-const SLICE_ROWS = 1024;
 const SLASH = "/".charCodeAt(0);
 
 /** A directory whose entries are being told. */
@@ -96,7 +94,7 @@ function isBetween(directory: string, path: string): boolean {
   return path.startsWith(directory) && path.charCodeAt(directory.length) < SLASH;
 }
 
-function isFailure(row: ListRow): row is Failure {
+export function isFailure(row: ListRow): row is Failure {
   return "kind" in row;
 }
 

@@ -1,7 +1,7 @@
 import { asNewPack, asPack, asPoured, isFile, parseLocation, type Place } from "./location.ts";
 import { checkOptions, fillRequest, packFields } from "./request.ts";
 import { engineOf } from "./runtime.ts";
-import { checkSign, openKey, signPack } from "./signature.ts";
+import { checkSign, openKey, readingOf, signPack } from "./signature.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
 import { transferOf, transferVerb } from "./sync.ts";
 import { conversation, Plugins } from "./talk.ts";
@@ -112,13 +112,10 @@ function* signedSteps({ verb, pack, sign }: Work, options: PackOptions): Steps<T
   const key = sign && !options.dryRun ? yield* openKey(sign) : undefined;
   const whole = (yield { verb }) as Transfer; // as the verb answers
   for (const action of whole.actions) yield { part: action };
-  const { priority, bandwidth } = options;
-  const reading = {
-    ...(priority === undefined ? {} : { priority }),
-    ...(bandwidth === undefined ? {} : { bandwidth }),
-  };
+  // A timeout is of the packing.
+  const { timeout: _, ...rest } = options;
   if (key && pack.inner && whole.report)
-    yield* signPack(pack.inner, key, whole.report.indexHash, reading);
+    yield* signPack(pack.inner, key, whole.report.indexHash, readingOf(rest));
   return (actions) => ({ ...whole, actions });
 }
 

@@ -81,7 +81,7 @@ function oneOf<T extends string>(name: string, value: unknown, choices: readonly
   return found;
 }
 
-function whole(name: string, value: unknown, least: number, most: number): number {
+export function whole(name: string, value: unknown, least: number, most: number): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most)
     throw argumentError(
       name,
@@ -93,6 +93,13 @@ function whole(name: string, value: unknown, least: number, most: number): numbe
 function flag(name: string, value: unknown): boolean {
   if (typeof value !== "boolean")
     throw argumentError(name, `must be true or false, not ${showValue(value)}`);
+  return value;
+}
+
+/** Where a pack, or a file in one, is from. */
+export function checkRepo(name: string, value: unknown): string {
+  if (typeof value !== "string" || value.includes("\0") || value.length > 4096)
+    throw argumentError(name, "must be a text of at most 4,096 characters without NUL");
   return value;
 }
 
@@ -695,11 +702,7 @@ export function packFields(
   }
   if (packageType !== undefined)
     fields.push([PlaceKey.PACK_TYPE, whole("packageType", packageType, 0, 127)]);
-  if (repo !== undefined) {
-    if (typeof repo !== "string" || repo.includes("\0") || repo.length > 4096)
-      throw argumentError("repo", `must be a text of at most 4,096 characters without NUL`);
-    fields.push([PlaceKey.PACK_REPO, repo]);
-  }
+  if (repo !== undefined) fields.push([PlaceKey.PACK_REPO, checkRepo("repo", repo)]);
   if (level !== undefined) fields.push([PlaceKey.PACK_LEVEL, whole("level", level, 1, 22)]);
   if (compress !== undefined) {
     const chosen = oneOf("compress", compress, ["auto", "always", "never"]);

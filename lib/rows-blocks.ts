@@ -2,17 +2,14 @@
 
 import { Detail, Row, RowKind } from "./native/abi.ts";
 import { known, Page, rowOf, withBytes } from "./rows.ts";
-import { Pause, byPath } from "./sort.ts";
+import { byPath, Pause, SLICE_ROWS } from "./sort.ts";
 import type { Block, BlockPlace, Failure } from "./types.ts";
 
 function blockOf(page: Page, row: number): Block {
   const { view } = page;
   const kind = view.getUint8(row + Row.kind);
   if (kind !== RowKind.UNIQUE && kind !== RowKind.DUPLICATE) return rowOf(page, row) as Failure; // there are no others
-  const path = page.text(
-    view.getUint32(row + Row.path_at, true),
-    view.getUint32(row + Row.path_len, true),
-  );
+  const path = page.path(row);
   const details = page.details(row);
   const fields = {
     path: path.text,
@@ -57,9 +54,6 @@ class Firsts {
     return { ...fields, kind: "unique" };
   }
 }
-
-// So many rows before anybody looks at the clock.
-const SLICE_ROWS = 1024;
 
 async function settleInSlices(rows: Block[]): Promise<Block[]> {
   const sorted = await byPath.inSlices(rows);

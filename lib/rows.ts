@@ -161,6 +161,14 @@ export class Page {
     return decode(this.#bytes.subarray(at, at + length));
   }
 
+  path(row: number): Text {
+    const { view } = this;
+    return this.text(
+      view.getUint32(row + Row.path_at, true),
+      view.getUint32(row + Row.path_len, true),
+    );
+  }
+
   /**
    * The entries of a NAMES row's text, when it is ASCII: cut out of the page's string, because a
    * list of a hundred thousand names is decoded in a third of the time it takes to split each row.
@@ -271,22 +279,9 @@ const UNKNOWN_TIME = -(2n ** 63n);
 
 /** What a dry run saw: rows of others have no times. */
 function putSeen<T extends Planned>(action: T, view: DataView, row: number): T {
-  const types = view.getUint8(row + Row.type);
-  const sides = [
-    ["source", types & 15, Row.left_size, Row.left_mtime_ns],
-    ["target", types >> 4, Row.right_size, Row.right_mtime_ns],
-  ] as const;
-  for (const [name, type, sizeAt, timeAt] of sides) {
-    const mtime = view.getBigInt64(row + timeAt, true);
-    const isKnown = mtime !== UNKNOWN_TIME;
-    if (type === 0 || (name === "source" && !isKnown)) continue;
-    const seen: Seen = {
-      type: typeNames[type] ?? "other",
-      size: known(view, row + sizeAt) ?? 0,
-    };
-    if (isKnown) seen.mtime = String(mtime);
-    action[name] = seen;
-  }
+  const [source, target] = [seenOf(view, row, "left"), seenOf(view, row, "right")];
+  if (source?.mtime !== undefined) action.source = source;
+  if (target) action.target = target;
   return action;
 }
 
@@ -386,10 +381,7 @@ function ruleOf(bits: number): string {
 /** A row of any kind but those that only one verb has. */
 export function rowOf(page: Page, row: number): AnyRow {
   const { view } = page;
-  const path = page.text(
-    view.getUint32(row + Row.path_at, true),
-    view.getUint32(row + Row.path_len, true),
-  );
+  const path = page.path(row);
   const details = page.details(row);
   const kind = view.getUint8(row + Row.kind);
   switch (kind) {
@@ -490,10 +482,7 @@ function putNames(page: Page, row: number, into: ListRow[], runs: Run[] | undefi
   const { view } = page;
   const at = view.getUint32(row + Row.text_at, true);
   const length = view.getUint32(row + Row.text_len, true) - 1; // without the last NUL
-  const directory = page.text(
-    view.getUint32(row + Row.path_at, true),
-    view.getUint32(row + Row.path_len, true),
-  );
+  const directory = page.path(row);
   const before = into.length;
   const above = directory.text === "" ? "" : `${directory.text}/`;
   if (directory.bytes || !page.cutNames(at, at + length + 1, above, into)) {
@@ -632,10 +621,7 @@ export function decodeScan(
     const row = i * Row.size;
     const kind = view.getUint8(row + Row.kind);
     if (kind === RowKind.ERROR) return rowOf(page, row) as Failure; // so its kind says
-    const path = page.text(
-      view.getUint32(row + Row.path_at, true),
-      view.getUint32(row + Row.path_len, true),
-    );
+    const path = page.path(row);
     const { node, pattern } = plan.roots[unsigned(view, row + Row.extra)]!;
     if (kind === RowKind.MATCH)
       return withBytes(
@@ -695,10 +681,7 @@ function checkOf(page: Page, row: number): Check {
   const { view } = page;
   const kind = view.getUint8(row + Row.kind);
   if (kind !== RowKind.INTACT && kind !== RowKind.CORRUPT) return rowOf(page, row) as Failure; // there are no others
-  const path = page.text(
-    view.getUint32(row + Row.path_at, true),
-    view.getUint32(row + Row.path_len, true),
-  );
+  const path = page.path(row);
   const size = known(view, row + Row.left_size) ?? 0;
   if (kind === RowKind.INTACT)
     return withBytes<Extract<Check, { kind: "intact" }>>(

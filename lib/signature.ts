@@ -1,7 +1,6 @@
 // Signatures of packs: made when a pack is made, held against it when it is verified. They lie beside
 // their pack, FILE.minisig, as minisign puts them.
 
-import { randomBytes } from "node:crypto";
 import {
   closeSync,
   fsyncSync,
@@ -11,7 +10,6 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import type { Place } from "./location.ts";
@@ -32,7 +30,16 @@ import type { Verb } from "./task.ts";
 import type { Options, SignOptions } from "./types.ts";
 
 /** What belongs to the reading of a whole file, of all that the caller said. */
-type Reading = Pick<Options, "priority" | "bandwidth" | "timeout">;
+type Reading = Pick<Options, "runtime" | "priority" | "bandwidth" | "timeout">;
+
+export function readingOf({ runtime, priority, bandwidth, timeout }: Reading): Reading {
+  return {
+    ...(runtime && { runtime }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(bandwidth === undefined ? {} : { bandwidth }),
+    ...(timeout === undefined ? {} : { timeout }),
+  };
+}
 
 const SIGNATURE_BYTES = 64 * 1024; // those of minisign are below one
 
@@ -60,9 +67,9 @@ function hashVerb(place: Place, options: Reading, waited: boolean): Verb<Uint8Ar
   };
 }
 
-function textVerb(place: Place, waited: boolean): Verb<string, Uint8Array> {
+function textVerb(place: Place, options: Reading, waited: boolean): Verb<string, Uint8Array> {
   return {
-    request: placeRequest(VerbNumber.READ, place, { to: SIGNATURE_BYTES }, {}, waited),
+    request: placeRequest(VerbNumber.READ, place, { to: SIGNATURE_BYTES }, options, waited),
     decode: (page) => [new Uint8Array(page.slice(0))],
     whole: (pages) => Buffer.concat(pages).toString("utf8"),
   };
@@ -93,7 +100,7 @@ function noKey(path: string, cause: unknown): CopseError {
 
 async function readLater(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return await Bun.file(path).text();
   } catch (cause) {
     throw noKey(path, cause);
   }
@@ -131,7 +138,10 @@ export function* signPack(
 
 /** Whole or not at all; a name that a later pack beside it sweeps away. */
 function putFile(path: string, text: string): void {
-  const before = join(dirname(path), `.copse-${randomBytes(8).toString("hex")}.part`);
+  const before = join(
+    dirname(path),
+    `.copse-${crypto.getRandomValues(new Uint8Array(8)).toHex()}.part`,
+  );
   let file: number | undefined;
   try {
     file = openSync(before, "wx");
@@ -175,7 +185,7 @@ export function* checkPack(
   const known = yield* findKey(key);
   let text: unknown;
   try {
-    text = yield { verb: (waited) => textVerb(beside, waited) };
+    text = yield { verb: (waited) => textVerb(beside, options, waited) };
   } catch (error) {
     if (!(error instanceof CopseError) || error.code !== "NOT_FOUND") throw error;
     return { wrong: "there is no signature" };

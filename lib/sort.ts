@@ -55,8 +55,8 @@ export function sortByPath<T extends Sortable>(rows: T[]): T[] {
   return rows;
 }
 
-// So many rows are sorted at once, and merged before anybody looks at the clock.
-const SLICE_ROWS = 1024;
+/** So many rows are done before anybody looks at the clock. */
+export const SLICE_ROWS = 1024;
 const SLICE_MS = 2;
 
 async function sortInSlices<T extends Sortable>(rows: readonly T[]): Promise<T[]> {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { chunksOf, type Body } from "./body.ts";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { listPlace } from "./list.ts";
-import { fdPlace, parseLocation, type Place } from "./location.ts";
+import { fdPlace, isUnsafe, parseLocation, type Place } from "./location.ts";
 import { Look } from "./look.ts";
 import { Verb as VerbNumber } from "./native/abi.ts";
 import { decodeRows, type Answers } from "./rows.ts";
@@ -299,16 +299,11 @@ const entryAt = (answers: Answers, at: number, path: string): Entry | null =>
   answers.entry(at, path);
 const existsAt = (answers: Answers, at: number, path: string): boolean => answers.has(at, path);
 
-const perhapsUnsafe = /(?:^|\/)\.{0,2}(?:\/|$)|\0/;
-
 function safePath(path: unknown): string {
   if (typeof path !== "string")
     throw argumentError("path", `must be a string, not ${showValue(path)}`);
-  if (!perhapsUnsafe.test(path)) return path;
   if (path.includes("\0")) throw argumentError("path", "must not hold a NUL byte");
-  if (path === "") return path;
-  const parts = path.split("/");
-  if (parts.some((part) => part === "" || part === "." || part === ".."))
+  if (path !== "" && isUnsafe(path))
     throw new CopseError(
       "UNSAFE_PATH",
       'a path inside a store is relative, without empty, "." or ".." parts',

@@ -5,7 +5,7 @@ import { argumentError, CopseError, showValue } from "./errors.ts";
 import { Answer, Ask, Code, Place as PlaceKey, Said, SAID_HEAD } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
 import type { PlaceField } from "./location.ts";
-import { checkGlobs } from "./request.ts";
+import { checkGlobs, whole } from "./request.ts";
 import type { Verb } from "./task.ts";
 import type { PackPlugin, PluginFields } from "./types.ts";
 
@@ -124,11 +124,7 @@ export class Plugins {
     if (typeof plugin !== "object" || plugin === null)
       throw argumentError("plugins", `must hold objects, not ${showValue(plugin)}`);
     const { typeId, match, fields, extract } = plugin;
-    if (!Number.isInteger(typeId) || typeId < 0 || typeId > 127)
-      throw argumentError(
-        "plugin.typeId",
-        `must be a whole number from 0 to 127, not ${showValue(typeId)}`,
-      );
+    whole("plugin.typeId", typeId, 0, 127);
     if (typeof extract !== "function")
       throw argumentError("plugin.extract", `must be a function, not ${showValue(extract)}`);
     if (typeof fields !== "object" || fields === null)

@@ -358,8 +358,8 @@ export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt"> {
   plugins?: readonly PackPlugin[];
 }
 
-/** What `repair` takes: as `pack`, but the new pack is not signed. */
-export type RepairOptions = Omit<PackOptions, "sign">;
+/** What `repair` takes: as `pack`, but for what makes more of the new pack than the old one had. */
+export type RepairOptions = Omit<PackOptions, "sign" | "seed" | "append" | "plugins">;
 
 /** What `sync` takes besides the options of `copy`. */
 export interface SyncOptions extends CopyOptions {

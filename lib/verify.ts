@@ -4,7 +4,7 @@ import { checkOptions, verifyRequest } from "./request.ts";
 import { decodeChecks, type SyncCounts } from "./rows.ts";
 import { byPath } from "./sort.ts";
 import { engineOf } from "./runtime.ts";
-import { besides, checkKey, checkPack, isOfIndex } from "./signature.ts";
+import { besides, checkKey, checkPack, isOfIndex, readingOf } from "./signature.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
 import type { Check, Location, Task, Verification, VerifyOptions } from "./types.ts";
@@ -67,15 +67,10 @@ function* signedSteps(
   key: string,
   options: VerifyOptions,
 ): Steps<Verification, Check> {
-  const { signature, priority, bandwidth, timeout } = options;
+  const { signature } = options;
   const file = place.inner ?? place;
   const beside = signature === undefined ? besides(file) : parseLocation(signature);
-  const reading = {
-    ...(priority === undefined ? {} : { priority }),
-    ...(bandwidth === undefined ? {} : { bandwidth }),
-    ...(timeout === undefined ? {} : { timeout }),
-  };
-  const { comment, wrong } = yield* checkPack(file, beside, key, reading);
+  const { comment, wrong } = yield* checkPack(file, beside, key, readingOf(options));
   const found = (yield { verb: (waited) => verbOf(place, options, waited) }) as Read; // so it answers
   const reason =
     wrong ?? (isOfIndex(comment, found.indexHash) ? undefined : "the signature is of another pack");

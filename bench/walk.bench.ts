@@ -495,8 +495,10 @@ async function main(): Promise<void> {
   process.stdout.write(`${texts.join("\n")}\n`);
   if (options.quick || options.only.length > 0) return;
   const busy = before > availableParallelism() / 2 ? " The machine had other things to do." : "";
+  // One blank line between parts, as the formatter of the repository wants it.
+  const body = texts.map((text) => text.trimEnd()).join("\n\n");
   const head = `# walk: listing trees\n\n\`npm run bench walk\` · copse ${copseVersion()} · ${machine(dirname(data))}, load ${before} · ${options.rounds} rounds in turns, warm, every answer checked. Programs are timed whole, the same program's time in an empty directory taken off.${busy}`;
-  write("walk.md", `${head}\n\n${texts.join("\n")}`);
+  write("walk.md", `${head}\n\n${body}\n`);
 }
 
 const held = process.env["COPSE_WALK_CHILD"];

@@ -23,7 +23,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
   let asked: Asked | undefined;
   let text = "";
   const program = new Command("copse")
-    .description("Compare and list file trees: right, fast, and it says why.")
+    .description("Compare, list, scan, copy, sync, pack and verify file trees.")
     .usage("<command> [flags]")
     .helpOption("-h, --help", "this, or the flags of a command")
     .helpCommand("help [command]", "the flags of a command")

@@ -2,7 +2,15 @@
 // is left. COPSE_LONG=1 cuts and damages at every byte.
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import {
   compare,
@@ -12,6 +20,7 @@ import {
   packSync,
   repair,
   repairSync,
+  unpackSync,
   verify,
   verifySync,
   type CopseError,
@@ -187,6 +196,92 @@ describe("an index that is lost", () => {
     expect(result.copied).toBe(12); // all that are frames
     expect(result.recovered).toEqual({ numbered: 12, folder: "recovered" });
   });
+});
+
+describe("what a crafted index says", () => {
+  /** Where the 14 rows of s1 have what they say of a column, by its buffer (pack-rows.test.ts). */
+  const column = (bytes: Buffer, buffer: number): number =>
+    14_218 + Number(bytes.readBigUInt64LE(13_706 + 224 + 16 * buffer));
+
+  test("a row that says more bytes than its frame can hold is not believed, and read no further", () => {
+    const bytes = sample("s1").subarray(0, 15_600); // in the manifest
+    for (let row = 0; row < 14; row++)
+      bytes.writeBigUInt64LE(2n ** 30n, column(bytes, 10) + 8 * row);
+    // Rows of what is no frame have two sizes then.
+    bytes.fill(0xff, column(bytes, 8), column(bytes, 8) + 2);
+    const file = scratch.at("more.znippy");
+    writeFileSync(file, bytes);
+    const result = repairSync(file, scratch.at("more-mended.znippy"));
+    expect(result.recovered).toEqual({ numbered: 12, folder: "recovered" });
+  });
+
+  test("one false row hides no other", () => {
+    const bytes = sample("s1").subarray(0, 15_600);
+    bytes.writeBigUInt64LE(2n ** 30n, column(bytes, 10));
+    const file = scratch.at("false.znippy");
+    writeFileSync(file, bytes);
+    const result = repairSync(file, scratch.at("false-mended.znippy"));
+    expect(result).toMatchObject({ errors: 1, copied: 13, recovered: { numbered: 0 } });
+  });
+});
+
+describe("of our own format", () => {
+  test("what no copy tells of needs the dictionary that a copy tells of", () => {
+    const tree: Record<string, string> = { "m.bin": "" };
+    const contents: string[] = [];
+    const random = new Random(7);
+    for (let i = 0; i < 2600; i++) {
+      const words = Array.from({ length: 300 }, () => `word${random.below(5000)}`);
+      const content = `{"number": ${i}, "words": "${words.join(" ")}"}\n`;
+      if (i >= 2000) contents.push(content);
+      tree[`${i < 2000 ? "a" : "z"}/${i}.json`] = content;
+    }
+    const root = scratch.plant("own", tree);
+    // A copy tells of so many bytes: the second one of what comes after this file.
+    writeFileSync(join(root, "m.bin"), Buffer.alloc(40 << 20));
+    const file = scratch.at("own.copse");
+    packSync(root, file, { format: "copse" });
+    const whole = readFileSync(file);
+    const first = whole.indexOf("COPSE-INDEX-COPY");
+    const second = whole.indexOf("COPSE-INDEX-COPY", first + 1);
+    expect(second).toBeGreaterThan(first);
+    const cut = scratch.at("own-cut.copse");
+    const mended = scratch.at("own-mended.znippy");
+    const back = (bytes: Buffer): string => {
+      writeFileSync(cut, bytes);
+      repairSync(cut, mended);
+      const out = scratch.at("own-out");
+      rmSync(out, { recursive: true, force: true });
+      unpackSync(`pack:${mended}#recovered`, out);
+      return readdirSync(out)
+        .map((name) => readFileSync(join(out, name), "latin1"))
+        .join("");
+    };
+    const all = contents.toSorted().join("");
+    const sorted = (text: string): string => text.split("\n").slice(0, -1).toSorted().join("\n");
+    expect(sorted(back(whole.subarray(0, second)))).toBe(sorted(all));
+  });
+});
+
+test("looking for frames reads a damaged pack a few times, not once for each", () => {
+  const random = new Random(3);
+  const tree = Object.fromEntries(
+    Array.from({ length: 400 }, (_, i) => [
+      `${i}.txt`,
+      `${Buffer.from(random.bytes(20)).toString("hex")} ${i}`,
+    ]),
+  );
+  const file = scratch.at("many.znippy");
+  packSync(scratch.plant("many", tree), file, { compress: "always" });
+  const whole = readFileSync(file);
+  writeFileSync(file, whole.subarray(0, whole.indexOf("COPSE-INDEX-COPY")));
+  // Filled up with what is no frame, so that the window is as large as it gets.
+  appendFileSync(file, random.bytes(2 << 20));
+  const read = (): number =>
+    Number(/rchar: (\d+)/.exec(readFileSync("/proc/self/io", "latin1"))?.[1]);
+  const before = read();
+  expect(repairSync(file, scratch.at("many-mended.znippy")).copied).toBe(400);
+  expect(read() - before).toBeLessThan(60 << 20);
 });
 
 describe("an index that is whole", () => {

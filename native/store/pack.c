@@ -293,19 +293,16 @@ static int32_t read_dictionary(struct pack_state *state, struct decoder *decoder
   int32_t code = frame_room(&decoder->blob, &decoder->blob_capacity, place->size, fault);
   if (code == 0) code = read_blob(state, decoder, &chunk, decoder->blob, fault);
   span frame = {decoder->blob, (size_t)place->size};
-  if (code == 0) code = frame_size(frame, &size, fault);
-  if (code == 0 && (size == 0 || size > PACK_CHUNK_MAX || size / EXPANSION_MAX > frame.size))
-    code = fault_set(fault, COPSE_E_CORRUPT, "damaged: the size of the dictionary cannot be");
-  if (code == 0 && !(*out = malloc((size_t)size))) code = no_memory(fault);
   struct unpacker *unpacker = code == 0 ? unpacker_new() : nullptr;
   if (code == 0)
-    code = unpacker ? frame_read(unpacker, frame, *out, size, fault) : no_memory(fault);
-  if (unpacker) unpacker_free(unpacker);
+    code = unpacker ? frame_open(unpacker, frame, PACK_CHUNK_MAX, out, &size, fault)
+                    : no_memory(fault);
+  unpacker_free(unpacker);
   *out_size = (size_t)size;
-  if (code == 0) return 0;
+  if (code < 0 || size > 0) return code;
   free(*out);
   *out = nullptr;
-  return code;
+  return fault_set(fault, COPSE_E_CORRUPT, "damaged: the dictionary is empty");
 }
 
 // Read once, by whoever needs it first; the second one when the first is damaged.

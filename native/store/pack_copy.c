@@ -92,14 +92,9 @@ int32_t copy_open(struct unpacker *unpacker, span bytes, uint8_t **plain, span *
                   struct fault *fault) {
   span frame = {bytes.at + COPY_HEAD, bytes.size - COPY_LEAST};
   uint64_t size;
-  int32_t code = frame_size(frame, &size, fault);
+  int32_t code = frame_open(unpacker, frame, PLAIN_MAX, plain, &size, fault);
   if (code < 0) return code;
-  if (size > PLAIN_MAX || size / EXPANSION_MAX > frame.size)
-    return corrupt(fault, "it says more bytes than it can hold");
-  *plain = malloc((size_t)size + 1);
-  if (!*plain) return no_memory(fault);
-  code = frame_read(unpacker, frame, *plain, size, fault);
-  int64_t stream = code < 0 ? code : arrow_size((span){*plain, (size_t)size}, fault);
+  int64_t stream = arrow_size((span){*plain, (size_t)size}, fault);
   if (stream < 0) {
     free(*plain);
     *plain = nullptr;

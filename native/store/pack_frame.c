@@ -233,6 +233,23 @@ int32_t frame_read(struct unpacker *unpacker, span frame, uint8_t *into, uint64_
   return 0;
 }
 
+int32_t frame_open(struct unpacker *unpacker, span frame, uint64_t most, uint8_t **out,
+                   uint64_t *size, struct fault *fault) {
+  *out = nullptr;
+  int32_t code = frame_size(frame, size, fault);
+  if (code < 0) return code;
+  if (*size > most || *size / EXPANSION_MAX > frame.size)
+    return corrupt(fault, "a frame says more bytes than it can hold");
+  uint8_t *plain = malloc((size_t)*size + 1);
+  if (!plain) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  code = frame_read(unpacker, frame, plain, *size, fault);
+  if (code == 0)
+    *out = plain;
+  else
+    free(plain);
+  return code;
+}
+
 // ── Writing ──
 
 static size_t put_varint(uint8_t *at, uint64_t value) {

@@ -20,6 +20,13 @@ int32_t frame_length(span bytes, uint64_t *length, struct fault *fault);
 // blob does.
 int32_t frame_read(struct unpacker *unpacker, span frame, uint8_t *into, uint64_t size,
                    struct fault *fault);
+// zstd makes at most 128 KiB out of the 4 bytes of a repeated block. What claims more is no pack,
+// and no memory is taken for it.
+constexpr uint64_t EXPANSION_MAX = 32768;
+// The same into memory of its own, from malloc, with room for a byte more. CORRUPT: it says more
+// bytes than `most`, too.
+int32_t frame_open(struct unpacker *unpacker, span frame, uint64_t most, uint8_t **out,
+                   uint64_t *size, struct fault *fault);
 
 // A buffer of at least `size` bytes; what was in it is lost.
 int32_t frame_room(uint8_t **at, size_t *capacity, uint64_t size, struct fault *fault);

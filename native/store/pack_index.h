@@ -12,9 +12,6 @@ constexpr uint64_t PACK_INDEX_MAX = UINT64_C(4) << 30;
 // Of a chunk, which is held in memory to be proved before any of it is given. Others cut at up to
 // 200 MiB.
 constexpr uint64_t PACK_CHUNK_MAX = UINT64_C(1) << 30;
-// zstd makes at most 128 KiB out of the 4 bytes of a repeated block. What claims more is no pack,
-// and no memory is taken for it.
-constexpr uint64_t EXPANSION_MAX = 32768;
 
 // A contiguous part of a file, and where it is stored.
 struct pack_chunk {

@@ -28,7 +28,9 @@ struct recovery {
   struct pack_index *index;
   const struct recover_file *file;
   struct unpacker *unpacker;
-  uint8_t *window;
+  uint8_t *window;  // the file from window_at on
+  uint64_t window_at;
+  size_t window_size;
   struct rows rows;
   uint64_t entries_max;
   struct found_copy *copies;
@@ -106,18 +108,36 @@ static int32_t see_schema(struct recovery *recovery, uint64_t at, struct fault *
   return 0;
 }
 
-// Where `needle` stands in [from, to), or `to`. The window is filled anew for each call: what is
-// looked for is rare.
+// What of the window begins at `from`, filled anew when that is less than `least` bytes.
+static int32_t look(struct recovery *recovery, uint64_t from, size_t least, span *out,
+                    struct fault *fault) {
+  uint64_t gone = from - recovery->window_at, left = recovery->file->size - from;
+  if (from < recovery->window_at || gone > recovery->window_size ||
+      recovery->window_size - gone < least) {
+    size_t size = left < WINDOW ? (size_t)left : WINDOW;
+    recovery->window_size = 0;
+    int32_t code = recovery->file->read(recovery->file->self, from, recovery->window, size, fault);
+    if (code < 0) return code;
+    recovery->window_at = from;
+    recovery->window_size = size;
+    gone = 0;
+  }
+  *out = (span){recovery->window + gone, recovery->window_size - (size_t)gone};
+  return 0;
+}
+
+// Where `needle` stands in [from, to), or `to`.
 static int32_t seek(struct recovery *recovery, uint64_t from, uint64_t to, span needle,
                     uint64_t *out, struct fault *fault) {
   *out = to;
   while (to - from >= needle.size) {
-    size_t size = to - from < WINDOW ? (size_t)(to - from) : WINDOW;
-    int32_t code = recovery->file->read(recovery->file->self, from, recovery->window, size, fault);
+    span bytes;
+    int32_t code = look(recovery, from, needle.size, &bytes, fault);
     if (code < 0) return code;
-    const uint8_t *found = memmem(recovery->window, size, needle.at, needle.size);
+    size_t size = to - from < bytes.size ? (size_t)(to - from) : bytes.size;
+    const uint8_t *found = memmem(bytes.at, size, needle.at, needle.size);
     if (found) {
-      *out = from + (uint64_t)(found - recovery->window);
+      *out = from + (uint64_t)(found - bytes.at);
       return 0;
     }
     from += size - needle.size + 1;
@@ -203,20 +223,22 @@ static int32_t use_copies(struct recovery *recovery, struct fault *fault) {
 
 static bool proves_blob(struct recovery *recovery, const struct pack_chunk *chunk) {
   struct fault damage = {};
-  uint8_t *blob = nullptr, *plain = nullptr;
-  bool is_right = false;
-  uint64_t size = chunk->size;
-  if (load(recovery, chunk->blob_at, chunk->blob_size, &blob, &damage) == 0) {
-    span frame = {blob, (size_t)chunk->blob_size};
-    if (chunk->is_frame)
-      is_right = size / EXPANSION_MAX <= frame.size && (plain = malloc((size_t)size + 1)) &&
-                 frame_read(recovery->unpacker, frame, plain, size, &damage) == 0;
+  uint8_t *blob, *plain = nullptr;
+  if (load(recovery, chunk->blob_at, chunk->blob_size, &blob, &damage) < 0) return false;
+  span content = {blob, (size_t)chunk->blob_size};
+  if (chunk->is_frame) {
+    uint64_t size = 0;
+    frame_open(recovery->unpacker, content, PACK_CHUNK_MAX, &plain, &size, &damage);
+    content = (span){plain, (size_t)size};
+  }
+  bool is_right = content.at && content.size == chunk->group_size;
+  if (is_right) {
     struct hash hash;
     uint8_t digest[HASH_BYTES];
     hash_begin(&hash);
-    hash_add(&hash, plain ? plain : blob, (size_t)size);
+    hash_add(&hash, content.at, content.size);
     hash_end(&hash, digest);
-    is_right = (is_right || !chunk->is_frame) && memcmp(digest, chunk->checksum, HASH_BYTES) == 0;
+    is_right = memcmp(digest, chunk->checksum, HASH_BYTES) == 0;
   }
   free(blob);
   free(plain);
@@ -377,6 +399,30 @@ static int32_t take_dictionaries(struct recovery *recovery, struct fault *fault)
   return code;
 }
 
+// What a copy says of it, so that frames that no copy tells of come back, too. The second one when
+// the first is damaged.
+static int32_t use_dictionary(struct recovery *recovery, struct fault *fault) {
+  const struct pack_index *index = recovery->index;
+  bool is_used = false;
+  for (size_t i = 0; i < index->dictionaries_count && !is_used; i++) {
+    const struct pack_place *place = &index->dictionaries[i];
+    uint8_t *frame, *plain;
+    uint64_t size;
+    struct fault damage = {};
+    if (place->size > PACK_CHUNK_MAX) continue;
+    int32_t code = load(recovery, place->at, place->size, &frame, fault);
+    if (code < 0) return code;
+    code = frame_open(recovery->unpacker, (span){frame, (size_t)place->size}, PACK_CHUNK_MAX,
+                      &plain, &size, &damage);
+    free(frame);
+    if (code == COPSE_E_MEMORY) return no_memory(fault);
+    if (code < 0) continue;
+    is_used = unpacker_use(recovery->unpacker, (span){plain, (size_t)size});
+    free(plain);
+  }
+  return 0;
+}
+
 // A pack of our own format begins with its dictionary, without which nothing else comes back.
 static int32_t see_dictionary(struct recovery *recovery, uint64_t at, uint64_t size, span plain,
                               struct fault *fault) {
@@ -397,13 +443,13 @@ static int32_t see_frame(struct recovery *recovery, uint64_t at, uint64_t to, ui
   if (code < 0) return code;
   if (frame_size((span){head, head_size}, &size, &damage) < 0 || size > PACK_CHUNK_MAX) return 0;
   uint64_t most = frame_bound((size_t)size), room = to - at < most ? to - at : most;
-  if (size / EXPANSION_MAX > room) return 0;
   code = load(recovery, at, room, &blob, fault);
   if (code < 0) return code;
   bool is_whole = frame_length((span){blob, (size_t)room}, &length, &damage) == 0;
-  if (is_whole && !(plain = malloc((size_t)size + 1))) code = no_memory(fault);
-  if (plain &&
-      frame_read(recovery->unpacker, (span){blob, (size_t)length}, plain, size, &damage) == 0) {
+  if (is_whole && frame_open(recovery->unpacker, (span){blob, (size_t)length}, PACK_CHUNK_MAX,
+                             &plain, &size, &damage) == COPSE_E_MEMORY)
+    code = no_memory(fault);
+  if (plain) {
     *next = at + length;
     struct pack_chunk chunk = {
         .size = size, .blob_at = at, .blob_size = length, .group_size = size, .is_frame = true};
@@ -464,6 +510,7 @@ static int32_t recover(struct recovery *recovery, struct recovered *out, struct 
   if (!recovery->window || !recovery->unpacker) return no_memory(fault);
   int32_t code = find_copies(recovery, fault);
   if (code == 0) code = use_copies(recovery, fault);
+  if (code == 0) code = use_dictionary(recovery, fault);
   if (code == 0 && recovery->rows.count == 0 && recovery->records.size == 0) {
     recovery->index->checksum = HASH_BYTES;
     code = use_indexes(recovery, fault);

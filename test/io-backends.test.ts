@@ -19,6 +19,7 @@ import {
   verify,
 } from "../lib/index.ts";
 import { main } from "./command.ts";
+import { canRefuse, refused } from "./refused.ts";
 import { run } from "./script.ts";
 
 const backends = ["blocking", "threads", "uring"] as const;
@@ -130,21 +131,6 @@ while time.time() < end:
         os.rename(a + "/f%d" % i, a + "/pipe"); os.rename(a + "/swap", a + "/f%d" % i)
 `;
 
-// A seccomp filter on one system call, whose number is the same everywhere; then the program.
-const filter = `
-import ctypes, errno, os, struct, sys
-def line(code, jt, jf, k): return struct.pack("HBBI", code, jt, jf, k)
-program = (line(0x20, 0, 0, 0) + line(0x15, 0, 1, 425)
-           + line(0x06, 0, 0, 0x00050000 | getattr(errno, sys.argv[1])) + line(0x06, 0, 0, 0x7fff0000))
-memory = ctypes.create_string_buffer(program)
-header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(memory)))
-libc = ctypes.CDLL(None, use_errno=True)
-word = ctypes.c_ulong
-if libc.prctl(38, word(1), word(0), word(0), word(0)): raise OSError(ctypes.get_errno(), "no_new_privs")
-if libc.prctl(22, word(2), ctypes.byref(header), word(0), word(0)): raise OSError(ctypes.get_errno(), "seccomp")
-os.execvp(sys.argv[2], sys.argv[2:])
-`;
-
 /** Rings that are open in this process. */
 function ringsOpen(): number {
   return readdirSync("/proc/self/fd").filter((fd) => {
@@ -215,7 +201,7 @@ describe.skipIf(process.platform !== "linux" || !hasRing)("a ring", () => {
   );
 });
 
-describe.skipIf(process.platform !== "linux" || !hasPython)("a ring that is refused", () => {
+describe.skipIf(!canRefuse)("a ring that is refused", () => {
   test.each(["EPERM", "ENOSYS"] as const)(
     "by a filter with %s: threads, the same answer, and doctor says why",
     async (name) => {
@@ -225,7 +211,7 @@ describe.skipIf(process.platform !== "linux" || !hasPython)("a ring that is refu
         console.log(r.info.backend, r.info.ring.refused, r.info.ring.operations.length, differences.length);
         r.close();`;
       const { differences } = await compare(left, right);
-      const denied = ["python3", "-c", filter, name];
+      const denied = refused(425, name); // io_uring_setup, whose number is the same everywhere
       const { stdout, stderr } = await run(script, { wrapper: denied });
       expect({ stdout, stderr }).toEqual({
         stdout: `threads io_uring_setup: ${name} 0 ${differences.length}\n`,

@@ -45,7 +45,8 @@ export class Script implements AsyncDisposable {
     const root = join(import.meta.dir, "..");
     this.path = join(this.folder, name);
     const index = JSON.stringify(join(root, "lib", "index.ts"));
-    const names = "compare, compareSync, list, listSync, Store, Runtime, CopseError, parseLocation";
+    const names =
+      "compare, compareSync, list, listSync, syncSync, Store, Runtime, CopseError, parseLocation";
     writeFileSync(this.path, `import { ${names} } from ${index};\n${source}`);
     this.process = Bun.spawn(
       // With default dispositions: a test that runs in the background ignores SIGINT, and so would

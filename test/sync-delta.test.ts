@@ -24,6 +24,8 @@ import {
   type Transfer,
 } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
+import { canRefuse, refused } from "./refused.ts";
+import { run as runScript } from "./script.ts";
 import { Random, Scratch } from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
 
@@ -247,6 +249,19 @@ describe("58 delta sync", () => {
     expect(code === "no error" ? isSame(pair) : found.equals(old)).toBe(true);
     expect(ours(pair.to)).toEqual([]);
   });
+});
+
+test.skipIf(!canRefuse)("where the kernel copies nothing: as much is saved", async () => {
+  const copyFileRange = { x64: 326, arm64: 285 }[process.arch as "x64" | "arm64"];
+  // The last thing that was asked of the old file is what lies at its end.
+  const end = [old.subarray(0, size - 500), randomBytes(random, 1000)];
+  const pair = plantPair("refused", Buffer.concat([Buffer.of(7), ...end]));
+  const script = `const { saved, errors } =
+      syncSync(${JSON.stringify(pair.from)}, ${JSON.stringify(pair.to)}, { delta: true, fsync: false });
+    console.log(${size} - saved < 2000, errors);`;
+  const { stdout, stderr } = await runScript(script, { wrapper: refused(copyFileRange, "ENOSYS") });
+  expect({ stdout, stderr }).toEqual({ stdout: "true 0\n", stderr: "" });
+  expect(isSame(pair)).toBe(true);
 });
 
 // ── File systems that share blocks ──

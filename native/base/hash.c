@@ -41,6 +41,13 @@ void hash_end(const struct hash *hash, uint8_t out[HASH_BYTES]) {
   blake3_hasher_finalize((const blake3_hasher *)(const void *)hash->state, out, HASH_BYTES);
 }
 
+void hash_of(span bytes, uint8_t out[HASH_BYTES]) {
+  struct hash hash;
+  hash_begin(&hash);
+  hash_add(&hash, bytes.at, bytes.size);
+  hash_end(&hash, out);
+}
+
 const char *hash_version(void) { return blake3_version(); }
 
 bool digest_begin(struct digest *digest, uint32_t algorithm) {

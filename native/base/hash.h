@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/span.h"
 #include "copse.h"
 
 constexpr size_t HASH_BYTES = 32;
@@ -15,7 +16,8 @@ struct hash {
 void hash_begin(struct hash *hash);
 void hash_add(struct hash *hash, const uint8_t *bytes, size_t size);
 void hash_end(const struct hash *hash, uint8_t out[HASH_BYTES]);
-const char *hash_version(void);  // of the library behind it, "1.3.1"
+void hash_of(span bytes, uint8_t out[HASH_BYTES]);  // of one span, all at once
+const char *hash_version(void);                     // of the library behind it, "1.3.1"
 
 struct digest {
   uint32_t algorithm;  // enum copse_algorithm

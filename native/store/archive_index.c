@@ -150,7 +150,7 @@ static uint64_t mix(uint64_t a, uint64_t b) {
   return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t hash_of(const struct index *index, uint32_t parent, span name) {
+static uint64_t child_hash(const struct index *index, uint32_t parent, span name) {
   uint64_t hash = mix(index->seed ^ parent, 0x9E3779B97F4A7C15u);
   for (size_t at = 0; at < name.size; at += 8) {
     uint64_t word = 0;
@@ -169,7 +169,7 @@ static uint32_t slot_item(uint32_t slot) { return slot & (ITEMS_MAX - 1); }
 // The slot of that child, or the free one where it would be, and *tag for whoever fills it. 0 is
 // free: no child is the root.
 static uint32_t *slot_of(const struct index *index, uint32_t parent, span name, uint32_t *tag) {
-  uint64_t hash = hash_of(index, parent, name);
+  uint64_t hash = child_hash(index, parent, name);
   *tag = (uint32_t)hash << SLOT_ITEM_BITS;
   uint32_t at = (uint32_t)((hash >> 32) * index->slots_count >> 32);
   for (;; at = at + 1 < index->slots_count ? at + 1 : 0) {

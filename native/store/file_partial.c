@@ -200,10 +200,7 @@ int32_t file_resume(struct directory *base, const struct wanted *wanted, uint64_
   if (code < 0) return code;
   const struct io_ops *io = writer->io;
   int at = writer->directory->fd;
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, resume->identity.at, resume->identity.size);
-  hash_end(&hash, writer->content);
+  hash_of(resume->identity, writer->content);
   name_partial(writer->entry.name, writer->temporary);
   bool is_new = false;
   writer->fd = io->open(at, writer->temporary, IO_READ | IO_WRITE);

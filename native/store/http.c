@@ -283,11 +283,8 @@ static void identify(struct entry *entry, const char *url, const struct http_ans
   const char *texts[2] = {url, answer->etag};
   uint64_t *numbers[2] = {&entry->device, &entry->inode};
   for (int i = 0; i < 2; i++) {
-    struct hash hash;
     uint8_t digest[HASH_BYTES];
-    hash_begin(&hash);
-    hash_add(&hash, (const uint8_t *)texts[i], strlen(texts[i]));
-    hash_end(&hash, digest);
+    hash_of(span_of(texts[i]), digest);
     memcpy(numbers[i], digest, sizeof(uint64_t));
   }
 }

@@ -381,11 +381,8 @@ static int32_t decode(struct pack_state *state, struct decoder *decoder,
     if (code == 0) code = read_blob(state, decoder, chunk, decoder->plain, fault);
   }
   if (code < 0) return code;
-  struct hash hash;
   uint8_t digest[HASH_BYTES];
-  hash_begin(&hash);
-  hash_add(&hash, decoder->plain, (size_t)chunk->group_size);
-  hash_end(&hash, digest);
+  hash_of((span){decoder->plain, (size_t)chunk->group_size}, digest);
   if (chunk->checksum && memcmp(digest, chunk->checksum, state->index.checksum) != 0)
     return fault_set(fault, COPSE_E_CORRUPT, "damaged: its BLAKE3 is not the one in the index");
   decoder->holds = chunk;

@@ -19,13 +19,6 @@ static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
 }
 
-static void hash_of(span bytes, uint8_t out[HASH_BYTES]) {
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, bytes.at, bytes.size);
-  hash_end(&hash, out);
-}
-
 static void put_head(uint8_t *at, const struct copy_head *head) {
   uint32_t is_last = head->is_last;
   memcpy(at, copy_magic, sizeof copy_magic);

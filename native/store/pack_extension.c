@@ -7,13 +7,6 @@ static int32_t corrupt(struct fault *fault, const char *what) {
   return fault_set(fault, COPSE_E_CORRUPT, "the index of the pack is damaged: %s", what);
 }
 
-static void hash_of(span bytes, uint8_t out[HASH_BYTES]) {
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, bytes.at, bytes.size);
-  hash_end(&hash, out);
-}
-
 static bool has_hash(span bytes, const uint8_t *expected) {
   uint8_t found[HASH_BYTES];
   hash_of(bytes, found);

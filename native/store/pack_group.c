@@ -53,12 +53,10 @@ int32_t grouping_close(struct grouping *grouping, uint64_t at, span *frame, stru
   *frame = (span){};
   if (!grouping->is_open) return 0;
   struct chunk_group *group = &grouping->all[grouping->count - 1];
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, grouping->content, grouping->filled);
-  hash_end(&hash, group->digest);
-  int64_t size = frame_write(grouping->packer, (span){grouping->content, grouping->filled}, true,
-                             grouping->frame, frame_bound(GROUP_BYTES), fault);
+  span content = {grouping->content, grouping->filled};
+  hash_of(content, group->digest);
+  int64_t size = frame_write(grouping->packer, content, true, grouping->frame,
+                             frame_bound(GROUP_BYTES), fault);
   if (size < 0) return (int32_t)size;
   group->at = at;
   group->size = (uint64_t)size;

@@ -233,11 +233,8 @@ static bool proves_blob(struct recovery *recovery, const struct pack_chunk *chun
   }
   bool is_right = content.at && content.size == chunk->group_size;
   if (is_right) {
-    struct hash hash;
     uint8_t digest[HASH_BYTES];
-    hash_begin(&hash);
-    hash_add(&hash, content.at, content.size);
-    hash_end(&hash, digest);
+    hash_of(content, digest);
     is_right = memcmp(digest, chunk->checksum, HASH_BYTES) == 0;
   }
   free(blob);
@@ -293,11 +290,8 @@ static bool is_proved(span from, size_t length) {
   if (!is_ours) return true;
   span extension = {from.at + length, from.size - length};
   if (extension.size < EXTENSION_HEAD || !extension_is(extension)) return false;
-  struct hash hash;
   uint8_t digest[HASH_BYTES];
-  hash_begin(&hash);
-  hash_add(&hash, from.at, length);
-  hash_end(&hash, digest);
+  hash_of((span){from.at, length}, digest);
   return memcmp(digest, extension.at + 32, HASH_BYTES) == 0;
 }
 

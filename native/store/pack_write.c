@@ -168,10 +168,7 @@ bool written_is_grouped(const struct making *making, const struct written *writt
 
 static int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *part,
                          struct fault *fault) {
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, bytes.at, bytes.size);
-  hash_end(&hash, part->digest);
+  hash_of(bytes, part->digest);
   part->size = bytes.size;
   part->blob = spool_find(&making->spool, part->digest, !is_raw);
   if (part->blob != NO_BLOB) return 0;

@@ -91,10 +91,7 @@ static int32_t tell_block(struct spot *spot, struct cutting *cutting, const uint
                           uint64_t offset, size_t size, struct fault *fault) {
   struct blocks *blocks = spot->run->state;
   struct block block = {.offset = offset, .size = (uint32_t)size}, first;
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, bytes, size);
-  hash_end(&hash, block.hash);
+  hash_of((span){bytes, size}, block.hash);
   int64_t file = number_of_file(spot, cutting, fault);
   if (file < 0) return (int32_t)file;
   block.file = (uint32_t)file;
@@ -139,10 +136,10 @@ static void cutting_give(struct blocks *blocks, struct cutting *cutting) {
 static int32_t cut(struct spot *spot, struct cutting *cutting, struct fault *fault) {
   while (!task_parked(spot->run->task)) {
     const uint8_t *bytes;
-    uint64_t offset, read;
-    int64_t size = cutter_next(&cutting->cutter, spot, &bytes, &offset, &read, fault);
+    uint64_t offset, before = cutting->cutter.read_at;
+    int64_t size = cutter_next(&cutting->cutter, spot, &bytes, &offset, fault);
     if (size < 0) return (int32_t)size;
-    spot->bytes += read;
+    spot->bytes += cutting->cutter.read_at - before;
     if (size == 0) return 1;
     int32_t code = tell_block(spot, cutting, bytes, offset, (size_t)size, fault);
     if (code < 0) return code;

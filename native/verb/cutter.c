@@ -31,15 +31,13 @@ static int32_t read_more(struct cutter *cutter, struct fault *fault) {
 }
 
 int64_t cutter_next(struct cutter *cutter, struct spot *spot, const uint8_t **bytes,
-                    uint64_t *offset, uint64_t *read, struct fault *fault) {
-  uint64_t before = cutter->read_at;
+                    uint64_t *offset, struct fault *fault) {
   for (;;) {
     if (run_over(spot->run)) return fault_set(fault, COPSE_E_CANCELLED, "cancelled");
     *bytes = cutter->buffer + cutter->at;
     *offset = cutter->read_at - (cutter->filled - cutter->at);
     size_t size =
         chunker_next(&cutter->chunker, *bytes, cutter->filled - cutter->at, cutter->reader->at_end);
-    *read = cutter->read_at - before;
     if (size == 0 && !cutter->reader->at_end) {
       int32_t code = read_more(cutter, fault);
       if (code < 0) return code;

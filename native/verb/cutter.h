@@ -19,6 +19,5 @@ size_t cutter_room(const struct chunker *chunker);
 void cutter_begin(struct cutter *cutter, const struct chunker *fresh, struct reader *reader,
                   uint64_t from, uint64_t expected, uint8_t *buffer);
 // The next block: its size, and where it is; what was given before is overwritten. 0: the end.
-// *read: bytes that were read for it, counted in spot->bytes by the caller where they count.
 int64_t cutter_next(struct cutter *cutter, struct spot *spot, const uint8_t **bytes,
-                    uint64_t *offset, uint64_t *read, struct fault *fault);
+                    uint64_t *offset, struct fault *fault);

@@ -11,14 +11,6 @@
 // Between looks at the cancel flag.
 constexpr uint64_t PULL_BYTES = 64 << 20;
 
-static int32_t changed(struct fault *fault) {
-  return fault_set(fault, COPSE_E_CHANGED, "the file changed while it was copied; run again");
-}
-
-static int32_t cancelled(struct fault *fault) {
-  return fault_set(fault, COPSE_E_CANCELLED, "cancelled while copying");
-}
-
 // What was read is what was listed: the same file, not written to since.
 static bool is_still(const struct entry *before, const struct entry *after) {
   if (before->mtime_ns != INT64_MIN && after->mtime_ns != INT64_MIN &&
@@ -46,7 +38,7 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
   struct spot *spot = flow->spot;
   const struct store_ops *from = flow->reader->store->ops, *to = flow->writer->store->ops;
   while (*at < end) {
-    if (run_over(spot->run)) return cancelled(fault);
+    if (run_over(spot->run)) return pump_cancelled(fault);
     uint64_t left = end - *at;
     if (flow->pulls) {
       spot->side = RIGHT;
@@ -130,7 +122,7 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
       uint64_t before = at;
       code = flow_range(flow, &at, end, fault);
       if (code < 0) return code;
-      if (at == before) return changed(fault);  // it became shorter
+      if (at == before) return pump_changed(fault);  // it became shorter
     }
   }
   *size = source->size;
@@ -188,7 +180,7 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
   bool is_large = !(source->has & HAS_SIZE) || source->size > WORKER_SLAB;
   if (is_large) {
     code = from->measure(reader, &before, &holes, fault);
-    if (code == 0 && !is_still(source, &before)) code = changed(fault);
+    if (code == 0 && !is_still(source, &before)) code = pump_changed(fault);
   }
   if (code == 0) {
     code = open_writer(&flow, pump, is_large ? &before : source, holes, fault);
@@ -202,7 +194,7 @@ int32_t pump_reader(struct spot *spot, struct pump *pump, struct reader *reader,
     spot->side = LEFT;
     code = from->measure(reader, &after, nullptr, fault);
     bool is_whole = !(after.has & HAS_SIZE) || after.size == size;
-    if (code == 0 && (!is_whole || !is_still(source, &after))) code = changed(fault);
+    if (code == 0 && (!is_whole || !is_still(source, &after))) code = pump_changed(fault);
   }
   if (code == 0 && pump->replaced) code = check_replaced(spot, pump, fault);
   free(flow.resume.kept);
@@ -251,7 +243,7 @@ int32_t pump_compare(struct spot *spot, const struct entry *left, const struct e
   uint64_t at = 0;
   while (code == 0) {
     if (run_over(spot->run)) {
-      code = cancelled(fault);
+      code = pump_cancelled(fault);
       break;
     }
     int64_t got[2];
@@ -268,14 +260,15 @@ int32_t pump_compare(struct spot *spot, const struct entry *left, const struct e
     if (!*is_same || got[0] < (int64_t)WORKER_SLAB) break;
   }
   // Both may have been cut short at one place; what was not read is not known to be the same.
-  if (code == 0 && *is_same && (left->has & HAS_SIZE) && at != left->size) code = changed(fault);
+  if (code == 0 && *is_same && (left->has & HAS_SIZE) && at != left->size)
+    code = pump_changed(fault);
   for (uint8_t side = 0; side < opened; side++) {
     const struct store_ops *ops = readers[side].store->ops;
     struct entry after = {};
     if (code == 0) {
       spot->side = side;
       code = ops->measure(&readers[side], &after, nullptr, fault);
-      if (code == 0 && !is_still(entries[side], &after)) code = changed(fault);
+      if (code == 0 && !is_still(entries[side], &after)) code = pump_changed(fault);
     }
     ops->read_end(&readers[side]);
   }

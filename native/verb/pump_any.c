@@ -52,9 +52,8 @@ int32_t pump_any(struct spot *spot, struct reader *reader, struct writer *writer
   for (;;) {
     uint64_t at = 0;
     spot->side = LEFT;
-    int64_t got = run_over(spot->run)
-                      ? fault_set(fault, COPSE_E_CANCELLED, "cancelled while copying")
-                      : from->read_any(reader, &at, slab, WORKER_SLAB, fault);
+    int64_t got = run_over(spot->run) ? pump_cancelled(fault)
+                                      : from->read_any(reader, &at, slab, WORKER_SLAB, fault);
     if (got <= 0) {
       code = (int32_t)got;
       break;

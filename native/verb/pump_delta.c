@@ -27,8 +27,21 @@ struct delta {
   bool is_shared;    // the writer began as a clone of the old file
 };
 
-static int32_t cancelled(struct fault *fault) {
-  return fault_set(fault, COPSE_E_CANCELLED, "cancelled while copying");
+static size_t at_once(uint64_t size) { return size < WORKER_SLAB ? (size_t)size : WORKER_SLAB; }
+
+// Both are read here and there: that one read met the end says nothing of the next.
+static int64_t read_new(struct delta *delta, uint64_t at, uint8_t *into, size_t size,
+                        struct fault *fault) {
+  delta->spot->side = LEFT;
+  delta->new->at_end = false;
+  return run_read_full(delta->new, at, into, size, delta->size, fault);
+}
+
+static int64_t read_old(struct delta *delta, uint64_t at, uint8_t *into, size_t size,
+                        struct fault *fault) {
+  delta->spot->side = RIGHT;
+  delta->old.at_end = false;
+  return run_read_full(&delta->old, at, into, size, delta->old_size, fault);
 }
 
 static int32_t bring(struct delta *delta, uint64_t at, const uint8_t *bytes, size_t size,
@@ -84,14 +97,10 @@ static int32_t in_place(struct delta *delta, uint64_t *at, struct fault *fault) 
   struct spot *spot = delta->spot;
   uint8_t *want = spot->worker->slab[0], *have = spot->worker->slab[1];
   for (uint64_t run = 0; *at < delta->size;) {
-    if (run_over(spot->run)) return cancelled(fault);
-    uint64_t left = delta->size - *at;
-    spot->side = LEFT;
-    int64_t got = run_read_full(delta->new, *at, want, left < WORKER_SLAB ? left : WORKER_SLAB,
-                                delta->size, fault);
+    if (run_over(spot->run)) return pump_cancelled(fault);
+    int64_t got = read_new(delta, *at, want, at_once(delta->size - *at), fault);
     if (got < 0) return (int32_t)got;
-    if (got == 0)
-      return fault_set(fault, COPSE_E_CHANGED, "the file changed while it was copied; run again");
+    if (got == 0) return pump_changed(fault);
     int64_t there = *at < delta->old_size ? look(delta, *at, have, (size_t)got, fault) : 0;
     if (there < 0) return (int32_t)there;
     int32_t code = write_over(delta, *at, want, (size_t)got, have, (size_t)there, &run, fault);
@@ -134,13 +143,6 @@ static uint32_t block_size(uint64_t old_size) {
   return size;
 }
 
-static void hash_of(const uint8_t *bytes, size_t size, uint8_t out[HASH_BYTES]) {
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, bytes, size);
-  hash_end(&hash, out);
-}
-
 static int32_t index_old(struct content *content, struct fault *fault) {
   struct delta *delta = content->delta;
   int64_t file = block_index_file(&content->index, SPAN(""), fault);
@@ -150,11 +152,11 @@ static int32_t index_old(struct content *content, struct fault *fault) {
                content->buffers);
   for (;;) {
     const uint8_t *bytes;
-    uint64_t offset, read;
-    int64_t size = cutter_next(&content->cutter, delta->spot, &bytes, &offset, &read, fault);
+    uint64_t offset;
+    int64_t size = cutter_next(&content->cutter, delta->spot, &bytes, &offset, fault);
     if (size <= 0) return (int32_t)size;
     struct block block = {.offset = offset, .size = (uint32_t)size}, first;
-    hash_of(bytes, (size_t)size, block.hash);
+    hash_of((span){bytes, (size_t)size}, block.hash);
     span path;
     int32_t code = block_index_add(&content->index, &block, &first, &path, fault);
     if (code < 0) return code;
@@ -165,15 +167,13 @@ static int32_t index_old(struct content *content, struct fault *fault) {
 static int32_t copy_old(struct delta *delta, struct stretch stretch, uint8_t *slab,
                         struct fault *fault) {
   while (stretch.size > 0) {
-    if (run_over(delta->spot->run)) return cancelled(fault);
+    if (run_over(delta->spot->run)) return pump_cancelled(fault);
     delta->spot->side = RIGHT;
     int64_t got =
         delta->to->reuse(delta->writer, &delta->old, stretch.from, stretch.at, stretch.size, fault);
     if (got < 0) return (int32_t)got;
     if (got == 0) {
-      got = run_read_full(&delta->old, stretch.from, slab,
-                          stretch.size < WORKER_SLAB ? stretch.size : WORKER_SLAB, delta->old_size,
-                          fault);
+      got = read_old(delta, stretch.from, slab, at_once(stretch.size), fault);
       if (got < 0) return (int32_t)got;
       if (got == 0) return 0;  // it became shorter: the check will see it
       int32_t code = delta->to->write(delta->writer, stretch.at, slab, (size_t)got, fault);
@@ -216,12 +216,10 @@ static int64_t goes_on(struct content *content, const uint8_t *bytes, size_t siz
   uint8_t *slab = delta->spot->worker->slab[0];
   size_t same = 0;
   while (same < size) {
-    size_t one = size - same < WORKER_SLAB ? size - same : WORKER_SLAB;
+    size_t one = at_once(size - same);
     uint64_t from = content->stretch.from + content->stretch.size + same;
     if (from >= delta->old_size) break;
-    delta->spot->side = RIGHT;
-    delta->old.at_end = false;
-    int64_t got = run_read_full(&delta->old, from, slab, one, delta->old_size, fault);
+    int64_t got = read_old(delta, from, slab, one, fault);
     if (got < 0) return got;
     size_t more = same_bytes(bytes + same, slab, (size_t)got);
     same += more;
@@ -234,11 +232,9 @@ static int64_t goes_on(struct content *content, const uint8_t *bytes, size_t siz
 static int64_t goes_back(struct content *content, uint64_t from, struct fault *fault) {
   struct delta *delta = content->delta;
   uint8_t *slab = delta->spot->worker->slab[0];
-  size_t most = content->held_size < WORKER_SLAB ? content->held_size : WORKER_SLAB, same = 0;
+  size_t most = at_once(content->held_size), same = 0;
   if (most > from) most = (size_t)from;
-  delta->spot->side = RIGHT;
-  delta->old.at_end = false;
-  int64_t got = run_read_full(&delta->old, from - most, slab, most, delta->old_size, fault);
+  int64_t got = read_old(delta, from - most, slab, most, fault);
   if (got < 0) return got;
   if ((size_t)got < most) return 0;
   const uint8_t *end = content->held + content->held_size;
@@ -316,17 +312,12 @@ static int32_t run_on(struct content *content, uint64_t *at, struct hash *hash,
   struct delta *delta = content->delta;
   uint8_t *want = delta->spot->worker->slab[0], *have = delta->spot->worker->slab[1];
   while (*at < delta->size) {
-    if (run_over(delta->spot->run)) return cancelled(fault);
-    uint64_t left = delta->size - *at, from = content->stretch.from + content->stretch.size;
-    delta->spot->side = LEFT;
-    delta->new->at_end = delta->old.at_end = false;
-    int64_t got = run_read_full(delta->new, *at, want, left < WORKER_SLAB ? left : WORKER_SLAB,
-                                delta->size, fault);
+    if (run_over(delta->spot->run)) return pump_cancelled(fault);
+    uint64_t from = content->stretch.from + content->stretch.size;
+    int64_t got = read_new(delta, *at, want, at_once(delta->size - *at), fault);
     if (got < 0) return (int32_t)got;
-    delta->spot->side = RIGHT;
     int64_t there = 0;
-    if (from < delta->old_size)
-      there = run_read_full(&delta->old, from, have, (size_t)got, delta->old_size, fault);
+    if (from < delta->old_size) there = read_old(delta, from, have, (size_t)got, fault);
     if (there < 0) return (int32_t)there;
     size_t done = 0;
     int32_t code = take_same(content, *at, want, have, (size_t)there, &done, fault);
@@ -345,9 +336,9 @@ static int32_t find_again(struct content *content, uint64_t *at, struct hash *ha
   cutter_begin(&content->cutter, &content->fresh, delta->new, *at, delta->size, content->buffers);
   for (bool is_there = false; !is_there;) {
     const uint8_t *bytes;
-    uint64_t offset, read;
+    uint64_t offset;
     delta->spot->side = LEFT;
-    int64_t size = cutter_next(&content->cutter, delta->spot, &bytes, &offset, &read, fault);
+    int64_t size = cutter_next(&content->cutter, delta->spot, &bytes, &offset, fault);
     if (size < 0) return (int32_t)size;
     if (size == 0) break;
     hash_add(hash, bytes, (size_t)size);
@@ -355,7 +346,7 @@ static int32_t find_again(struct content *content, uint64_t *at, struct hash *ha
     *at = offset + (uint64_t)size;
     struct block found;
     uint8_t digest[HASH_BYTES];
-    hash_of(bytes, (size_t)size, digest);
+    hash_of((span){bytes, (size_t)size}, digest);
     is_there = block_index_find(&content->index, digest, &found) && found.size == size;
     int32_t code = is_there ? take_found(content, found.offset, offset, (size_t)size, fault)
                             : take_new(content, offset, bytes, (size_t)size, fault);
@@ -375,8 +366,7 @@ static int32_t build(struct content *content, uint64_t at, struct hash *hash, st
     is_indexed = true;
     uint64_t before = at;
     if (code == 0) code = find_again(content, &at, hash, fault);
-    if (code == 0 && at == before)
-      code = fault_set(fault, COPSE_E_CHANGED, "the file changed while it was copied; run again");
+    if (code == 0 && at == before) code = pump_changed(fault);
     if (code < 0) return code;
   }
 }
@@ -389,9 +379,8 @@ static int32_t is_right(struct delta *delta, uint64_t begin, const struct hash *
   uint8_t *slab = delta->spot->worker->slab[0];
   *is_same = false;
   for (uint64_t at = begin; at < delta->size;) {
-    if (run_over(delta->spot->run)) return cancelled(fault);
-    uint64_t left = delta->size - at;
-    int64_t got = look(delta, at, slab, left < WORKER_SLAB ? left : WORKER_SLAB, fault);
+    if (run_over(delta->spot->run)) return pump_cancelled(fault);
+    int64_t got = look(delta, at, slab, at_once(delta->size - at), fault);
     if (got < 0) return (int32_t)got;
     if (got == 0) return 0;
     hash_add(&hash, slab, (size_t)got);

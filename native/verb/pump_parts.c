@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "engine/runtime.h"
+#include "verb/pump_any.h"
 
 constexpr uint64_t PART = 4 << 20;
 
@@ -15,17 +15,6 @@ struct parts {
   bool pulls;
 };
 
-static int32_t cancelled(struct fault *fault) {
-  return fault_set(fault, COPSE_E_CANCELLED, "cancelled while copying");
-}
-
-static void count(struct parts *parts, uint64_t bytes) {
-  struct task *task = parts->spot->run->task;
-  task_count(task, 0, bytes);
-  atomic_fetch_add_explicit(&task->runtime->bytes_read, bytes, memory_order_relaxed);
-  *parts->counted += bytes;
-}
-
 // What the kernel copied has no digest: it is held against the source.
 static int32_t is_same(struct parts *parts, struct range range, bool *is_right,
                        struct fault *fault) {
@@ -34,7 +23,7 @@ static int32_t is_same(struct parts *parts, struct range range, bool *is_right,
   uint8_t *mine = spot->worker->slab[0], *its = spot->worker->slab[1];
   *is_right = true;
   for (uint64_t at = range.from; *is_right && at < range.to;) {
-    if (run_over(spot->run)) return cancelled(fault);
+    if (run_over(spot->run)) return pump_cancelled(fault);
     uint64_t left = range.to - at;
     size_t want = left < WORKER_SLAB ? (size_t)left : WORKER_SLAB;
     spot->side = RIGHT;
@@ -83,7 +72,7 @@ static int32_t bring(struct parts *parts, struct range range, struct fault *faul
   uint8_t digest[HASH_BYTES];
   hash_begin(&hash);
   for (uint64_t at = range.from; at < range.to;) {
-    if (run_over(spot->run)) return cancelled(fault);
+    if (run_over(spot->run)) return pump_cancelled(fault);
     uint64_t left = range.to - at;
     int64_t got = 0;
     spot->side = RIGHT;
@@ -95,8 +84,7 @@ static int32_t bring(struct parts *parts, struct range range, struct fault *faul
       uint8_t *slab = spot->worker->slab[0];
       got = from->read(parts->reader, at, slab, left < WORKER_SLAB ? (size_t)left : WORKER_SLAB,
                        fault);
-      if (got == 0)
-        return fault_set(fault, COPSE_E_CHANGED, "the file changed while it was copied; run again");
+      if (got == 0) return pump_changed(fault);
       if (got < 0) return (int32_t)got;
       spot->side = RIGHT;
       int32_t code = to->write(parts->writer, at, slab, (size_t)got, fault);
@@ -105,7 +93,7 @@ static int32_t bring(struct parts *parts, struct range range, struct fault *faul
     }
     at += (uint64_t)got;
   }
-  count(parts, range.to - range.from);
+  pump_count(spot, parts->counted, range.to - range.from);
   hash_end(&hash, digest);
   spot->side = RIGHT;
   return to->keep(parts->writer, range, has_digest ? digest : nullptr, fault);
@@ -124,7 +112,7 @@ int32_t pump_parts(struct spot *spot, struct reader *reader, struct writer *writ
       uint64_t to = kept->to < size ? kept->to : size;
       if (to > at) {
         *resumed += to - at;
-        count(&parts, to - at);
+        pump_count(spot, counted, to - at);
         at = to;
       }
       next++;

@@ -646,6 +646,12 @@ static int32_t leave_directory(struct spot *spot, struct fault *fault) {
   return leave_one_sided(spot, node->side[LEFT] ? LEFT : RIGHT, fault);
 }
 
+// A state that lacks something takes nobody's place: the old one says less, and nothing wrong.
+static void not_kept(struct run *run, const struct fault *fault) {
+  span request = {run->task->request, run->task->request_len};
+  task_fail(run->task, fault, record_text(request, COPSE_KEY_TWO_STATE), (span){});
+}
+
 static void leave(struct run *run, struct node *node) {
   struct site *site = node->state;
   if (!site) return;
@@ -662,7 +668,10 @@ static void leave(struct run *run, struct node *node) {
     spot.has_directory = true;
   }
   if (code == 0 && !node->broken && !run_over(run)) code = leave_directory(&spot, &fault);
-  if (code < 0) spot_error(&spot, &fault, (span){});
+  if (code < 0 && two_of(run)->keeps)
+    not_kept(run, &fault);
+  else if (code < 0)
+    spot_error(&spot, &fault, (span){});
   run_spot_end(&spot);
   node->state = nullptr;
   site_free(site);
@@ -687,8 +696,7 @@ static void summary(struct run *run) {
 static bool end(struct run *run, struct worker *) {
   struct two *two = two_of(run);
   struct fault fault = {};
-  if (two->keeps && two_state_end(two->state, &fault) < 0)
-    task_fail(run->task, &fault, (span){}, (span){});
+  if (two->keeps && two_state_end(two->state, &fault) < 0) not_kept(run, &fault);
   summary(run);
   return false;
 }

@@ -82,4 +82,5 @@ int32_t two_state_add(struct two_state *state, span directory, const struct two_
                       size_t count, struct fault *fault);
 // What was known of this directory, and of all below it, stays known.
 int32_t two_state_carry(struct two_state *state, span directory, struct fault *fault);
+// Once something could not be added or carried, the old one stays, and this says why.
 int32_t two_state_end(struct two_state *state, struct fault *fault);

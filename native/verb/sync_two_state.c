@@ -49,6 +49,7 @@ struct two_state {
   uint64_t new_at;
   uint8_t *buffer;
   size_t filled;
+  struct fault failure;  // the first; what lacks something never gets the name
   char *new_path;
   char path[];
 };
@@ -71,13 +72,6 @@ static uint8_t *put_u32(uint8_t *at, uint32_t number) {
 }
 static uint8_t *put_u64(uint8_t *at, uint64_t number) {
   return put_u32(put_u32(at, (uint32_t)number), (uint32_t)(number >> 32));
-}
-
-static void hash_of(span bytes, uint8_t out[HASH_BYTES]) {
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, bytes.at, bytes.size);
-  hash_end(&hash, out);
 }
 
 static uint64_t place_hash(span directory) {
@@ -295,7 +289,17 @@ void two_state_close(struct two_state *state) {
 
 // ── Writing ──
 
-// The lock is held, as by all below.
+// What the new one lacks would be new on both sides, and after a torn write its hash is not its
+// own.
+static int32_t remember(struct two_state *state, int32_t code, const struct fault *fault) {
+  if (code == 0) return 0;
+  mutex_lock(&state->lock);
+  if (state->failure.code == 0) state->failure = *fault;
+  mutex_unlock(&state->lock);
+  return code;
+}
+
+// The lock is held, as by the next two.
 static int32_t flush(struct two_state *state, struct fault *fault) {
   for (size_t done = 0; done < state->filled;) {
     uint64_t at = state->new_at - state->filled + done;
@@ -350,9 +354,8 @@ static int32_t place_add(struct two_state *state, span directory, struct fault *
   return 0;
 }
 
-int32_t two_state_add(struct two_state *state, span directory, const struct two_record *records,
-                      size_t count, struct fault *fault) {
-  if (count == 0) return 0;
+static int32_t add(struct two_state *state, span directory, const struct two_record *records,
+                   size_t count, struct fault *fault) {
   size_t size = BLOCK_HEAD + directory.size, bytes = 0;
   for (size_t i = 0; i < count; i++) bytes += RECORD_HEAD + records[i].name.size;
   if (directory.size > UINT32_MAX || count > UINT32_MAX || bytes > BLOCK_MAX)
@@ -380,6 +383,11 @@ int32_t two_state_add(struct two_state *state, span directory, const struct two_
   mutex_unlock(&state->lock);
   free(block);
   return code;
+}
+
+int32_t two_state_add(struct two_state *state, span directory, const struct two_record *records,
+                      size_t count, struct fault *fault) {
+  return count == 0 ? 0 : remember(state, add(state, directory, records, count, fault), fault);
 }
 
 // Directories that are still to be carried.
@@ -427,7 +435,7 @@ int32_t two_state_carry(struct two_state *state, span directory, struct fault *f
   }
   while (paths.count > 0) free(paths.at[--paths.count].at);
   free(paths.at);
-  return code;
+  return remember(state, code, fault);
 }
 
 // The directory that holds it, so that the name lasts too. Some file systems flush none.
@@ -461,7 +469,11 @@ static int32_t write_end(struct two_state *state, struct fault *fault) {
 
 int32_t two_state_end(struct two_state *state, struct fault *fault) {
   mutex_lock(&state->lock);
-  int32_t code = write_end(state, fault);
+  int32_t code = state->failure.code;
+  if (code < 0)
+    *fault = state->failure;
+  else
+    code = write_end(state, fault);
   int failed = 0;
   const char *call = "fsync";
   if (code == 0) failed = state->io->sync(state->new_fd);

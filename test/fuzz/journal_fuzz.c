@@ -29,13 +29,6 @@ static char folder[64];
 static uint8_t content[SIZE_MAX_];
 static uint8_t identity[HASH_BYTES];
 
-static void hash_of(span bytes, uint8_t out[HASH_BYTES]) {
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, bytes.at, bytes.size);
-  hash_end(&hash, out);
-}
-
 static void end(void) { rmdir(folder); }
 
 static void begin(void) {

@@ -43,10 +43,7 @@ static void mend_copies(uint8_t *bytes, size_t size) {
     memcpy(bytes + at + 16, &place, 8);
     memcpy(&length, bytes + at + 24, 8);
     if (length <= COPY_LEAST || length > size - at) continue;
-    struct hash hash;
-    hash_begin(&hash);
-    hash_add(&hash, bytes + at, (size_t)length - HASH_BYTES);
-    hash_end(&hash, bytes + at + length - HASH_BYTES);
+    hash_of((span){bytes + at, (size_t)length - HASH_BYTES}, bytes + at + length - HASH_BYTES);
   }
 }
 

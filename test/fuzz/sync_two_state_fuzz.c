@@ -73,13 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   uint8_t *right = malloc(size);
   if (!right) return 0;
   memcpy(right, bytes, size);
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, (const uint8_t *)"pair", 4);
-  hash_end(&hash, right + HEAD);
-  hash_begin(&hash);
-  hash_add(&hash, right, size - HASH_BYTES);
-  hash_end(&hash, right + size - HASH_BYTES);
+  hash_of(SPAN("pair"), right + HEAD);
+  hash_of((span){right, size - HASH_BYTES}, right + size - HASH_BYTES);
   read_state((span){right, size});
   free(right);
   return 0;

@@ -10,10 +10,7 @@ constexpr uint32_t THREADS = 4;
 
 static struct block block_of(uint32_t number) {
   struct block block = {.offset = number * 7ull, .size = number + 1};
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, (const uint8_t *)&number, sizeof number);
-  hash_end(&hash, block.hash);
+  hash_of((span){(const uint8_t *)&number, sizeof number}, block.hash);
   return block;
 }
 

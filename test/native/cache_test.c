@@ -24,11 +24,8 @@ static struct entry entry_of(uint64_t number) {
                         .has = HAS_STAT | HAS_SIZE};
 }
 
-static void hash_of(uint64_t number, uint8_t out[HASH_BYTES]) {
-  struct hash hash;
-  hash_begin(&hash);
-  hash_add(&hash, (const uint8_t *)&number, sizeof number);
-  hash_end(&hash, out);
+static void hash_of_number(uint64_t number, uint8_t out[HASH_BYTES]) {
+  hash_of((span){(const uint8_t *)&number, sizeof number}, out);
 }
 
 static struct cache *open_cache(struct runtime *runtime) {
@@ -42,7 +39,7 @@ static void keep(struct cache *cache, uint64_t from, uint64_t to) {
   for (uint64_t i = from; i < to; i++) {
     uint8_t hash[HASH_BYTES];
     struct entry entry = entry_of(i);
-    hash_of(i, hash);
+    hash_of_number(i, hash);
     cache_keep(cache, &entry, LATER_NS, COPSE_ALGORITHM_BLAKE3, hash);
   }
 }
@@ -54,7 +51,7 @@ static uint64_t found(struct cache *cache, uint64_t from, uint64_t to) {
     uint8_t hash[HASH_BYTES], expected[HASH_BYTES];
     struct entry entry = entry_of(i);
     if (!cache_find(cache, &entry, COPSE_ALGORITHM_BLAKE3, hash)) continue;
-    hash_of(i, expected);
+    hash_of_number(i, expected);
     CHECK(memcmp(hash, expected, HASH_BYTES) == 0);
     count++;
   }
@@ -177,7 +174,7 @@ static void changed_files_are_written_out(struct runtime *runtime) {
       uint8_t hash[HASH_BYTES];
       struct entry entry = entry_of(i);
       entry.mtime_ns += round;
-      hash_of(i, hash);
+      hash_of_number(i, hash);
       cache_keep(cache, &entry, LATER_NS, COPSE_ALGORITHM_BLAKE3, hash);
     }
     cache_close(cache);

@@ -112,10 +112,7 @@ static size_t hashes(const uint8_t *bytes, size_t size, uint32_t block, struct s
   static size_t sizes[BLOCKS_MAX];
   size_t count = cut(bytes, size, block, size, sizes), at = 0;
   for (size_t i = 0; i < count; at += sizes[i++]) {
-    struct hash hash;
-    hash_begin(&hash);
-    hash_add(&hash, bytes + at, sizes[i]);
-    hash_end(&hash, out[i].hash);
+    hash_of((span){bytes + at, sizes[i]}, out[i].hash);
     out[i].size = sizes[i];
   }
   return count;

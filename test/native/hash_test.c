@@ -28,12 +28,14 @@ static const struct {
 };
 
 static void digest_in_pieces(const uint8_t *bytes, size_t size, size_t piece, char *hex) {
+  uint8_t digest[HASH_BYTES], whole[HASH_BYTES];
   struct hash hash;
   hash_begin(&hash);
   for (size_t at = 0; at < size; at += piece)
     hash_add(&hash, bytes + at, size - at < piece ? size - at : piece);
-  uint8_t digest[HASH_BYTES];
   hash_end(&hash, digest);
+  hash_of((span){bytes, size}, whole);
+  CHECK(memcmp(digest, whole, HASH_BYTES) == 0);
   for (size_t i = 0; i < HASH_BYTES; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 

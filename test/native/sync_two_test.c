@@ -1,5 +1,6 @@
 // What is decided of two sides and what they had in common, the names of versions that give way,
 // and the file that says what they had in common.
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -215,6 +216,49 @@ static void written_and_carried(void) {
   two_state_close(state);
 }
 
+// ── A disk that fails once ──
+
+static int writes_until;  // the write before which all is well
+
+static int64_t write_once_not(int fd, const void *from, size_t size, uint64_t at) {
+  return writes_until-- == 0 ? -ENOSPC : io_plain.write(fd, from, size, at);
+}
+
+// More than is written in one piece, so that the failure is met while directories are added; what
+// comes after it goes well again.
+static void torn(void) {
+  struct io_ops io = io_plain;
+  io.write = write_once_not;
+  char other[80], name[200];
+  snprintf(other, sizeof other, "%s.new", path);
+  memset(name, 'n', sizeof name);
+  for (int good = 0; good < 4; good++) {
+    struct two_state *state = nullptr;
+    struct fault fault = {};
+    enum copse_two found;
+    CHECK(two_state_open(&io, span_of(path), SPAN("pair"), &state, &found, &fault) == 0);
+    CHECK(found == COPSE_TWO_KNOWN && two_state_begin(state, &fault) == 0);
+    writes_until = good;
+    int32_t worst = 0;
+    for (int i = 0; i < 3500; i++) {
+      char directory[8];
+      snprintf(directory, sizeof directory, "%d", i);
+      struct two_record record = base;
+      record.name = (span){(const uint8_t *)name, sizeof name};
+      int32_t code = two_state_add(state, span_of(directory), &record, 1, &fault);
+      if (code < 0) worst = code;
+    }
+    CHECK((worst < 0) == (good < 3));
+    fault = (struct fault){};
+    CHECK(two_state_end(state, &fault) == COPSE_E_NO_SPACE);
+    two_state_close(state);
+    CHECK(access(other, F_OK) < 0);
+    state = open_state("pair", COPSE_TWO_KNOWN);
+    CHECK(count_of(state, "") == 0 && count_of(state, "d") == 2);
+    two_state_close(state);
+  }
+}
+
 // Each byte by itself: whatever is turned, it is a damaged state and no other one.
 static void damage(void) {
   int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -258,6 +302,7 @@ int main(void) {
   names();
   int descriptors = count_descriptors();
   written_and_carried();
+  torn();
   others();
   damage();
   CHECK(count_descriptors() == descriptors);

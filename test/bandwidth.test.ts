@@ -1,10 +1,20 @@
 // Bandwidth: what a task, or all tasks of a runtime, may read and write a second.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { compare, compareSync, CopseError, Runtime, Store } from "../lib/index.ts";
+import {
+  compare,
+  compareSync,
+  CopseError,
+  pack,
+  Runtime,
+  Store,
+  sync,
+  type Location,
+} from "../lib/index.ts";
+import { zipOf } from "./archives.ts";
 
 const MIB = 2 ** 20;
 let base = "";
@@ -56,6 +66,27 @@ describe("of a task", () => {
       expect(await task.catch((error: unknown) => error)).toBeInstanceOf(CopseError);
     });
     expect(took).toBeLessThan(10);
+  });
+
+  test("it is known all the same what lies in what: no source and no pack is taken for another", async () => {
+    const bandwidth = 1e9;
+    const root = join(base, "tree");
+    mkdirSync(join(root, "source"), { recursive: true });
+    writeFileSync(join(root, "source", "a"), "1");
+    const result = await sync(join(root, "source"), root, { bandwidth });
+    expect(result.errors).toBe(1);
+    expect(readdirSync(root, { recursive: true }).toSorted()).toEqual(["a", "source", "source/a"]);
+    const file = join(root, "x.znippy");
+    for (let round = 0; round < 2; round++)
+      expect(await pack(root, file, { bandwidth })).toMatchObject({ copied: 2, errors: 0 });
+    // Equal bytes are told without being looked into, so that damage in both is not found.
+    const zip = zipOf([{ name: "a", content: "the same", local: { crc: 1 }, central: { crc: 1 } }]);
+    const places = ["x.zip", "y.zip"].map((name): Location => {
+      writeFileSync(join(base, name), zip);
+      return { archive: join(base, name), rawEqual: true };
+    });
+    const same = await compare(places[0]!, places[1]!, { bandwidth });
+    expect(same).toMatchObject({ equal: true, files: 1 });
   });
 
   test("others of the runtime go on beside it", async () => {

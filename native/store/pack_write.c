@@ -351,7 +351,8 @@ static void look_at_old(struct making *making) {
 static bool making_is_itself(const struct store *store, const struct store *other,
                              const struct entry *entry) {
   const struct making *making = making_of(store);
-  bool is_known = other->ops == making->inner.ops && (making->device || making->inode);
+  bool is_known =
+      other->ops->scheme == making->inner.ops->scheme && (making->device || making->inode);
   return is_known && entry->device == making->device && entry->inode == making->inode;
 }
 

@@ -192,7 +192,9 @@ struct store_talk {
 };
 
 struct store_ops {
-  const char *scheme;  // the same pointer in every copy of one store's operations
+  // The same pointer in every copy of one store's operations: what wraps them has a table of its
+  // own (limited.c), so that stores are of one kind when these are equal.
+  const char *scheme;
   uint32_t can;
   // Optional, both: the library that it stands on, for `copse doctor`, and its version.
   const char *library;
@@ -274,7 +276,7 @@ struct store_ops {
   int32_t (*next_data)(struct reader *, uint64_t at, uint64_t *begin, uint64_t *end,
                        struct fault *);
 
-  // Optional, between two stores of these ops. 1: the contents are the same, proved at less cost
+  // Optional, between two stores of this scheme. 1: the contents are the same, proved at less cost
   // than by reading both. 0: not known; what is wrong with either shows when it is read.
   int32_t (*same)(struct directory *left, const struct entry *of_left, struct directory *right,
                   const struct entry *of_right, struct fault *);

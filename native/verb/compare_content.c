@@ -418,7 +418,7 @@ int32_t compare_content(struct spot *spot, const struct pair *pair, struct conte
     return 0;
   }
   const struct store_ops *ops = spot->node->directory[LEFT]->store->ops;
-  if (ops->same && ops == spot->node->directory[RIGHT]->store->ops) {
+  if (ops->same && ops->scheme == spot->node->directory[RIGHT]->store->ops->scheme) {
     int32_t same = ops->same(spot->node->directory[LEFT], pair->left, spot->node->directory[RIGHT],
                              pair->right, fault);
     out->equal = same == 1;

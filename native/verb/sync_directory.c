@@ -150,7 +150,7 @@ bool sync_enter(struct spot *spot) {
     task_fail(run->task, &fault, run->store[spot->side].shown, (span){});
     return false;
   }
-  bool may_be_source = run->store[LEFT].ops == run->store[RIGHT].ops;
+  bool may_be_source = run->store[LEFT].ops->scheme == run->store[RIGHT].ops->scheme;
   if (!node->side[RIGHT] || !(may_be_source || sync_of(run)->backs_up)) return true;
   spot->side = RIGHT;
   if (stat_above(node, RIGHT, &fault) == 0) {

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as abi from "../lib/native/abi.ts";
 import { symbols } from "../lib/native/symbols.ts";
+import { isSanitized } from "./patience.ts";
 
 const root = join(import.meta.dir, "..");
 const header = readFileSync(join(root, "native", "include", "copse.h"), "utf8");
@@ -232,7 +233,7 @@ describe.skipIf(process.platform !== "linux")("the library", () => {
   });
 
   // A sanitizer's runtime comes on top.
-  test.skipIf(Boolean(process.env.COPSE_SANITIZER))(
+  test.skipIf(isSanitized)(
     "needs the system's C library and the libraries of build.zig only, and no path of this machine",
     () => {
       const { needed, runPath } = elf(library);
@@ -247,7 +248,7 @@ describe.skipIf(process.platform !== "linux")("the library", () => {
 // Its copy says another number: what is returned is the only immediate of that value in the function.
 // A sanitizer's build has other instructions.
 const isPlain = process.platform === "linux" && process.arch === "x64";
-test.skipIf(!isPlain || Boolean(process.env["COPSE_SANITIZER"]))(
+test.skipIf(!isPlain || isSanitized)(
   "a library with another ABI is refused with both versions and its path",
   () => {
     const bytes = readFileSync(library);

@@ -26,6 +26,7 @@ import {
   type RareEntry as Entry,
 } from "./archives-rare.ts";
 import { gzip, pax, tarEntry, tarOf, zipOf } from "./archives.ts";
+import { isSanitized } from "./patience.ts";
 import { run, Scratch } from "./trees.ts";
 
 const MIB = 2 ** 20;
@@ -41,7 +42,6 @@ const all: readonly ArchiveFormat[] = [
   "lha",
   "cab",
 ];
-const isSanitized = Boolean(process.env.COPSE_SANITIZER);
 
 let scratch: Scratch;
 let runtime: Runtime;

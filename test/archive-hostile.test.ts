@@ -15,11 +15,11 @@ import {
   type Location,
 } from "../lib/index.ts";
 import { gzip, pax, tarEntry, tarOf, zipOf } from "./archives.ts";
+import { isSanitized } from "./patience.ts";
 import { run, Scratch } from "./trees.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const isSanitized = Boolean(process.env.COPSE_SANITIZER);
 
 let scratch: Scratch;
 let runtime: Runtime;

@@ -18,6 +18,7 @@ import {
   type Location,
 } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
+import { isLong } from "./patience.ts";
 import { codeOf, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
@@ -179,7 +180,7 @@ describe("blocks", () => {
   });
 
   test("one inserted byte changes at most 3 blocks", () => {
-    const rounds = process.env["COPSE_LONG"] ? 400 : 25;
+    const rounds = isLong ? 400 : 25;
     const content = random(200_000, 7);
     const hashes = (bytes: Uint8Array): Set<string> => {
       writeFileSync(scratch.at("file"), bytes);

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, constants, existsSync, openSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { commandPlace, main, rows, type Ran } from "./command.ts";
+import { isSanitized } from "./patience.ts";
 
 const { folder, environment, copse, shell, onTerminal, plant } = commandPlace();
 const text = (letter: string, length: number): string => letter.repeat(length);
@@ -227,7 +228,7 @@ describe("on a terminal", () => {
     // What is left on the last line is only the message.
     expect(seen.split("\r\x1b[K").at(-1)).toMatch(/^copse: .*timeout.*\n$/);
     // Nothing is quick under a sanitizer.
-    if (environment["COPSE_SANITIZER"]) return;
+    if (isSanitized) return;
     const quick = await onTerminal(["compare", "copy", "twin"], { more: { NO_COLOR: "1" } });
     expect(quick.seen).not.toContain("\x1b[K");
   });

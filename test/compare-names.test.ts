@@ -3,6 +3,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { compare, type Difference } from "../lib/index.ts";
+import { isSanitized } from "./patience.ts";
 import { directory, groundsIn, plantDeep, run, Scratch, type Tree } from "./trees.ts";
 import { fact, facts, leaveNothingOpen, ways } from "./ways.ts";
 
@@ -10,7 +11,6 @@ leaveNothingOpen();
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 const { file, memory } = groundsIn(() => scratch);
-const sanitized = process.env["COPSE_SANITIZER"] !== undefined;
 
 const oddNames = [
   "with space",
@@ -303,7 +303,7 @@ describe("compare.md 2.7 and 2.8:", () => {
     }
   });
 
-  for (const depth of sanitized ? [300, 1000] : [300, 10_000])
+  for (const depth of isSanitized ? [300, 1000] : [300, 10_000])
     test(`2.8: depth ${depth} works`, async () => {
       plantDeep(scratch.at(`deep-left-${depth}`), "d", depth, { leaf: "abc" });
       plantDeep(scratch.at(`deep-right-${depth}`), "d", depth, { leaf: "abd" });
@@ -317,7 +317,7 @@ describe("compare.md 2.7 and 2.8:", () => {
     });
 
   test("2.8: thousands of levels work with few open files", async () => {
-    const depth = sanitized ? 300 : 3000;
+    const depth = isSanitized ? 300 : 3000;
     plantDeep(scratch.at("few-left"), "d", depth, { leaf: "abc", other: "x" });
     plantDeep(scratch.at("few-right"), "d", depth, { leaf: "abd", other: "x" });
     const script = `import { compareSync } from ${JSON.stringify(`${import.meta.dir}/../lib/index.ts`)};
@@ -337,7 +337,7 @@ describe("compare.md 2.7 and 2.8:", () => {
 });
 
 describe("compare.md 1.5, width:", () => {
-  const count = sanitized ? 5000 : 100_000;
+  const count = isSanitized ? 5000 : 100_000;
 
   test(`a directory with ${count} entries`, async () => {
     const script = 'mkdir -p "$1" && cd "$1" && seq "$2" | xargs touch';

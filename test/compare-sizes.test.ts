@@ -3,6 +3,7 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { closeSync, ftruncateSync, mkdirSync, openSync, statSync, writeSync } from "node:fs";
+import { isSanitized } from "./patience.ts";
 import { groundsIn, Random, run, Scratch } from "./trees.ts";
 import { facts, leaveNothingOpen, ways } from "./ways.ts";
 
@@ -10,7 +11,6 @@ leaveNothingOpen();
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 const { file, memory } = groundsIn(() => scratch);
-const sanitized = process.env["COPSE_SANITIZER"] !== undefined;
 
 const gibi = 2 ** 30;
 const mega = 2 ** 20;
@@ -178,7 +178,7 @@ describe.skipIf(!holes)("compare.md 4.3, holes are never a difference:", () => {
 
   test("random pieces and holes give the answer of cmp", async () => {
     const random = new Random(4711);
-    for (let i = sanitized ? 5 : 40; i > 0; i--) {
+    for (let i = isSanitized ? 5 : 40; i > 0; i--) {
       const size = 300_000 + random.below(30 * mega);
       const pieces = (count: number): [number, Uint8Array][] =>
         Array.from({ length: count }, () => {
@@ -223,7 +223,7 @@ describe.skipIf(!holes)("compare.md 4.3, holes are never a difference:", () => {
 });
 
 describe("compare.md 4.1, large files read by several workers:", () => {
-  const size = sanitized ? 20 * mega : 70 * mega;
+  const size = isSanitized ? 20 * mega : 70 * mega;
   const content = Buffer.alloc(size);
   const random = new Random(99);
   for (let i = 0; i < 5000; i++) content[random.below(size)] = random.below(256);

@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { compare, compareSync, CopseError, Runtime, type TextRule } from "../lib/index.ts";
 import { gzip, tarOf } from "./archives.ts";
 import { commandPlace, rows } from "./command.ts";
+import { isSanitized } from "./patience.ts";
 import { startUnruly, type Reply } from "./servers/unruly.ts";
 import { groundsIn, Random, run, Scratch } from "./trees.ts";
 import { facts, leaveNothingOpen, ways } from "./ways.ts";
@@ -14,7 +15,6 @@ const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 const { file, memory } = groundsIn(() => scratch);
 const grounds = [memory, file];
-const sanitized = process.env["COPSE_SANITIZER"] !== undefined;
 
 const all: TextRule = { eol: true, space: true, blankLines: true };
 
@@ -343,7 +343,7 @@ describe("at random,", () => {
     return random.chance(4) ? other + random.pick(alphabet) : other;
   }
 
-  const count = Number(process.env["COPSE_ORACLE"] ?? (sanitized ? 200 : 500));
+  const count = Number(process.env["COPSE_ORACLE"] ?? (isSanitized ? 200 : 500));
   const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
 
   test(`${count} pairs of seed ${seed} are what lines say, and never the same where diff sees a difference`, () => {

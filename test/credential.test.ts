@@ -5,6 +5,7 @@ import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CopseError, credential } from "../lib/index.ts";
+import { isSanitized } from "./patience.ts";
 import { Scratch } from "./trees.ts";
 
 const names = ["COPSE_FILES_EXAMPLE_COM", "COPSE_LIB", "COPSE_HTTP", "COPSE_A_B_1"];
@@ -99,7 +100,7 @@ function stopAllOf(home: string): void {
 }
 
 // Nothing of it is of the core, so one run of it is enough.
-const once = test.skipIf(needed.length > 0 || Boolean(process.env["COPSE_SANITIZER"]));
+const once = test.skipIf(needed.length > 0 || isSanitized);
 once("gnome-keyring, through Bun, on a bus of its own", () => {
   using scratch = new Scratch();
   const [home, run] = [scratch.at("home"), scratch.at("run")];

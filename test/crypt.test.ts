@@ -1,7 +1,7 @@
 // The stages of row 29 of the acceptance table: checksum, compress, encrypt, and back. `test/crypt-form.ts`
 // is the second opinion on every byte.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   existsSync,
   mkdirSync,
@@ -29,12 +29,12 @@ import {
   type SyncOptions,
 } from "../lib/index.ts";
 import { makeFile, openFile, withRightCheck } from "./crypt-form.ts";
+import { isLong } from "./patience.ts";
 import { nginxMissing, startNginx } from "./servers/nginx.ts";
 import { said, shape } from "./synced.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(60_000);
 
 const scratch = scratchForEach();
 const fixtures = join(import.meta.dir, "fixtures", "crypt");
@@ -225,7 +225,7 @@ describe("29: one byte that is not right", () => {
       const content = compresses ? text(300) : Buffer.from("some content of a small file");
       const file = makeFile(content, secret, compresses);
       // One bit of each byte, or with COPSE_LONG every bit.
-      const step = process.env["COPSE_LONG"] ? 1 : 9;
+      const step = isLong ? 1 : 9;
       const flips = Array.from({ length: Math.ceil((file.length * 8) / step) }, (_, i) => {
         const bit = i * step;
         const bytes = Buffer.from(file);

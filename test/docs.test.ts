@@ -22,6 +22,7 @@ import {
 import { symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isSanitized } from "./patience.ts";
 
 const root = join(import.meta.dir, "..");
 const pages = ["README.md", "docs/cli.md", "docs/api.md", "docs/async.md"].filter((page) =>
@@ -161,35 +162,32 @@ describe("programs of the documentation", () => {
   });
 
   // Once is enough; under a sanitizer tsc would take minutes to say the same.
-  test.skipIf(programs.length === 0 || Boolean(process.env["COPSE_SANITIZER"]))(
-    "type-check as a user's would",
-    async () => {
-      const checked = join(folder, "checked");
-      mkdirSync(checked);
-      for (const [at, { name, text }] of programs.entries()) {
-        // Each is a module of its own, whatever it imports.
-        writeFileSync(
-          join(checked, `${at}-${name.replace(/\W+/g, "-")}.ts`),
-          `${text}\nexport {};\n`,
-        );
-      }
-      const own = JSON.parse(readFileSync(join(root, "tsconfig.json"), "utf8"));
-      const { noUnusedLocals: _, noUnusedParameters: __, ...compilerOptions } = own.compilerOptions;
-      compilerOptions.paths = {
-        copse: [join(root, "lib", "index.ts")],
-        "copse/async": [join(root, "lib", "async", "index.ts")],
-      };
+  test.skipIf(programs.length === 0 || isSanitized)("type-check as a user's would", async () => {
+    const checked = join(folder, "checked");
+    mkdirSync(checked);
+    for (const [at, { name, text }] of programs.entries()) {
+      // Each is a module of its own, whatever it imports.
       writeFileSync(
-        join(checked, "tsconfig.json"),
-        JSON.stringify({ compilerOptions, include: ["*.ts"] }),
+        join(checked, `${at}-${name.replace(/\W+/g, "-")}.ts`),
+        `${text}\nexport {};\n`,
       );
-      const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
-      const child = Bun.spawn([process.execPath, tsc], { cwd: checked, stdin: "ignore" });
-      // What the library itself is told is test/house.test.ts's concern.
-      const said = (await child.stdout.text()).split("\n");
-      expect(said.filter((line) => /^\d+-|^error/.test(line))).toEqual([]);
-    },
-  );
+    }
+    const own = JSON.parse(readFileSync(join(root, "tsconfig.json"), "utf8"));
+    const { noUnusedLocals: _, noUnusedParameters: __, ...compilerOptions } = own.compilerOptions;
+    compilerOptions.paths = {
+      copse: [join(root, "lib", "index.ts")],
+      "copse/async": [join(root, "lib", "async", "index.ts")],
+    };
+    writeFileSync(
+      join(checked, "tsconfig.json"),
+      JSON.stringify({ compilerOptions, include: ["*.ts"] }),
+    );
+    const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+    const child = Bun.spawn([process.execPath, tsc], { cwd: checked, stdin: "ignore" });
+    // What the library itself is told is test/house.test.ts's concern.
+    const said = (await child.stdout.text()).split("\n");
+    expect(said.filter((line) => /^\d+-|^error/.test(line))).toEqual([]);
+  });
 });
 
 test("every name that docs/zsync.md gives is there", async () => {

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { slowness } from "./script.ts";
+import { slowness } from "./patience.ts";
 
 const root = join(import.meta.dir, "..");
 let folder: string;

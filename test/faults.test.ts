@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isSanitized } from "./patience.ts";
 
 const root = join(import.meta.dir, "..");
 const folder = join(root, "build", "faults");
@@ -16,7 +17,7 @@ const stateFile = join(folder, `state-${process.pid}`);
 const isLong = process.env.COPSE_FAULTS === "all";
 
 // A sanitizer brings its own malloc, and two preloaded ones do not agree.
-const isPossible = !process.env.COPSE_SANITIZER && process.platform === "linux";
+const isPossible = !isSanitized && process.platform === "linux";
 if (!isPossible) console.log("skipped: the fault sweep, which needs Linux and no sanitizer");
 
 interface Sweep {

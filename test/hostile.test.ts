@@ -8,6 +8,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, readdirSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { compare, compareSync, Store, type CompareOptions, type Difference } from "../lib/index.ts";
+import { isSanitized, slowness } from "./patience.ts";
 import { device, isRoot, link, pipe, plantDeep, run, Scratch, type Tree } from "./trees.ts";
 import { codeOf, fact, leaveNothingOpen } from "./ways.ts";
 
@@ -15,13 +16,12 @@ leaveNothingOpen();
 
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
-const isSlow = Boolean(process.env.COPSE_SANITIZER);
 const isLong = process.env.COPSE_HOSTILE === "all";
-const rounds = isLong ? 10_000 : isSlow ? 100 : 400;
+const rounds = isLong ? 10_000 : isSanitized ? 100 : 400;
 
 // ── Races ──
 
-const RACE_MS = isLong || isSlow ? 600_000 : 60_000;
+const RACE_MS = (isLong ? 600_000 : 60_000) * slowness;
 
 /** Somebody who changes the tree as long as the block lasts. */
 async function racer(...what: readonly string[]): Promise<Disposable> {
@@ -236,8 +236,8 @@ describe("while somebody changes the tree,", () => {
 // ── Trees that are odd ──
 
 // compare-names.test.ts has the 100,000.
-const wideCount = isSlow ? 5_000 : isLong ? 100_000 : 20_000;
-const deepLevels = isSlow ? 500 : 2_000;
+const wideCount = isSanitized ? 5_000 : isLong ? 100_000 : 20_000;
+const deepLevels = isSanitized ? 500 : 2_000;
 const odd: Tree = {
   "new\nline": "1",
   "\u001b[31mred\u001b[0m": "2",
@@ -308,7 +308,7 @@ describe("a tree of odd things", () => {
       changed,
     );
     for (const root of [left, right, changed]) chmodSync(root, 0o755);
-  }, 120_000);
+  }, 120_000 * slowness);
 
   function asked(prefix: readonly string[], ...more: readonly string[]): unknown {
     const [program, ...args] = [
@@ -321,7 +321,7 @@ describe("a tree of odd things", () => {
       [...args, left, right, changed, ...more],
       {
         encoding: "utf8",
-        timeout: isSlow ? 240_000 : 60_000,
+        timeout: 60_000 * slowness,
         killSignal: "SIGKILL",
         maxBuffer: 64 << 20,
       },
@@ -369,7 +369,7 @@ describe("a tree of odd things", () => {
         for (const [place, end] of Object.entries(said.processes))
           expect(`${place}: ${end}`).not.toContain("INTERNAL");
       },
-      isSlow ? 300_000 : 90_000,
+      90_000 * slowness,
     );
 
   test("without a free descriptor a compare is LIMIT, and right again when there is one", () => {

@@ -1,17 +1,18 @@
 // What a machine can check about the sources, so that no reviewer has to. `npm run check` runs this
 // file with the layers and the ABI.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { isSanitized, patience } from "./patience.ts";
 
 // Compilers take their time on a machine that does other things too.
-setDefaultTimeout(120_000);
+patience(120_000);
 const root = join(import.meta.dir, "..");
 const modules = join(root, "node_modules");
 // The sanitizer jobs run every test file again; the sources are the same ones.
-const once = process.env.COPSE_SANITIZER ? describe.skip : describe;
+const once = isSanitized ? describe.skip : describe;
 
 /** Everything that is committed or would be, by paths relative to the root. */
 function ownFiles(): string[] {

@@ -15,6 +15,7 @@ import {
   type ErrorCode,
   type HttpLocation,
 } from "../lib/index.ts";
+import { isSanitized } from "./patience.ts";
 import { freePort } from "./servers/ports.ts";
 import { answer, raw, redirect, startUnruly, type Script, type Unruly } from "./servers/unruly.ts";
 
@@ -22,7 +23,6 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const body = "0123456789";
 const large = new Uint8Array(2 * MIB).map((_, i) => (i * 7 + (i >> 8)) & 255);
-const isSlow = Boolean(process.env.COPSE_SANITIZER);
 /** Milliseconds that a case may take; a retried one as well. */
 const timeout = 1000;
 
@@ -199,7 +199,7 @@ describe("time", () => {
     const begin = performance.now();
     const { said } = await outcome(script, { timeout: 400, retries: 3 });
     expect(said).toBe(name.startsWith("a refusal") ? "NOT_FOUND" : "TIMEOUT");
-    if (!isSlow) expect(performance.now() - begin).toBeLessThan(6000);
+    if (!isSanitized) expect(performance.now() - begin).toBeLessThan(6000);
   });
 
   test.each(slow)("%s is left at once when it is cancelled", async (_, script) => {
@@ -566,7 +566,7 @@ describe("indexes", () => {
     const before = process.memoryUsage.rss();
     const error = (await list(`${server.url}/d/`).catch((e: unknown) => e)) as CopseError;
     expect(error.code).toBe("LIMIT");
-    if (!isSlow) expect(process.memoryUsage.rss() - before).toBeLessThan(300 * MIB);
+    if (!isSanitized) expect(process.memoryUsage.rss() - before).toBeLessThan(300 * MIB);
   });
 });
 

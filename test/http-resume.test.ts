@@ -18,6 +18,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { copy, sync, type CopyOptions, type Transfer } from "../lib/index.ts";
+import { killed } from "./killed.ts";
 import { startFar, type Far } from "./servers/far.ts";
 import { nginxMissing, startNginx, type Nginx } from "./servers/nginx.ts";
 
@@ -127,12 +128,8 @@ describe.skipIf(nginxMissing !== undefined)("a download that ended early", () =>
   });
 
   test("by kill -9 goes on", async () => {
-    const script = `import { copy } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};
-      await copy(${JSON.stringify(url())}, ${JSON.stringify(out())});`;
-    const child = Bun.spawn([process.execPath, "-e", script], { stderr: "inherit" });
-    await until(() => there() > SIZE / 2);
-    child.kill("SIGKILL");
-    await child.exited;
+    const work = `await copse.copy(${JSON.stringify(url())}, ${JSON.stringify(out())});`;
+    expect((await killed(work, () => there() > SIZE / 2)).wasRunning).toBe(true);
     expect(kept().length).toBe(1);
     const result = await goOn(url());
     expect(result.resumed).toBeGreaterThan(SIZE / 8);

@@ -19,6 +19,7 @@ import {
   verify,
 } from "../lib/index.ts";
 import { main } from "./command.ts";
+import { slowness } from "./patience.ts";
 import { canRefuse, refused } from "./refused.ts";
 import { run } from "./script.ts";
 
@@ -98,17 +99,21 @@ const verbs: Readonly<Record<string, (runtime: Runtime, own: string) => Promise<
 };
 
 describe.each(Object.keys(verbs))("%s", (name) => {
-  test("the same answer on every backend", async () => {
-    const answers: unknown[] = [];
-    for (const io of backends) {
-      const own = join(folder, `${io}-${name.replaceAll(/\W+/g, "-")}`);
-      mkdirSync(own);
-      await using runtime = new Runtime({ io });
-      answers.push(await verbs[name]!(runtime, own));
-    }
-    expect(answers[1]).toEqual(answers[0]);
-    expect(answers[2]).toEqual(answers[0]);
-  }, 60_000);
+  test(
+    "the same answer on every backend",
+    async () => {
+      const answers: unknown[] = [];
+      for (const io of backends) {
+        const own = join(folder, `${io}-${name.replaceAll(/\W+/g, "-")}`);
+        mkdirSync(own);
+        await using runtime = new Runtime({ io });
+        answers.push(await verbs[name]!(runtime, own));
+      }
+      expect(answers[1]).toEqual(answers[0]);
+      expect(answers[2]).toEqual(answers[0]);
+    },
+    60_000 * slowness,
+  );
 });
 
 async function doctor(wrapper: readonly string[], env = {}): Promise<string> {
@@ -197,7 +202,7 @@ describe.skipIf(process.platform !== "linux" || !hasRing)("a ring", () => {
       const { stdout } = await run(script, { env: { COPSE_IO: "uring" } });
       expect(stdout).toBe("true\n");
     },
-    30_000,
+    30_000 * slowness,
   );
 });
 

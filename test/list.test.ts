@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, lstatSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { CopseError, list, listSync, Store, type Entry, type Options } from "../lib/index.ts";
+import { isSanitized } from "./patience.ts";
 import {
   asTree,
   groundsIn,
@@ -333,7 +334,7 @@ describe("list, on disk:", () => {
     const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000);
     const random = new Random(seed);
     const letters: Readonly<Record<string, string>> = { f: "file", d: "directory", l: "link" };
-    for (let i = process.env["COPSE_SANITIZER"] === undefined ? 60 : 10; i > 0; i--) {
+    for (let i = isSanitized ? 10 : 60; i > 0; i--) {
       const root = scratch.plant(`random-${i}`, asTree(randomTree(random)));
       const lines = run("find", root, "-mindepth", "1", "-printf", "%y %s %m %P%l\\n");
       const theirs = lines.split("\n").filter((line) => line !== "");

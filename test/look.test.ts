@@ -4,10 +4,8 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CopseError, list, Runtime, Store, type Entry } from "../lib/index.ts";
-import { isLong } from "./script.ts";
+import { isLong, isSanitized } from "./patience.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
-
-const isSanitized = Boolean(process.env["COPSE_SANITIZER"]);
 
 leaveNothingOpen();
 const scratch = scratchForEach();

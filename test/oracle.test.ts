@@ -1,18 +1,18 @@
 // Random pairs of trees, compared by copse in every way it has and by diff, cmp and find, which were written by others. A short
 // form runs with the other tests; COPSE_ORACLE=10000 asks for that many pairs, COPSE_SEED for the pairs of a seed.
 
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { compareSync, type Comparison, type CompareOptions } from "../lib/index.ts";
+import { isSanitized, patience } from "./patience.ts";
 import { asTree, mutated, plantOnDisk, Random, randomTree, Scratch, type Grown } from "./trees.ts";
 import { awaited, fact, facts, iterated, leaveNothingOpen, sync } from "./ways.ts";
 
 leaveNothingOpen();
-const sanitized = process.env["COPSE_SANITIZER"] !== undefined;
-const pairs = Number(process.env["COPSE_ORACLE"] ?? (sanitized ? 40 : 300));
+const pairs = Number(process.env["COPSE_ORACLE"] ?? (isSanitized ? 40 : 300));
 const firstSeed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
 // A pair takes some fifteen milliseconds, most of it for the other programs.
-setDefaultTimeout(60_000 + pairs * (sanitized ? 2000 : 200));
+patience(60_000 + pairs * 200);
 
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());

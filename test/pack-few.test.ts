@@ -1,12 +1,13 @@
 // Packs of many files where few may be open at once. COPSE_FEW=100000 is the long form.
 
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { patience } from "./patience.ts";
 import { Scratch } from "./trees.ts";
 
 const count = Number(process.env["COPSE_FEW"] ?? 2000);
-setDefaultTimeout(60_000 + count * 10);
+patience(60_000 + count * 10);
 
 test.skipIf(process.platform !== "linux")(
   `A10: pack, verify, unpack and compare ${count} files at ulimit -n 64`,

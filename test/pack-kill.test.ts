@@ -2,39 +2,19 @@
 // pack, whole, unpacked files are whole, and the next run finishes and leaves nothing of copse's.
 // COPSE_KILLS=200 asks for that many kills of each.
 
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { afterAll, expect, test } from "bun:test";
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compareSync, CopseError, packSync, unpackSync, verifySync } from "../lib/index.ts";
+import { changesOf, killed, seed } from "./killed.ts";
+import { patience } from "./patience.ts";
+import { shape, strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
 
 const kills = Number(process.env["COPSE_KILLS"] ?? 10);
-setDefaultTimeout(60_000 + kills * 3000);
+patience(60_000 + kills * 3000);
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
-const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
-
-/** Starts a program and kills it when it has run for a while; whether it was still running. */
-async function killed(verb: string, from: string, to: string, after: number): Promise<boolean> {
-  const script = `import { ${verb}Sync } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};
-    process.stdout.write("go");
-    ${verb}Sync(${JSON.stringify(from)}, ${JSON.stringify(to)});
-    process.stdout.write("done");`;
-  const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "inherit" });
-  const reader = child.stdout.getReader();
-  const said = new TextDecoder().decode((await reader.read()).value);
-  expect(said.startsWith("go")).toBe(true);
-  await Bun.sleep(after);
-  child.kill("SIGKILL");
-  await child.exited;
-  const rest = await reader.read();
-  return rest.done === true && !said.includes("done");
-}
-
-const strays = (folder: string): string[] =>
-  readdirSync(folder, { recursive: true })
-    .map(String)
-    .filter((name) => name.includes(".copse-"));
 
 function grow(version: number): string {
   const random = new Random(seed + version);
@@ -55,13 +35,17 @@ test(`${kills} kills of pack: the old pack or the new one (seed ${seed})`, async
   let running = 0;
   for (let i = 1; i <= kills; i++) {
     const [was, now] = i % 2 === 1 ? trees : [trees[1], trees[0]];
-    if (await killed("pack", now, file, random.below(30))) running++;
+    // At any moment, or when something of the new one is there.
+    const folder = scratch.at("packs");
+    const when = i % 2 === 1 ? random.below(30) : (): boolean => strays(folder).length > 0;
+    const work = `copse.packSync(${JSON.stringify(now)}, ${JSON.stringify(file)});`;
+    if ((await killed(work, when)).wasRunning) running++;
     expect(verifySync(file).ok).toBe(true);
     const holds = [was, now].filter((tree) => compareSync(tree, `pack:${file}`).equal);
     expect(holds).toHaveLength(1);
     packSync(now, file);
     expect(compareSync(now, `pack:${file}`).equal).toBe(true);
-    expect(strays(scratch.at("packs"))).toEqual([]);
+    expect(strays(folder)).toEqual([]);
   }
   expect(running).toBeGreaterThan(0); // some were killed while they ran
   console.log(`pack: ${kills} kills, ${running} while it ran`);
@@ -83,13 +67,18 @@ test(`${kills} kills of unpack: no torn file, and the next run finishes (seed ${
   const tree = grow(2);
   const file = scratch.at("whole.znippy");
   packSync(tree, file);
+  const names = Object.keys(shape(tree));
   const out = scratch.at("out");
   let running = 0;
   for (let i = 1; i <= kills; i++) {
     rmSync(out, { recursive: true, force: true });
     mkdirSync(out);
     writeFileSync(join(out, "other"), "not of the pack");
-    if (await killed("unpack", file, out, random.below(60))) running++;
+    const changes = changesOf(names.map((name) => join(out, name)));
+    const wanted = 1 + random.below(names.length - 1);
+    const when = i % 2 === 1 ? random.below(60) : (): boolean => changes() >= wanted;
+    const work = `copse.unpackSync(${JSON.stringify(file)}, ${JSON.stringify(out)});`;
+    if ((await killed(work, when)).wasRunning) running++;
     // What has its name is whole: nothing differs, some may be missing.
     for (const row of compareSync(tree, out).differences)
       if (row.kind === "differs") expect(row.reason, row.path).not.toBe("content");
@@ -108,30 +97,20 @@ test(`${kills} kills of pack to a stream: what came is the whole pack or none (s
   let [running, whole] = [0, 0];
   for (let i = 1; i <= kills; i++) {
     rmSync(out, { force: true });
-    const script = `import { pack } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};
-      import { openSync, writeSync } from "node:fs";
+    const work = `const { openSync, writeSync } = await import("node:fs");
       const out = openSync(${JSON.stringify(out)}, "w");
-      process.stdout.write("go");
-      await pack(${JSON.stringify(tree)}, new WritableStream({ write: (part) => void writeSync(out, part) }));
-      process.stdout.write("done");`;
-    const child = Bun.spawn([process.execPath, "-e", script], {
-      stdout: "pipe",
-      stderr: "inherit",
-    });
-    const reader = child.stdout.getReader();
-    let said = new TextDecoder().decode((await reader.read()).value);
-    await Bun.sleep(random.below(60));
-    child.kill("SIGKILL");
-    await child.exited;
-    said += new TextDecoder().decode((await reader.read()).value);
-    if (!said.includes("done")) running++;
+      await copse.pack(${JSON.stringify(tree)}, new WritableStream({ write: (part) => void writeSync(out, part) }));`;
+    const there = (): number => statSync(out, { throwIfNoEntry: false })?.size ?? 0;
+    const when = i % 2 === 1 ? random.below(60) : (): boolean => there() > 0;
+    const { wasRunning } = await killed(work, when);
+    if (wasRunning) running++;
     try {
       expect(verifySync(out).ok).toBe(true);
       expect(compareSync(tree, `pack:${out}`).equal).toBe(true);
       whole++;
     } catch (error) {
       expect(error).toBeInstanceOf(CopseError);
-      expect(said).not.toContain("done");
+      expect(wasRunning).toBe(true);
     }
   }
   expect(running).toBeGreaterThan(0);

@@ -17,6 +17,7 @@ import {
   verifySync,
 } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
+import { isLong, slowness } from "./patience.ts";
 import { asTree, directory, link, Random, randomTree, Scratch } from "./trees.ts";
 
 const scratch = new Scratch();
@@ -46,23 +47,27 @@ function many(name: string, count: number): string {
   );
 }
 
-test("random trees come out as they went in, also by way of the other format", async () => {
-  for (let seed = 1; seed <= 12; seed++) {
-    const grown = randomTree(new Random(seed));
-    // Links that lead out are not taken from a pack, which is another test.
-    for (const [path, plant] of grown)
-      if (typeof plant === "object" && "target" in plant && plant.target === "..")
-        grown.set(path, link("."));
-    const root = scratch.plant(`random-${seed}`, asTree(grown));
-    const file = scratch.at(`random-${seed}.pack`);
-    expect(packSync(root, file, { format, level: 1 + (seed % 19) }).errors).toBe(0);
-    expect((await verify(file)).ok).toBe(true);
-    expect(await compare(root, `pack:${file}`, { metadata })).toMatchObject({ equal: true });
-    const other = scratch.at(`random-${seed}.znippy`);
-    packSync(`pack:${file}`, other);
-    expect(compareSync(root, `pack:${other}`, { metadata }).differences).toEqual([]);
-  }
-}, 60_000);
+test(
+  "random trees come out as they went in, also by way of the other format",
+  async () => {
+    for (let seed = 1; seed <= 12; seed++) {
+      const grown = randomTree(new Random(seed));
+      // Links that lead out are not taken from a pack, which is another test.
+      for (const [path, plant] of grown)
+        if (typeof plant === "object" && "target" in plant && plant.target === "..")
+          grown.set(path, link("."));
+      const root = scratch.plant(`random-${seed}`, asTree(grown));
+      const file = scratch.at(`random-${seed}.pack`);
+      expect(packSync(root, file, { format, level: 1 + (seed % 19) }).errors).toBe(0);
+      expect((await verify(file)).ok).toBe(true);
+      expect(await compare(root, `pack:${file}`, { metadata })).toMatchObject({ equal: true });
+      const other = scratch.at(`random-${seed}.znippy`);
+      packSync(`pack:${file}`, other);
+      expect(compareSync(root, `pack:${other}`, { metadata }).differences).toEqual([]);
+    }
+  },
+  60_000 * slowness,
+);
 
 test("what is packed already by its name, large, empty or the same is there like all else", () => {
   const root = scratch.plant("kinds", {
@@ -224,7 +229,7 @@ test.each(smalls)(
   600_000,
 );
 
-test.skipIf(!process.env["COPSE_LONG"] || !Bun.which("zstd"))(
+test.skipIf(!isLong || !Bun.which("zstd"))(
   "20,000 small files take no more than tar and zstd -3 need",
   () => {
     const root = many("twenty", 20_000);
@@ -235,7 +240,7 @@ test.skipIf(!process.env["COPSE_LONG"] || !Bun.which("zstd"))(
     console.log(`copse ${statSync(file).size}, tar.zst ${statSync(tar).size}`);
     expect(statSync(file).size).toBeLessThanOrEqual(statSync(tar).size);
   },
-  300_000,
+  300_000 * slowness,
 );
 
 describe("copse pack --format copse", () => {

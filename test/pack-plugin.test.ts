@@ -2,19 +2,18 @@
 // original has them. COPSE_PYTHON names a Python with pyarrow, COPSE_ZNIPPY the original: each is asked
 // when it is there.
 
-import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
 import { compareSync, CopseError, pack, packSync, Runtime, verifySync } from "../lib/index.ts";
 import type { PackPlugin, PluginFields } from "../lib/index.ts";
 import maven from "../examples/plugins/maven.ts";
 import npm from "../examples/plugins/npm.ts";
+import { gzip, tarOf, zipOf } from "./archives.ts";
 import { commandPlace } from "./command.ts";
-import { Random, run, Scratch } from "./trees.ts";
+import { Random, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
-setDefaultTimeout(60_000);
 leaveNothingOpen();
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
@@ -240,16 +239,6 @@ describe("plugins", () => {
   });
 });
 
-/** A tar archive with one file. */
-function tar(name: string, text: string): Buffer {
-  const head = Buffer.alloc(512);
-  head.write(name, 0);
-  head.write(text.length.toString(8).padStart(11, "0"), 124);
-  const body = Buffer.alloc(Math.ceil(text.length / 512) * 512);
-  body.write(text);
-  return Buffer.concat([head, body, Buffer.alloc(1024)]);
-}
-
 describe("the examples: npm packages and Java archives", () => {
   const plugins = [maven, npm] as readonly PackPlugin[];
   const lines = [
@@ -261,22 +250,18 @@ describe("the examples: npm packages and Java archives", () => {
 
   function plant(name: string): string {
     const properties = "groupId=org.example\r\nartifactId=tool\nversion=1.2.3\n";
-    const root = scratch.plant(name, {
-      "jar/META-INF/maven/org.example/tool/pom.properties": properties,
-      "jar/other.txt": "text",
-      [`out/org/example/lib/4.5/lib-4.5.jar`]: "PK no zip at all",
-      "out/plain.tgz": gzipSync(
-        tar("package/package.json", '{"name":"left-pad","version":"1.3.0"}'),
-      ),
-      "out/scoped.tgz": gzipSync(
-        tar("node/package.json", '{"name":"@types/node","version":"22.0.1"}'),
-      ),
-      "out/none.tgz": gzipSync(tar("readme", "nothing")),
-      "out/readme.md": "text",
+    const tgz = (name: string, content: string): Uint8Array => gzip(tarOf({ name, content }));
+    return scratch.plant(name, {
+      "left.jar": zipOf([
+        { name: "META-INF/maven/org.example/tool/pom.properties", content: properties },
+        { name: "other.txt", content: "text" },
+      ]),
+      "org/example/lib/4.5/lib-4.5.jar": "PK no zip at all",
+      "plain.tgz": tgz("package/package.json", '{"name":"left-pad","version":"1.3.0"}'),
+      "scoped.tgz": tgz("node/package.json", '{"name":"@types/node","version":"22.0.1"}'),
+      "none.tgz": tgz("readme", "nothing"),
+      "readme.md": "text",
     });
-    writeFileSync(join(root, "zip.sh"), "cd jar && zip -q -r ../out/left.jar .");
-    run("bash", "-c", `cd ${root} && bash zip.sh`);
-    return join(root, "out");
   }
 
   test("group, artifact and version in columns", async () => {

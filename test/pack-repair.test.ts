@@ -27,11 +27,12 @@ import {
 } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
 import { sample, samples } from "./packs.ts";
+import { isLong } from "./patience.ts";
 import { directory, link, Random, Scratch } from "./trees.ts";
 
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
-const step = process.env["COPSE_LONG"] ? 1 : 29;
+const step = isLong ? 1 : 29;
 
 const text = (lines: number): string =>
   Array.from({ length: lines }, (_, i) => `line ${i} of a text that packs well\n`).join("");
@@ -302,7 +303,7 @@ test("damage anywhere: what comes back under its name is what was packed", () =>
   const random = new Random(99);
   const damaged = scratch.at("damaged.znippy");
   const mended = scratch.at("mended-any.znippy");
-  const rounds = process.env["COPSE_LONG"] ? 2000 : 60;
+  const rounds = isLong ? 2000 : 60;
   let back = 0;
   for (let round = 0; round < rounds; round++) {
     const copy = Buffer.from(whole);

@@ -1,7 +1,7 @@
 // A new pack with an old one as its seed: what has the same content is not compressed again, and what is
 // damaged in the old one never comes into the new one. COPSE_FLIPS=all looks at every byte.
 
-import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -19,7 +19,6 @@ import { samples } from "./packs.ts";
 import { asTree, link, Random, randomTree, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
-setDefaultTimeout(60_000);
 leaveNothingOpen();
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());

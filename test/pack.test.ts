@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { compare, compareSync, CopseError, list, Store, unpack, verify } from "../lib/index.ts";
 import { Folder, sample, samples } from "./packs.ts";
+import { isLong } from "./patience.ts";
 
 async function failure(work: PromiseLike<unknown>): Promise<CopseError> {
   try {
@@ -175,7 +176,7 @@ describe("what is no pack, or was cut", () => {
   test("cut at any length it is CORRUPT, and never lists", async () => {
     using folder = new Folder();
     const bytes = sample("s1");
-    const step = process.env.COPSE_LONG ? 1 : 97;
+    const step = isLong ? 1 : 97;
     for (let size = 4; size < bytes.length; size += step) {
       const file = folder.put("x", bytes.subarray(0, size));
       const error = await failure(list(`pack:${file}`));
@@ -260,7 +261,7 @@ describe("hostile indexes", () => {
   test("every byte of the index at 0, 255 and inverted: an answer or one clear error", async () => {
     using folder = new Folder();
     const bytes = sample("s1");
-    const step = process.env.COPSE_LONG ? 1 : 41;
+    const step = isLong ? 1 : 41;
     const codes = new Map<string, number>();
     for (let at = 12_682; at < bytes.length; at += step)
       for (const value of [0, 255, bytes[at]! ^ 255]) {
@@ -287,7 +288,7 @@ describe("hostile indexes", () => {
 test("every byte of every blob is proved: a flip is CORRUPT, in the file it belongs to", async () => {
   using folder = new Folder();
   const bytes = sample("s1");
-  const step = process.env.COPSE_LONG ? 1 : 53;
+  const step = isLong ? 1 : 53;
   for (let at = 0; at < 12_682; at += step) {
     const copy = Buffer.from(bytes);
     copy[at]! ^= 1 << (at % 8);

@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isSanitized } from "./patience.ts";
 
 const root = join(import.meta.dir, "..");
 // Kept between runs for its build cache.
@@ -111,7 +112,7 @@ let tarball = "";
 let contents: string[] = [];
 
 // The sanitizer jobs build no package.
-const once = process.env.COPSE_SANITIZER ? describe.skip : describe;
+const once = isSanitized ? describe.skip : describe;
 
 once("the package", () => {
   beforeAll(() => {

@@ -2,17 +2,18 @@
 // run when COPSE_PATHVEIN names a Python that has it (python3 -m venv, pip install pathvein==0.9.0);
 // COPSE_ORACLE says how many trees.
 
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assessSync, parsePattern, samePattern, scanSync, toPathveinJSON } from "../lib/index.ts";
+import { patience } from "./patience.ts";
 import { pathsOf, randomModel, randomPattern } from "./scan-oracle.ts";
 import { Random, Scratch } from "./trees.ts";
 
 const python = process.env["COPSE_PATHVEIN"];
 const trees = Number(process.env["COPSE_ORACLE"] ?? 100);
 const firstSeed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
-setDefaultTimeout(60_000 + trees * 500);
+patience(60_000 + trees * 500);
 if (!python) console.log("skipped: pathvein, because COPSE_PATHVEIN names no Python");
 
 const program = `

@@ -1,6 +1,6 @@
 // Descriptors as source and destination: rows 42 and 43 of the acceptance table.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   closeSync,
   constants,
@@ -15,9 +15,10 @@ import {
 import { join } from "node:path";
 import { copy, Store, type CopseError, type Transfer } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
+import { patience } from "./patience.ts";
 import { run } from "./trees.ts";
 
-setDefaultTimeout(60_000);
+patience(60_000);
 
 const { folder, copse, shell, plant } = commandPlace();
 const SIZE = 1_500_000;

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Runtime, Store } from "../lib/index.ts";
-import { isLong, slowness } from "./script.ts";
+import { isLong, slowness } from "./patience.ts";
 
 // Holes, so that nothing but the reading takes time and room. COPSE_LONG: the whole four.
 const SIZE = isLong ? 4 * 2 ** 30 : 256 * 2 ** 20;

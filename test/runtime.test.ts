@@ -6,7 +6,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compare, compareSync, CopseError, list, Runtime, Store } from "../lib/index.ts";
-import { isLong, openFiles, run, Script, slowness, threads } from "./script.ts";
+import { isLong, slowness } from "./patience.ts";
+import { openFiles, run, Script, threads } from "./script.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "copse-runtime-"));
 const many = join(folder, "many");

@@ -1,18 +1,19 @@
 // Random trees and patterns over tiny alphabets: copse says what a plain recursive matcher says. A short
 // form runs with the other tests; COPSE_ORACLE=10000 asks for that many trees, COPSE_SEED for those of a seed.
 
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { samePattern, scan, scanSync, type Match, type ScanResult } from "../lib/index.ts";
+import { isSanitized, patience } from "./patience.ts";
 import { expected, pathsOf, randomModel, randomPattern } from "./scan-oracle.ts";
 import { Random, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
-const trees = Number(process.env["COPSE_ORACLE"] ?? (process.env["COPSE_SANITIZER"] ? 60 : 300));
+const trees = Number(process.env["COPSE_ORACLE"] ?? (isSanitized ? 60 : 300));
 const firstSeed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
-setDefaultTimeout(60_000 + trees * 200);
+patience(60_000 + trees * 200);
 
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());

@@ -5,12 +5,6 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** Sanitizers make everything some ten times slower. */
-export const slowness = process.env.COPSE_SANITIZER ? 10 : 1;
-
-/** COPSE_LONG is set where hours are left for the tests: what is short in CI is done at full length. */
-export const isLong = Boolean(process.env.COPSE_LONG);
-
 export interface Outcome {
   readonly exitCode: number | null;
   readonly signalCode: NodeJS.Signals | number | null;

@@ -6,12 +6,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { RuntimeStats } from "../lib/index.ts";
+import { isSanitized } from "./patience.ts";
 import { Scratch } from "./trees.ts";
 
-const isSlow = Boolean(process.env.COPSE_SANITIZER);
-const rounds = process.env.COPSE_LOAD === "all" ? 10 : isSlow ? 1 : 3;
-const atOnce = isSlow ? 1000 : 10_000;
-const requests = isSlow ? 500 : 2000; // of one round
+const rounds = process.env.COPSE_LOAD === "all" ? 10 : isSanitized ? 1 : 3;
+const atOnce = isSanitized ? 1000 : 10_000;
+const requests = isSanitized ? 500 : 2000; // of one round
 const connections = 200; // of them at once
 const pairs = 16;
 const GROWTH_MAX_BYTES = 100 * 2 ** 20;
@@ -90,7 +90,7 @@ describe("a Bun.serve handler", () => {
       );
       expect(after.files).toBeLessThanOrEqual(before.files);
       // A sanitizer keeps what was freed.
-      if (!isSlow) expect(after.bytes - before.bytes).toBeLessThan(GROWTH_MAX_BYTES);
+      if (!isSanitized) expect(after.bytes - before.bytes).toBeLessThan(GROWTH_MAX_BYTES);
       expect(after.threadsMost).toBeGreaterThan(0);
       expect(after.threadsMost).toBeLessThanOrEqual(after.threadsAllowed);
 
@@ -110,6 +110,6 @@ describe("a Bun.serve handler", () => {
           `${after.threadsMost} threads at most, event loop p99 ${p99.toFixed(1)} ms, longest ${most.toFixed(1)} ms`,
       );
     },
-    isSlow ? 600_000 : 180_000,
+    isSanitized ? 600_000 : 180_000,
   );
 });

@@ -3,7 +3,8 @@
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { Runtime, sharedChannel, sharedSemaphore } from "../lib/index.ts";
-import { slowness, threads } from "./script.ts";
+import { slowness } from "./patience.ts";
+import { threads } from "./script.ts";
 
 // Bun stops its threads by signals, which TSan holds back: with several Workers both may wait for ever.
 const settled = describe.skipIf(process.env.COPSE_SANITIZER === "tsan");

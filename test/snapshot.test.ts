@@ -17,6 +17,7 @@ import {
   Store,
   type Snapshot,
 } from "../lib/index.ts";
+import { isSanitized } from "./patience.ts";
 import { asTree, groundsIn, link, pipe, plantDeep, Random, randomTree, Scratch } from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
 
@@ -197,7 +198,7 @@ describe("closing", () => {
   });
 
   // ASan keeps what was freed for a while.
-  test.skipIf(Boolean(process.env["COPSE_SANITIZER"]))(
+  test.skipIf(isSanitized)(
     "gives the memory back: 30 snapshots of 20,000 entries are not kept",
     async () => {
       const wide = scratch.at("wide");

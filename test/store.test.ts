@@ -3,9 +3,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { CopseError, Runtime, Store, type Location } from "../lib/index.ts";
+import { isSanitized } from "./patience.ts";
 import { stores, type StoreUnderTest } from "./stores.ts";
 
-const isSanitized = Boolean(process.env.COPSE_SANITIZER);
 const KIB = 1024;
 const MIB = 1024 * KIB;
 

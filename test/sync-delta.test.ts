@@ -1,12 +1,11 @@
 // A large file that changed is made of the one it replaces: whole, not in its place, with little that is new.
 // COPSE_LONG takes a file of 256 MiB, COPSE_KILLS=1000 asks for that many kills.
 
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import {
   linkSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -24,20 +23,23 @@ import {
   type Transfer,
 } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
+import { killed } from "./killed.ts";
+import { isLong, patience } from "./patience.ts";
 import { canRefuse, refused } from "./refused.ts";
 import { run as runScript } from "./script.ts";
+import { strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
 const kills = Number(process.env["COPSE_KILLS"] ?? 4);
-setDefaultTimeout(60_000 + kills * 3000);
+patience(60_000 + kills * 3000);
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 
 const MiB = 1024 * 1024;
 const seed = Number(process.env["COPSE_SEED"] ?? 4711);
-const size = (process.env["COPSE_LONG"] ? 256 : 17) * MiB;
+const size = (isLong ? 256 : 17) * MiB;
 
 function randomBytes(random: Random, length: number): Buffer {
   const words = new Uint32Array(Math.ceil(length / 4));
@@ -90,8 +92,6 @@ function plantPair(name: string, content: Uint8Array, before: Uint8Array = old, 
 const news = ({ transferred, saved }: Transfer): number => transferred - saved;
 const isSame = ({ from, to }: Pair): boolean =>
   readFileSync(join(from, "large")).equals(readFileSync(join(to, "large")));
-const ours = (folder: string): string[] =>
-  readdirSync(folder).filter((name) => name.includes(".copse-"));
 
 /** `auto`: nothing is said. */
 type Mode = boolean | "auto";
@@ -99,10 +99,10 @@ type Mode = boolean | "auto";
 function run({ from, to }: Pair, delta: Mode = true, options: SyncOptions = {}): Transfer {
   const asked = delta === "auto" ? {} : { delta };
   const done = syncSync(from, to, { fsync: false, ...asked, ...options });
-  expect({ errors: done.errors, copied: done.copied, ours: ours(to) }).toEqual({
+  expect({ errors: done.errors, copied: done.copied, strays: strays(to) }).toEqual({
     errors: 0,
     copied: 1,
-    ours: [],
+    strays: [],
   });
   return done;
 }
@@ -183,7 +183,7 @@ describe("58 delta sync", () => {
   });
 
   test("random edits: always the source, and nearly all is saved", () => {
-    const rounds = process.env["COPSE_LONG"] ? 200 : 12;
+    const rounds = isLong ? 200 : 12;
     for (let round = 0; round < rounds; round++) {
       let content: Buffer = Buffer.from(small);
       for (let edit = random.below(6); edit >= 0; edit--) {
@@ -241,13 +241,19 @@ describe("58 delta sync", () => {
   test("cancelled: the old file is there, and nothing of ours", async () => {
     const pair = plantPair("cancelled", inserted());
     const stop = new AbortController();
-    const task = copy(pair.from, pair.to, { delta: true, fsync: false, signal: stop.signal });
-    const timer = setTimeout(() => stop.abort(), 5);
-    const code = await codeOf(task);
-    clearTimeout(timer);
-    const found = readFileSync(join(pair.to, "large"));
-    expect(code === "no error" ? isSame(pair) : found.equals(old)).toBe(true);
-    expect(ours(pair.to)).toEqual([]);
+    // A source that takes its time for each call is not at its end when the temporary is there.
+    const { signal } = stop;
+    const task = copy(`fault:delay=50:${pair.from}`, pair.to, {
+      delta: true,
+      fsync: false,
+      signal,
+    });
+    const code = codeOf(task);
+    while (strays(pair.to).length === 0) await Bun.sleep(1);
+    stop.abort("enough");
+    expect(await code).toBe("enough");
+    expect(readFileSync(join(pair.to, "large")).equals(old)).toBe(true);
+    expect(strays(pair.to)).toEqual([]);
   });
 });
 
@@ -384,26 +390,14 @@ test(`${kills} kills while a file is made of its old one: old or new, whole, and
   for (let kill = 0; kill < kills; kill++) {
     const [before, after] = [contents[kill % 3]!, contents[(kill + 1) % 3]!];
     writeFileSync(join(pair.from, "large"), after);
-    const script = `import { syncSync } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};
-      process.stdout.write("go");
-      syncSync(${JSON.stringify(pair.from)}, ${JSON.stringify(pair.to)}, { delta: true, fsync: false });
-      process.stdout.write("done");`;
-    const child = Bun.spawn([process.execPath, "-e", script], {
-      stdout: "pipe",
-      stderr: "inherit",
-    });
-    const reader = child.stdout.getReader();
-    const said = new TextDecoder().decode((await reader.read()).value);
+    const work = `copse.syncSync(${JSON.stringify(pair.from)}, ${JSON.stringify(pair.to)}, { delta: true, fsync: false });`;
     // At any moment, or when the temporary is there.
-    if (kill % 2 === 0) await Bun.sleep(random.below(60));
-    else while (child.exitCode === null && ours(pair.to).length === 0) await Bun.sleep(1);
-    child.kill("SIGKILL");
-    await child.exited;
-    running += Number((await reader.read()).done && !said.includes("done"));
+    const when = kill % 2 === 0 ? random.below(60) : (): boolean => strays(pair.to).length > 0;
+    running += Number((await killed(work, when)).wasRunning);
     const found = readFileSync(join(pair.to, "large"));
     if (!found.equals(before) && !found.equals(after)) throw new Error(`torn after kill ${kill}`);
     const again = syncSync(pair.from, pair.to, { delta: true, fsync: false });
-    expect({ errors: again.errors, ours: ours(pair.to) }).toEqual({ errors: 0, ours: [] });
+    expect({ errors: again.errors, strays: strays(pair.to) }).toEqual({ errors: 0, strays: [] });
     expect(compareSync(pair.from, pair.to).equal).toBe(true);
   }
   expect(running).toBeGreaterThan(0);

@@ -1,18 +1,17 @@
 // Hostile trees, copied as root and as uid 65534 (security.md, trees): nothing outside the destination
 // changes, what cannot be copied is an error of its own, and the rest is there.
 
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chownSync, mkdirSync, readFileSync, readlinkSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { sync } from "../lib/index.ts";
+import { isSanitized } from "./patience.ts";
 import { mountIll } from "./servers/fuse.ts";
 import { said, shape } from "./synced.ts";
 import { device, hard, isRoot, link, pipe, plantDeep, run, Scratch, type Tree } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
-const isSlow = Boolean(process.env["COPSE_SANITIZER"]);
-setDefaultTimeout(isSlow ? 300_000 : 60_000);
 
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
@@ -70,8 +69,8 @@ const stateOf = (root: string): string =>
   run("find", root, "-printf", "%P %y %m %U %G %s %T@ %l\\n") +
   run("sh", "-c", 'find "$1" -type f -exec cksum {} +', "sh", root);
 
-const wide = isSlow ? 300 : 1000;
-const deep = isSlow ? 60 : 200;
+const wide = isSanitized ? 300 : 1000;
+const deep = isSanitized ? 60 : 200;
 
 const tree: Tree = {
   plain: "plain",
@@ -242,7 +241,7 @@ test("files that are replaced, vanish and trade places with a link are whole or 
   );
   try {
     for (const racer of racers) await racer.stdout.getReader().read();
-    for (let i = 0; i < (isSlow ? 20 : 150); i++) {
+    for (let i = 0; i < (isSanitized ? 20 : 150); i++) {
       const result = await sync(churned, to, { fsync: false, retries: 1, force: true });
       for (const row of result.actions)
         if (row.kind === "error")

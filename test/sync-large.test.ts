@@ -1,12 +1,11 @@
 // A long step and many short ones: nobody waits for the long one.
 
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { compareSync, copy } from "../lib/index.ts";
 import { Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(60_000);
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 

@@ -1,15 +1,16 @@
 // sync with moves: what has another path in the source is renamed, not copied.
 
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { mkdirSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compare, sync, syncSync } from "../lib/index.ts";
+import { patience } from "./patience.ts";
 import { said, shape } from "./synced.ts";
 import { asTree, mutated, plantOnDisk, Random, randomTree } from "./trees.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(120_000);
+patience(120_000);
 
 const scratch = scratchForEach();
 

@@ -1,6 +1,6 @@
 // What sync keeps and says by option: hard links, a place for what is replaced, the report.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compare, copy, sync, type SyncOptions } from "../lib/index.ts";
@@ -10,7 +10,6 @@ import { hard, link, run } from "./trees.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(60_000);
 
 const scratch = scratchForEach();
 const { copse: command } = commandPlace();

@@ -1,10 +1,11 @@
 // Random pairs of trees, made the same by sync; rsync, written by others, is then asked what it would still change. A short form
 // runs with the other tests; COPSE_ORACLE=1000 asks for that many pairs, COPSE_SEED for the pairs of a seed.
 
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { chmodSync, lutimesSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { copySync, syncSync, type CopyOptions } from "../lib/index.ts";
+import { isSanitized, patience } from "./patience.ts";
 import {
   asTree,
   mutated,
@@ -18,10 +19,9 @@ import {
 import { leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
-const sanitized = process.env["COPSE_SANITIZER"] !== undefined;
-const pairs = Number(process.env["COPSE_ORACLE"] ?? (sanitized ? 15 : 60));
+const pairs = Number(process.env["COPSE_ORACLE"] ?? (isSanitized ? 15 : 60));
 const firstSeed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
-setDefaultTimeout(60_000 + pairs * (sanitized ? 2000 : 300));
+patience(60_000 + pairs * 300);
 
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());

@@ -1,16 +1,17 @@
 // A dry run is a plan: it can be looked at, kept as JSON, and applied as far as it is still true.
 
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { apply, applySync, CopseError, sync, syncSync, type Plan } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
+import { patience } from "./patience.ts";
 import { said, shape } from "./synced.ts";
 import { asTree, link, mutated, plantOnDisk, Random, randomTree } from "./trees.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(120_000);
+patience(120_000);
 
 const scratch = scratchForEach();
 

@@ -1,6 +1,6 @@
 // What is there of a large file outlives an interrupted run, and nothing of it is believed unseen.
 
-import { afterAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeEach, expect, test } from "bun:test";
 import {
   appendFileSync,
   closeSync,
@@ -17,11 +17,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { compareSync, copy, sync, type Transfer } from "../lib/index.ts";
+import { patience } from "./patience.ts";
+import { strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(120_000);
+patience(120_000);
 
 let scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
@@ -44,15 +46,12 @@ function content(seed: number): Uint8Array {
   return new Uint8Array(words.buffer, 0, size);
 }
 
-const ours = (root: string): string[] =>
-  readdirSync(root).filter((name) => name.startsWith(".copse-"));
-
 /** A run that is cancelled when it is in the middle of `large`; what it leaves is in `to`. */
 async function interrupted(from: string, to: string): Promise<void> {
   const controller = new AbortController();
   const task = sync(`fault:delay=3:${from}`, to, { signal: controller.signal, fsync: false });
   for (;;) {
-    const part = ours(to).find((name) => name.endsWith(".keep"));
+    const part = strays(to).find((name) => name.endsWith(".keep"));
     if (part !== undefined && sizeOf(join(to, part)) >= journalAt + 6 * 64) break;
     await Bun.sleep(1);
   }
@@ -80,7 +79,7 @@ async function planted(): Promise<{ from: string; to: string }> {
   const from = scratch.plant("from", { large: content(1), "d/small": "small" });
   const to = scratch.plant("to", {});
   await interrupted(from, to);
-  expect(ours(to)).toHaveLength(1);
+  expect(strays(to)).toHaveLength(1);
   return { from, to };
 }
 
@@ -88,13 +87,13 @@ async function planted(): Promise<{ from: string; to: string }> {
 async function interruptedAgain(from: string, to: string): Promise<void> {
   writeFileSync(join(from, "large"), content(3));
   await interrupted(from, to);
-  expect(ours(to)).toHaveLength(1);
+  expect(strays(to)).toHaveLength(1);
 }
 
 function whole(from: string, to: string, result: Transfer): void {
   expect(result).toMatchObject({ errors: 0, complete: true });
   expect(compareSync(from, to).equal).toBe(true);
-  expect(ours(to)).toEqual([]);
+  expect(strays(to)).toEqual([]);
 }
 
 test("the next run goes on with what is there, and leaves nothing", async () => {
@@ -111,7 +110,7 @@ test("a single file, too", async () => {
   expect(result.resumed).toBeGreaterThanOrEqual(16 * MiB);
   expect(readFileSync(join(to, "large")).equals(content(1))).toBe(true);
   await sync(from, to);
-  expect(ours(to)).toEqual([]);
+  expect(strays(to)).toEqual([]);
 });
 
 test("another source starts anew: other bytes, or only another time", async () => {
@@ -131,7 +130,7 @@ test("a part that is not what was noted is brought again", async () => {
   const { from, to } = await planted();
   const part = join(
     to,
-    ours(to).find((name) => name.endsWith(".keep"))!,
+    strays(to).find((name) => name.endsWith(".keep"))!,
   );
   const fd = openSync(part, "r+");
   writeSync(fd, new Uint8Array([1, 2, 3]), 0, 3, 5 * MiB);
@@ -153,7 +152,7 @@ function flip(path: string, at: number, random: Random): void {
 
 test("whatever the journal or the temporary become, the file is right", async () => {
   const { from, to } = await planted();
-  const [name = ""] = ours(to);
+  const [name = ""] = strays(to);
   copyFileSync(join(to, name), scratch.at(name));
   const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000);
   const random = new Random(seed);
@@ -191,14 +190,14 @@ test("a file by itself leaves nothing either", async () => {
   const { from, to } = await planted();
   const one = [join(from, "large"), join(to, "large")] as const;
   expect(await copy(...one, { resume: false })).toMatchObject({ copied: 1, errors: 0 });
-  expect(ours(to)).toEqual([]);
+  expect(strays(to)).toEqual([]);
 });
 
 test("what a source that is gone left goes with the next sync; a copy leaves it for who needs it", async () => {
   const { from, to } = await planted();
   const other = scratch.plant("other", { f: "f" });
   expect((await copy(other, to)).errors).toBe(0);
-  expect(ours(to)).toHaveLength(1);
+  expect(strays(to)).toHaveLength(1);
   expect((await sync(from, to)).resumed).toBeGreaterThan(0);
   await interruptedAgain(from, to);
   expect((await sync(other, to)).errors).toBe(0);
@@ -209,7 +208,7 @@ test("a file that fails keeps what is there of it", async () => {
   const { from, to } = await planted();
   const result = await sync(`fault:read=30,sticky,code=TIMEOUT:${from}`, to, { retries: 0 });
   expect(result.errors).toBeGreaterThan(0);
-  expect(ours(to)).toHaveLength(1);
+  expect(strays(to)).toHaveLength(1);
   whole(from, to, await sync(from, to));
 });
 

@@ -2,7 +2,7 @@
 // that are taken, directories that are swapped while they are written to. COPSE_SWAPS=10000 asks for
 // that many syncs under swapping.
 
-import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   chownSync,
@@ -14,13 +14,14 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { compareSync, copy, copySync, sync, syncSync } from "../lib/index.ts";
-import { said, shape } from "./synced.ts";
+import { patience } from "./patience.ts";
+import { said, shape, strays } from "./synced.ts";
 import { isRoot, link, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
 const swaps = Number(process.env["COPSE_SWAPS"] ?? 60);
-setDefaultTimeout(60_000 + swaps * 100);
+patience(60_000 + swaps * 100);
 
 const library = join(import.meta.dir, "..", "lib", "index.ts");
 const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
@@ -31,11 +32,6 @@ beforeEach(() => {
   scratch[Symbol.dispose]();
   scratch = new Scratch();
 });
-
-const ours = (root: string): string[] =>
-  readdirSync(root, { recursive: true })
-    .map(String)
-    .filter((name) => name.includes(".copse-"));
 
 function ask(...command: string[]): { status: number; said: string } {
   const { exitCode, stdout, stderr } = Bun.spawnSync(command);
@@ -106,7 +102,7 @@ describe("the disk", () => {
     const result = await sync(`fault:read=2,code=IO:${from}`, to, { concurrency: 1, retries: 0 });
     expect(result).toMatchObject({ errors: 1, copied: 2 });
     expect(said(result).filter((line) => line.endsWith(" IO"))).toHaveLength(1);
-    expect(ours(to)).toEqual([]);
+    expect(strays(to)).toEqual([]);
   });
 
   test.skipIf(!isRoot)(
@@ -159,7 +155,7 @@ describe("rights", () => {
     expect(answer.rows.some((row) => row.startsWith("error shut DENIED"))).toBe(true);
     expect(answer.rows.some((row) => row.startsWith("deleted"))).toBe(false);
     expect(shape(to)).toMatchObject({ a: "a", "d/x": "old", old: "old", "own/z": "z" });
-    expect(ours(to)).toEqual([]);
+    expect(strays(to)).toEqual([]);
   });
 });
 
@@ -199,7 +195,7 @@ describe("names", () => {
       const result = await task;
       expect(said(result)).toContain("error z EXISTS");
       expect(readFileSync(join(to, "z"), "utf8")).toBe("theirs");
-      expect(ours(to)).toEqual([]);
+      expect(strays(to)).toEqual([]);
     }
   });
 

@@ -1,7 +1,7 @@
 // copy and sync over local trees and memory: what is done, what is refused, and what is left alone.
 
 import { dlopen } from "bun:ffi";
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -34,7 +34,6 @@ import { hard, isRoot, link, pipe, run, type Tree } from "./trees.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(60_000);
 
 const scratch = scratchForEach();
 

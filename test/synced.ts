@@ -1,6 +1,6 @@
 // What the tests of copy and sync say of a result and of a tree.
 
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { type Dirent, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Transfer } from "../lib/index.ts";
 
@@ -11,20 +11,29 @@ export const said = ({ actions }: Transfer): string[] =>
       : `${action.kind} ${action.path}`,
   );
 
+/** Every entry below, links not followed: `readdirSync` with `recursive` would follow them. */
+function* below(root: string, above = ""): Generator<[name: string, entry: Dirent]> {
+  for (const entry of readdirSync(join(root, above), { withFileTypes: true })) {
+    const name = join(above, entry.name);
+    yield [name, entry];
+    if (entry.isDirectory()) yield* below(root, name);
+  }
+}
+
 /** Every path below, with what is there. */
 export function shape(root: string): Record<string, string> {
   const found: Record<string, string> = {};
-  const visit = (below: string): void => {
-    // Not recursive by itself: that would follow links to directories.
-    for (const entry of readdirSync(join(root, below), { withFileTypes: true })) {
-      const name = join(below, entry.name);
-      const path = join(root, name);
-      if (entry.isSymbolicLink()) found[name] = `-> ${readlinkSync(path)}`;
-      else if (entry.isFile()) found[name] = readFileSync(path, "latin1");
-      else found[name] = entry.isDirectory() ? "/" : "?";
-      if (entry.isDirectory()) visit(name);
-    }
-  };
-  visit("");
+  for (const [name, entry] of below(root)) {
+    const path = join(root, name);
+    if (entry.isSymbolicLink()) found[name] = `-> ${readlinkSync(path)}`;
+    else if (entry.isFile()) found[name] = readFileSync(path, "latin1");
+    else found[name] = entry.isDirectory() ? "/" : "?";
+  }
   return found;
 }
+
+/** What is below that has a name of ours, as an interrupted run leaves it. */
+export const strays = (...roots: readonly string[]): string[] =>
+  roots.flatMap((root) =>
+    [...below(root)].filter(([, { name }]) => name.startsWith(".copse-")).map(([name]) => name),
+  );

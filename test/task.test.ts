@@ -16,7 +16,8 @@ import {
   type Progress,
   type Task,
 } from "../lib/index.ts";
-import { isLong, run, slowness } from "./script.ts";
+import { isLong, slowness } from "./patience.ts";
+import { run } from "./script.ts";
 
 // Rows of a listing of this many entries fill several pages, so that an unread task is parked.
 const MANY = 6000;

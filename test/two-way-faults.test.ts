@@ -1,16 +1,17 @@
 // Both ways, each call of a store failing once, on each side: the next run ends what was begun, and no
 // version is lost. COPSE_FAULTS=20 lets the first 20 of each kind fail, one a run.
 
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { lutimesSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { sync, type SyncOptions, type Transfer } from "../lib/index.ts";
+import { patience } from "./patience.ts";
 import { shape } from "./synced.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
 const most = Number(process.env["COPSE_FAULTS"] ?? 1);
-setDefaultTimeout(60_000 + most * 3000);
+patience(60_000 + most * 3000);
 
 const scratch = scratchForEach();
 

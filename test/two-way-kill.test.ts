@@ -2,7 +2,7 @@
 // After the next run both sides are the same, each version that somebody made since is on both, and
 // nothing else of copse's is there. COPSE_KILLS=1000 and COPSE_ROUNDS=1000 ask for so many.
 
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import {
   lstatSync,
   mkdirSync,
@@ -14,13 +14,14 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { syncSync, type Transfer } from "../lib/index.ts";
-import { shape } from "./synced.ts";
+import { changesOf, killed, seed } from "./killed.ts";
+import { patience } from "./patience.ts";
+import { shape, strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
 
 const kills = Number(process.env["COPSE_KILLS"] ?? 12);
 const rounds = Number(process.env["COPSE_ROUNDS"] ?? 40);
-const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
-setDefaultTimeout(60_000 + (kills + rounds) * 3000);
+patience(60_000 + (kills + rounds) * 3000);
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 
@@ -83,13 +84,6 @@ function same(versions: Iterable<string>, round: string): Record<string, string>
   return l;
 }
 
-const stray = (): string[] =>
-  [left, right].flatMap((root) =>
-    readdirSync(root, { recursive: true })
-      .map(String)
-      .filter((name) => name.includes(".copse-")),
-  );
-
 function clear(): void {
   for (const path of [left, right, state]) rmSync(path, { recursive: true, force: true });
   mkdirSync(left);
@@ -123,7 +117,7 @@ test(`${kills} kills: the next run ends it and nothing is lost (seed ${seed})`, 
   const random = new Random(seed + 1);
   clear();
   let running = 0;
-  let left_ = 0;
+  let swept = 0;
   for (let i = 0; i < 120; i++) write(left, `d${i % 5}/f${i}`, i % 10 === 0 ? 700_000 : 3000);
   run();
   let before = shape(left);
@@ -134,31 +128,26 @@ test(`${kills} kills: the next run ends it and nothing is lost (seed ${seed})`, 
       if (random.below(4) === 0) rmSync(join(root, name), { force: true });
       else write(root, name, random.below(10) === 0 ? 700_000 : 3000);
     }
-    const versions = fresh(before, shape(left)).union(fresh(before, shape(right)));
-    const script = `import { syncSync } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};
-      process.stdout.write("go");
-      syncSync(${JSON.stringify(left)}, ${JSON.stringify(right)}, { twoWay: { state: ${JSON.stringify(state)} } });
-      process.stdout.write("done");`;
-    const child = Bun.spawn([process.execPath, "-e", script], {
-      stdout: "pipe",
-      stderr: "inherit",
-    });
-    const reader = child.stdout.getReader();
-    const first = new TextDecoder().decode((await reader.read()).value);
-    expect(first.startsWith("go")).toBe(true);
-    await Bun.sleep(random.below(120));
-    child.kill("SIGKILL");
-    await child.exited;
-    const rest = await reader.read();
-    if (rest.done && !first.includes("done")) running++;
-    left_ += stray().length;
+    const [l, r] = [shape(left), shape(right)];
+    const versions = fresh(before, l).union(fresh(before, r));
+    // At any moment, or when up to half of what is to come has come.
+    const behind = Object.keys({ ...l, ...r }).filter((name) => l[name] !== r[name]);
+    const changes = changesOf(
+      [left, right].flatMap((root) => behind.map((name) => join(root, name))),
+    );
+    const wanted = 1 + random.below(behind.length >> 1);
+    const work = `copse.syncSync(${JSON.stringify(left)}, ${JSON.stringify(right)}, { twoWay: { state: ${JSON.stringify(state)} } });`;
+    const when = kill % 3 === 2 ? random.below(120) : (): boolean => changes() >= wanted;
+    if ((await killed(work, when)).wasRunning) running++;
+    swept += strays(left, right).length;
     const name = `seed ${seed}, kill ${kill}`;
     expect({ name, errors: run().errors }).toEqual({ name, errors: 0 });
     before = same(versions, name);
     // Temporaries go with the directories that are looked at.
-    expect({ name, again: run().planned, stray: stray() }).toEqual({ name, again: 0, stray: [] });
+    const again = { name, again: run().planned, strays: strays(left, right) };
+    expect(again).toEqual({ name, again: 0, strays: [] });
     expect(readdirSync(scratch.path).toSorted()).toEqual(["left", "right", "state"]);
   }
   expect(running).toBeGreaterThan(0); // some were killed while they ran
-  console.log(`kills: ${kills}, ${running} while it ran, ${left_} temporaries left and swept`);
+  console.log(`kills: ${kills}, ${running} while it ran, ${swept} temporaries left and swept`);
 });

@@ -1,6 +1,6 @@
 // Both ways: what each side changed since the last run is brought to the other, and no version is lost.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -22,7 +22,6 @@ import { said, shape } from "./synced.ts";
 import { codeOf, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(60_000);
 
 const scratch = scratchForEach();
 

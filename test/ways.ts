@@ -1,6 +1,6 @@
 // The ways to ask the same question. Every case of a table is asked in each of them, and the answers must agree.
 
-import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout } from "bun:test";
+import { afterAll, beforeAll, beforeEach, expect } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readlinkSync } from "node:fs";
 import {
   compare,
@@ -17,6 +17,7 @@ import {
   type Location,
   type Options,
 } from "../lib/index.ts";
+import { patience } from "./patience.ts";
 import { Scratch } from "./trees.ts";
 
 export interface Way {
@@ -147,8 +148,7 @@ function added(before: readonly string[], now: readonly string[]): string[] {
  * runtime may have. The runtime closes its wake-up a moment after the last task, so this is looked at until it is right.
  */
 export function leaveNothingOpen(): void {
-  // A bare `bun test` gives every test five seconds, which is little for a directory of 100,000 files.
-  setDefaultTimeout(process.env["COPSE_SANITIZER"] === undefined ? 60_000 : 300_000);
+  patience();
   let filesBefore: string[] = [];
   let threadsBefore = 0;
   beforeAll(async () => {

@@ -2,12 +2,13 @@
 // COPSE_FLIPS=all flips every byte, COPSE_LONG=1 packs 20,000 files.
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import {
   compare,
   compareSync,
   CopseError,
   listSync,
+  pack,
   packSync,
   repairSync,
   Runtime,
@@ -107,6 +108,38 @@ describe("many small files", () => {
       using runtime = new Runtime(options);
       packSync(root, scratch.at("again.pack"), { format, runtime });
       expect(readFileSync(scratch.at("again.pack")).equals(whole)).toBe(true);
+    }
+  });
+
+  test("all workers pack groups, and a budget that is spent costs time only", async () => {
+    using runtime = new Runtime({ workers: 2, memory: 16 << 20 });
+    packSync(root, scratch.at("poor.pack"), { format, runtime });
+    expect(readFileSync(scratch.at("poor.pack")).equals(whole)).toBe(true);
+    using both = new Runtime({ workers: 2 });
+    await pack(root, scratch.at("both.pack"), { format, level: 17, runtime: both });
+    // Ticks of 10 ms, of the threads that this runtime started last.
+    const used = readdirSync("/proc/self/task").flatMap((id) => {
+      const stat = readFileSync(`/proc/self/task/${id}/stat`, "utf8");
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      return stat.includes("(copse-cpu)") ? Number(fields[11]) : [];
+    });
+    expect(used.slice(-2).every((ticks) => ticks > 5)).toBe(true);
+  });
+
+  test("a pack that is cancelled while groups are packed leaves nothing", async () => {
+    const before = readdirSync(scratch.at("")).sort();
+    for (const after of [20, 80, 200]) {
+      const work = pack(root, scratch.at("cancelled.pack"), {
+        format,
+        level: 22,
+        signal: AbortSignal.timeout(after),
+      });
+      const ended = await work.then(
+        () => "done",
+        (error: unknown) => (error as Error).name,
+      );
+      expect(ended).toBe("TimeoutError");
+      expect(readdirSync(scratch.at("")).sort()).toEqual(before);
     }
   });
 

@@ -185,11 +185,11 @@ static int32_t load_part(struct making *making, struct fault *fault) {
   asking->plain_size = (size_t)part->size;
   asking->plain_said = 0;
   if (!blob->is_frame)
-    return spool_read(&making->spool, blob, 0, asking->plain, (size_t)part->size, fault);
+    return spool_read(&making->spool, blob->at, asking->plain, (size_t)part->size, fault);
   if (!asking->unpacker) asking->unpacker = unpacker_new();
   if (!asking->unpacker) return no_memory(fault);
   code = frame_room(&asking->frame, &asking->frame_capacity, blob->size, fault);
-  if (code == 0) code = spool_read(&making->spool, blob, 0, asking->frame, blob->size, fault);
+  if (code == 0) code = spool_read(&making->spool, blob->at, asking->frame, blob->size, fault);
   span frame = {asking->frame, (size_t)blob->size};
   return code < 0 ? code : frame_read(asking->unpacker, frame, asking->plain, part->size, fault);
 }

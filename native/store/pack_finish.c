@@ -147,10 +147,10 @@ struct output {
   uint64_t recent_from;      // where the bytes begin that it tells of
   struct arrow_out records;  // of the extension, without those about copies
   uint32_t records_count;
-  struct arrow_out copies;   // a place and a size for each, as u64
-  struct packer *packer;     // for copies, and the index of our own format
-  struct grouping grouping;  // of our own format
-  char dictionaries[128];    // where it is, as the metadata says it
+  struct arrow_out copies;  // a place and a size for each, as u64
+  struct packer *packer;    // for copies, and the index of our own format
+  uint32_t open;            // a group that is put when the next one begins; 0: none
+  char dictionaries[128];   // where it is, as the metadata says it
 };
 
 static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }
@@ -179,26 +179,47 @@ static int32_t put(struct output *out, span bytes, struct fault *fault) {
   return 0;
 }
 
-static int32_t put_blob(struct output *out, struct blob *blob, struct fault *fault) {
-  if (blob->placed_at != UINT64_MAX) return 0;
+static int32_t put_spooled(struct output *out, uint64_t at, uint64_t size, struct fault *fault) {
   if (task_cancelled(out->task))
     return fault_set(fault, COPSE_E_CANCELLED, "cancelled while packing");
-  blob->placed_at = out->at;
-  for (uint64_t from = 0; from < blob->size;) {
+  for (uint64_t from = 0; from < size;) {
     if (out->filled == OUT_BYTES) {
       int32_t code = flush(out, fault);
       if (code < 0) return code;
     }
     size_t room = OUT_BYTES - out->filled;
-    size_t count = blob->size - from < room ? (size_t)(blob->size - from) : room;
+    size_t count = size - from < room ? (size_t)(size - from) : room;
     int32_t code =
-        spool_read(&out->making->spool, blob, from, out->buffer + out->filled, count, fault);
+        spool_read(&out->making->spool, at + from, out->buffer + out->filled, count, fault);
     if (code < 0) return code;
     out->filled += count;
     out->at += count;
     from += count;
   }
   return 0;
+}
+
+static int32_t put_blob(struct output *out, struct blob *blob, struct fault *fault) {
+  if (blob->placed_at != UINT64_MAX) return 0;
+  blob->placed_at = out->at;
+  return put_spooled(out, blob->at, blob->size, fault);
+}
+
+// The group that is open, as the next one begins or no more follows.
+static int32_t put_group(struct output *out, struct fault *fault) {
+  if (out->open == 0) return 0;
+  struct chunk_group *group = &out->making->grouping.all[out->open - 1];
+  out->open = 0;
+  group->at = out->at;
+  return put_spooled(out, group->spooled_at, group->size, fault);
+}
+
+static int32_t reach_group(struct output *out, uint32_t number, struct fault *fault) {
+  const struct chunk_group *group = &out->making->grouping.all[number - 1];
+  if (number == out->open || group->at != UINT64_MAX) return 0;
+  int32_t code = put_group(out, fault);
+  out->open = number;
+  return code;
 }
 
 // ── Tables ──
@@ -498,7 +519,7 @@ static void put_row(struct output *out, const struct written *written, uint64_t 
                           .mode = written->mode,
                           .is_frame = blob->is_frame};
   if (blob->group) {
-    const struct chunk_group *group = &out->grouping.all[blob->group - 1];
+    const struct chunk_group *group = &out->making->grouping.all[blob->group - 1];
     row.blob_at = group->at;
     row.blob_size = group->size;
     row.group_at = blob->group_at;
@@ -512,34 +533,12 @@ static void put_row(struct output *out, const struct written *written, uint64_t 
   table_add(&out->recent, &row);
 }
 
-static int32_t put_group(struct output *out, struct fault *fault) {
-  span frame;
-  int32_t code = grouping_close(&out->grouping, out->at, &frame, fault);
-  return code < 0 ? code : put(out, frame, fault);
-}
-
-static int32_t add_to_group(struct output *out, struct blob *blob, struct fault *fault) {
-  if (blob->group || blob->placed_at != UINT64_MAX) return 0;
-  if (task_cancelled(out->task))
-    return fault_set(fault, COPSE_E_CANCELLED, "cancelled while packing");
-  size_t size = (size_t)blob->size;
-  int32_t code = grouping_fits(&out->grouping, size) ? 0 : put_group(out, fault);
-  uint8_t *into = nullptr;
-  if (code == 0)
-    code = grouping_add(&out->grouping, size, &into, &blob->group, &blob->group_at, fault);
-  return code < 0 ? code : spool_read(&out->making->spool, blob, 0, into, size, fault);
-}
-
 static int32_t put_blobs(struct output *out, const struct written *written, struct fault *fault) {
   int32_t code = 0;
   for (const struct part_block *block = written->first; block; block = block->next) {
     for (size_t n = 0; n < block->count && code == 0; n++) {
       struct blob *blob = &out->making->spool.blobs[block->parts[n].blob];
-      bool is_grouped = written_is_grouped(out->making, written, block->parts[n].size);
-      if (is_grouped && !blob->is_frame)
-        code = add_to_group(out, blob, fault);
-      else if (!blob->group)
-        code = put_blob(out, blob, fault);
+      code = blob->group ? reach_group(out, blob->group, fault) : put_blob(out, blob, fault);
     }
   }
   return code;
@@ -557,47 +556,9 @@ static void put_rows(struct output *out, const struct written *written) {
 
 // ── The dictionary ──
 
-// So many bytes of small chunks, evenly from all of them, with the size of each.
-struct samples {
-  uint8_t *bytes;
-  size_t *sizes;
-  size_t filled, count, capacity;
-};
-
-static uint64_t grouped_bytes(const struct making *making, uint64_t *chunks) {
-  uint64_t bytes = 0;
-  *chunks = 0;
-  for (size_t i = 0; i < making->count; i++) {
-    const struct written *written = making->all[i];
-    if (written->type != ENTRY_FILE || written->parts_count != 1) continue;
-    if (!written_is_grouped(making, written, written->size)) continue;
-    bytes += written->size;
-    (*chunks)++;
-  }
-  return bytes;
-}
-
-static int32_t gather(struct making *making, uint64_t every, struct samples *samples,
-                      struct fault *fault) {
-  uint64_t seen = 0;
-  int32_t code = 0;
-  for (size_t i = 0; i < making->count && code == 0; i++) {
-    const struct written *written = making->all[i];
-    if (written->type != ENTRY_FILE || written->parts_count != 1 || written->size == 0) continue;
-    if (!written_is_grouped(making, written, written->size) || seen++ % every) continue;
-    size_t size = (size_t)written->size;
-    if (size > DICTIONARY_SAMPLES - samples->filled || samples->count == samples->capacity) break;
-    const struct blob *blob = &making->spool.blobs[written->first->parts[0].blob];
-    if (blob->is_frame) continue;
-    code = spool_read(&making->spool, blob, 0, samples->bytes + samples->filled, size, fault);
-    samples->filled += size;
-    samples->sizes[samples->count++] = size;
-  }
-  return code;
-}
-
 static int32_t put_dictionary(struct output *out, struct fault *fault) {
-  span bytes = {out->grouping.dictionary, out->grouping.dictionary_size};
+  const struct grouping *grouping = &out->making->grouping;
+  span bytes = {grouping->dictionary, grouping->dictionary_size};
   size_t room = frame_bound(bytes.size), said = strlen(out->dictionaries);
   uint8_t *frame = malloc(room);
   if (!frame) return no_memory(fault);
@@ -610,33 +571,7 @@ static int32_t put_dictionary(struct output *out, struct fault *fault) {
   return code;
 }
 
-// What small files have in common, when there are enough of them.
-static int32_t make_dictionary(struct output *out, struct fault *fault) {
-  uint64_t chunks, bytes = grouped_bytes(out->making, &chunks);
-  if (bytes < DICTIONARY_CONTENT) return 0;
-  uint64_t every = bytes / DICTIONARY_SAMPLES + 1;
-  struct samples samples = {.capacity = (size_t)(chunks / every + 1)};
-  samples.bytes = malloc(DICTIONARY_SAMPLES);
-  samples.sizes = malloc(samples.capacity * sizeof *samples.sizes);
-  struct grouping *grouping = &out->grouping;
-  grouping->dictionary = malloc(DICTIONARY_BYTES);
-  bool is_ready = samples.bytes && samples.sizes && grouping->dictionary;
-  int32_t code = is_ready ? gather(out->making, every, &samples, fault) : no_memory(fault);
-  if (code == 0)
-    grouping->dictionary_size =
-        dictionary_train(grouping->dictionary, DICTIONARY_BYTES, samples.bytes, samples.sizes,
-                         samples.count, out->making->level);
-  free(samples.bytes);
-  free(samples.sizes);
-  if (code < 0 || grouping->dictionary_size == 0) return code;
-  if (!packer_use(grouping->packer, (span){grouping->dictionary, grouping->dictionary_size}))
-    return no_memory(fault);
-  return put_dictionary(out, fault);
-}
-
-// The end of the entries from `begin` on that one copy tells of. A file is never cut, so that what
-// has a part of its rows has them all.
-static size_t stretch_end(const struct making *making, size_t begin) {
+size_t pack_stretch_end(const struct making *making, size_t begin) {
   uint64_t bytes = 0, chunks = 0;
   size_t end = begin;
   while (end < making->count && bytes < STRETCH_BYTES && chunks < STRETCH_CHUNKS) {
@@ -669,15 +604,15 @@ static int32_t put_stretch(struct output *out, size_t begin, size_t end, struct 
   }
   // Once more at the end: without it no group could be read.
   bool is_last = end == making->count;
-  code = is_last && out->grouping.dictionary_size ? put_dictionary(out, fault) : 0;
+  code = is_last && making->grouping.dictionary_size ? put_dictionary(out, fault) : 0;
   return code < 0 ? code : put_copy(out, is_last, fault);
 }
 
 static int32_t put_all(struct output *out, struct fault *fault) {
   struct making *making = out->making;
-  int32_t code = making->is_native ? make_dictionary(out, fault) : 0;
+  int32_t code = making->grouping.dictionary_size ? put_dictionary(out, fault) : 0;
   for (size_t begin = 0, end; begin < making->count && code == 0; begin = end) {
-    end = stretch_end(making, begin);
+    end = pack_stretch_end(making, begin);
     code = put_stretch(out, begin, end, fault);
   }
   if (code == 0) code = put_tail(out, fault);
@@ -762,13 +697,25 @@ static void sweep(struct directory *above) {
   listing_free(&listing);
 }
 
-int32_t pack_finish(struct store *store, struct fault *fault) {
-  struct making *making = making_of(store);
-  const struct store_ops *ops = making->inner.ops;
+// What goes where. 1: jobs were added, and it goes on when they are done.
+static int32_t begin(struct making *making, struct task *task, struct fault *fault) {
+  making->is_begun = true;
   int32_t code = find_twins(making, fault);
   if (code == 0) code = rename_all(making, fault);
   if (code < 0) return code;
   arrange(making);
+  return making->is_native ? groups_begin(making, task, fault) : 0;
+}
+
+int32_t pack_finish(struct store *store, struct fault *fault) {
+  struct making *making = making_of(store);
+  const struct store_ops *ops = making->inner.ops;
+  int32_t code = making->is_begun ? 0 : begin(making, store->task, fault);
+  if (code != 0) return code;
+  if (making->fault.code < 0) {
+    *fault = making->fault;
+    return fault->code;
+  }
   struct arena arena;
   arena_begin(&arena);
   struct entry entry = {}, made = {};
@@ -789,7 +736,6 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
     code = is_ready ? tables_begin(&out, fault) : no_memory(fault);
     if (code == 0) code = ops->writer(above, &wanted, &out.writer, fault);
   }
-  if (code == 0 && making->is_native) code = grouping_begin(&out.grouping, making->level, fault);
   if (code == 0) code = put_all(&out, fault);
   if (code == 0)
     code = ops->commit(out.writer, out.at, &made, fault);
@@ -804,7 +750,6 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
   arrow_out_free(&out.records);
   arrow_out_free(&out.copies);
   packer_free(out.packer);
-  grouping_end(&out.grouping);
   free(out.buffer);
   arena_free(&arena);
   return code;

@@ -1,6 +1,9 @@
 // pack_group: small files of a pack of our own format, many to a frame: what they have in common is
-// packed once, and one of them is read with its group.
+// packed once, and one of them is read with its group. What is in which group follows from the
+// order of the paths; then all workers pack groups, one at a time each, into the spool, from where
+// the pack gets them in their order.
 #pragma once
+#include <stdatomic.h>
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/span.h"
@@ -12,31 +15,29 @@ constexpr uint64_t DICTIONARY_CONTENT = 4 << 20;
 constexpr size_t DICTIONARY_SAMPLES = 2 << 20;
 constexpr size_t GROUP_CHUNK_MAX = 128 * 1024;  // larger chunks have frames of their own
 
-struct packer;
+struct making;
+struct task;
 
 struct chunk_group {
-  uint64_t at, size;  // of its frame in the pack
+  uint64_t spooled_at, size;  // of its frame
+  uint64_t at;                // in the pack; UINT64_MAX: not yet
   uint64_t content;
+  size_t first, count;         // of its blobs, in the grouping's
   uint8_t digest[HASH_BYTES];  // of its content
 };
 
 struct grouping {
   struct chunk_group *all;
   uint32_t count;
-  struct packer *packer;
+  uint32_t *blobs;  // in the order in which they are in their groups
+  size_t blobs_count;
+  bool is_open;         // the last one
   uint8_t *dictionary;  // nullptr, or of no size: none
   size_t dictionary_size;
-  uint8_t *content, *frame;  // of the group that is being filled
-  size_t filled;
-  bool is_open;
+  _Atomic uint32_t next;  // that nobody packs yet
 };
 
-int32_t grouping_begin(struct grouping *grouping, int level, struct fault *fault);
 void grouping_end(struct grouping *grouping);
-// Whether so many bytes fit the group that is open; else it is to be closed before.
-bool grouping_fits(const struct grouping *grouping, size_t size);
-// Room for a chunk: where its content goes, *at of which comes before it. `group` counts from 1.
-int32_t grouping_add(struct grouping *grouping, size_t size, uint8_t **into, uint32_t *group,
-                     uint32_t *at, struct fault *fault);
-// Packs what there is: *frame lies at `at` in the pack; empty when no group is open.
-int32_t grouping_close(struct grouping *grouping, uint64_t at, span *frame, struct fault *fault);
+// Once all entries are in the pack's order. 1: jobs were added that pack the groups, and what fails
+// in them is the making's fault. 0: there are none.
+int32_t groups_begin(struct making *making, struct task *task, struct fault *fault);

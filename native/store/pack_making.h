@@ -4,12 +4,22 @@
 #include <stdatomic.h>
 #include "base/hash.h"
 #include "engine/thread.h"
+#include "store/pack_group.h"
 #include "store/pack_spool.h"
 #include "store/store.h"
 
-struct compressor;  // pack_write.c's own
 struct asking;
+struct packer;
 struct seed;
+
+// What one thread compresses with; pack_write.c has a list of them.
+struct compressor {
+  struct compressor *next;
+  struct packer *packer;
+  struct packer *quick;  // for samples
+  uint8_t *out;
+  size_t capacity;
+};
 
 // The files of one sub-index.
 struct pack_section {
@@ -75,9 +85,10 @@ struct making {
   _Atomic uint32_t pending;  // chunks that other workers were given
   uint32_t pending_max;
   struct spool spool;
+  struct grouping grouping;   // of our own format, once all came
   struct pack_totals totals;  // after finish
   uint8_t index_hash[HASH_BYTES];
-  bool is_made;            // by finish
+  bool is_begun, is_made;  // by finish
   uint64_t device, inode;  // of the file that has its name now; both zero: none
 };
 
@@ -89,6 +100,8 @@ static inline int32_t no_memory(struct fault *fault) {
 
 // Whether the chunk goes into a group of small ones, so that nobody compresses it before.
 bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size);
+[[nodiscard]] struct compressor *compressor_take(struct making *making);  // nullptr: no memory
+void compressor_free(struct compressor *compressor);
 // An entry below another one (nullptr: by its whole path), and a link's target. nullptr: no memory.
 [[nodiscard]] struct written *written_new(const struct written *above, span name, span target);
 // The section of that kind and origin; nullptr: no memory.
@@ -99,5 +112,8 @@ int32_t written_keep(struct making *making, struct written *written, struct writ
 void written_free(struct written *written);
 // When all that is written came: sorts it, and adds what the seed holds.
 int32_t pack_gather(struct making *making, struct task *task, struct fault *fault);
+// The end of the entries from `begin` on that one copy of the index tells of. A file is never cut,
+// so that what has a part of its rows has them all.
+size_t pack_stretch_end(const struct making *making, size_t begin);
 // Names and writes all that was kept into the inner store: store_ops.finish.
 int32_t pack_finish(struct store *store, struct fault *fault);

@@ -152,12 +152,21 @@ int32_t spool_add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is
   return code;
 }
 
-int32_t spool_read(struct spool *spool, const struct blob *blob, uint64_t from, uint8_t *into,
-                   size_t size, struct fault *fault) {
-  uint64_t at = blob->at + from;
-  if (at >= spool->begin) {
-    if (size) memcpy(into, spool->buffer + (at - spool->begin), size);
-    return 0;
-  }
-  return spool_get(spool->fd, at, into, size, fault);
+int32_t spool_put(struct spool *spool, span bytes, uint64_t *at, struct fault *fault) {
+  mutex_lock(&spool->lock);
+  *at = spool->begin + spool->filled;
+  int32_t code = append(spool, bytes, fault);
+  mutex_unlock(&spool->lock);
+  return code;
+}
+
+int32_t spool_read(struct spool *spool, uint64_t at, uint8_t *into, size_t size,
+                   struct fault *fault) {
+  if (size == 0) return 0;
+  // What was put at once lies as a whole in the buffer or in the file.
+  mutex_lock(&spool->lock);
+  bool is_here = at >= spool->begin;
+  if (is_here) memcpy(into, spool->buffer + (at - spool->begin), size);
+  mutex_unlock(&spool->lock);
+  return is_here ? 0 : spool_get(spool->fd, at, into, size, fault);
 }

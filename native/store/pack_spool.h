@@ -12,6 +12,7 @@ struct blob {
   uint64_t placed_at;          // in the pack; UINT64_MAX: not yet
   uint32_t group, group_at;    // where it is in a group, which counts from 1; 0: in none
   bool is_frame;
+  bool is_alone;  // a group that is planned later does not have it
 };
 
 constexpr uint32_t NO_BLOB = UINT32_MAX;
@@ -39,5 +40,8 @@ int32_t spool_add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is
 int32_t spool_file(int *fd, struct fault *fault);
 int32_t spool_write(int fd, uint64_t at, const uint8_t *bytes, size_t size, struct fault *fault);
 int32_t spool_get(int fd, uint64_t at, uint8_t *into, size_t size, struct fault *fault);
-int32_t spool_read(struct spool *spool, const struct blob *blob, uint64_t from, uint8_t *into,
-                   size_t size, struct fault *fault);
+// Bytes of no blob; *at: where they are.
+int32_t spool_put(struct spool *spool, span bytes, uint64_t *at, struct fault *fault);
+// Bytes of what was added or put at once, also while others add.
+int32_t spool_read(struct spool *spool, uint64_t at, uint8_t *into, size_t size,
+                   struct fault *fault);

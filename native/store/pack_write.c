@@ -21,14 +21,6 @@
 
 constexpr size_t CHUNK_BYTES = 4 << 20;
 
-struct compressor {
-  struct compressor *next;
-  struct packer *packer;
-  struct packer *quick;  // for samples
-  uint8_t *out;
-  size_t capacity;
-};
-
 struct making_directory {
   struct directory base;
   struct written *self;
@@ -104,7 +96,7 @@ int32_t written_keep(struct making *making, struct written *written, struct writ
 
 // ── Chunks ──
 
-static struct compressor *compressor_take(struct making *making) {
+struct compressor *compressor_take(struct making *making) {
   mutex_lock(&making->lock);
   struct compressor *compressor = making->idle;
   if (compressor) making->idle = compressor->next;
@@ -124,7 +116,7 @@ static void compressor_give(struct making *making, struct compressor *compressor
   mutex_unlock(&making->lock);
 }
 
-static void compressor_free(struct compressor *compressor) {
+void compressor_free(struct compressor *compressor) {
   packer_free(compressor->packer);
   packer_free(compressor->quick);
   free(compressor->out);
@@ -255,6 +247,7 @@ static void making_close(struct store *store) {
   ask_end(making->asking);
   seed_close(making->seed);
   spool_end(&making->spool);
+  grouping_end(&making->grouping);
   mutex_end(&making->lock);
   store_close(&making->inner);
   free(making);

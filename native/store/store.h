@@ -368,8 +368,9 @@ struct store_ops {
   // no directories. Those of the path come with it; root() was called.
   int32_t (*file)(struct store *, const struct wanted *, const struct filing *, struct writer **,
                   struct fault *);
-  int32_t (*finish)(struct store *, struct fault *);  // optional: before DONE
-  const struct store_talk *talk;                      // optional
+  // Optional, before DONE. 1: it added jobs to the task, and is called again when none is left.
+  int32_t (*finish)(struct store *, struct fault *);
+  const struct store_talk *talk;  // optional
   // Optional, after finish: fields COPSE_DETAIL_* of what was made, for the verb's summary. None:
   // no summary.
   void (*report)(const struct store *, struct record_writer *);

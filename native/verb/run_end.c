@@ -12,6 +12,7 @@ struct ending {
   struct run *run;
   struct store *store;
   enum stage stage;
+  uint8_t side;  // whose store is finished next
   bool expects;
 };
 
@@ -64,13 +65,16 @@ static struct ending *begin(struct run *run) {
   return ending;
 }
 
-static void finish_stores(struct run *run) {
-  for (uint8_t side = 0; side < run->sides; side++) {
-    struct store *store = &run->store[side];
+// True: one of them added jobs.
+static bool finish_stores(struct run *run) {
+  for (uint8_t *side = &run->ending->side; *side < run->sides; (*side)++) {
+    struct store *store = &run->store[*side];
     struct fault fault = {};
-    if (store->ops && store->ops->finish && store->ops->finish(store, &fault) < 0)
-      failed(run, store, &fault);
+    int32_t code = store->ops && store->ops->finish ? store->ops->finish(store, &fault) : 0;
+    if (code > 0) return true;
+    if (code < 0) failed(run, store, &fault);
   }
+  return false;
 }
 
 bool run_end(struct run *run, struct worker *worker, bool is_only_said) {
@@ -96,8 +100,8 @@ bool run_end(struct run *run, struct worker *worker, bool is_only_said) {
     if (task_cancelled(task)) return false;  // it could not even ask
   }
   if (ending->stage == STAGE_ASKED) {
+    if (finish_stores(run)) return true;
     ending->stage = STAGE_FINISHED;
-    finish_stores(run);
     if (talk && !task_cancelled(task)) return say(ending, false);
   }
   for (uint8_t side = 0; side < run->sides && !task_cancelled(task); side++)

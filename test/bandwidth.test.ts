@@ -71,11 +71,16 @@ describe("of a task", () => {
   test("it is known all the same what lies in what: no source and no pack is taken for another", async () => {
     const bandwidth = 1e9;
     const root = join(base, "tree");
-    mkdirSync(join(root, "source"), { recursive: true });
+    mkdirSync(join(root, "source", "source"), { recursive: true });
     writeFileSync(join(root, "source", "a"), "1");
     const result = await sync(join(root, "source"), root, { bandwidth });
     expect(result.errors).toBe(1);
-    expect(readdirSync(root, { recursive: true }).toSorted()).toEqual(["a", "source", "source/a"]);
+    expect(readdirSync(root, { recursive: true }).toSorted()).toEqual([
+      "a",
+      "source",
+      "source/a",
+      "source/source",
+    ]);
     const file = join(root, "x.znippy");
     for (let round = 0; round < 2; round++)
       expect(await pack(root, file, { bandwidth })).toMatchObject({ copied: 2, errors: 0 });

@@ -194,14 +194,19 @@ export function openFile(file: Buffer, secret: Secret = {}): Opened {
   return { content: Buffer.concat(contents), stages, parts };
 }
 
-/** A file of at most one part of 960 bytes. */
-export function makeFile(content: Uint8Array, secret: Secret, compresses: boolean): Buffer {
+/** A file of at most one part of 960 bytes, which says that its parts have 2^partLog. */
+export function makeFile(
+  content: Uint8Array,
+  secret: Secret,
+  compresses: boolean,
+  partLog = 16,
+): Buffer {
   const header = Buffer.alloc(headerBytes);
   magic.copy(header);
   const isEncrypted = Boolean(secret.key ?? secret.passphrase);
   header[16] = Number(compresses) + 2 * Number(isEncrypted);
   header[17] = secret.passphrase === undefined ? Number(isEncrypted) : 2;
-  header[18] = 16;
+  header[18] = partLog;
   randomBytes(32).copy(header, 32);
   if (secret.passphrase !== undefined) {
     header.set([10, 8, 1], 19);

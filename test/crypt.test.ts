@@ -416,6 +416,24 @@ describe("46: file encryption", () => {
     expect(said(done)).toEqual([0, 1, 2, 3, 4].map((i) => `error ${i} LIMIT`));
   });
 
+  test("parts of files are in the runtime's account of memory, whatever a file asks for", async () => {
+    const place = scratch.at("account");
+    mkdirSync(place);
+    for (const log of [18, 24])
+      writeFileSync(join(place, String(log)), makeFile(Buffer.from("x"), { key }, false, log));
+    await using runtime = new Runtime({ memory: 24 * 2 ** 20, ioWorkers: 1 });
+    const readBoth = async (): Promise<readonly string[]> =>
+      said(await copy({ crypt: place, key }, scratch.at("out"), { runtime }));
+    await readBoth();
+    const before = runtime.stats.memory;
+    for (let round = 0; round < 5; round++) expect(await readBoth()).toEqual(["error 24 LIMIT"]);
+    expect(runtime.stats.memory).toBe(before);
+    expect(readFileSync(scratch.at("out", "18"), "utf8")).toBe("x");
+    await using large = new Runtime({ memory: 128 * 2 ** 20, ioWorkers: 1 });
+    const done = await copy({ crypt: place, key }, scratch.at("all"), { runtime: large });
+    expect(done).toMatchObject({ copied: 2, errors: 0 });
+  });
+
   test("key files of another length, that are missing, and directories", async () => {
     const from = scratch.plant("from", { a: "first", short: "x", long: "x".repeat(33), empty: "" });
     const code = async (encrypt: Encryption): Promise<string> => {

@@ -23,22 +23,23 @@ struct crypt_bench *crypt_bench_take(struct crypt_state *state, uint8_t part_log
     no_memory(fault);
     return nullptr;
   }
-  size_t before = bench->plain_size + bench->room_size, after = crypt_bench_size(part_log);
-  int32_t code = 0;
-  if (before < after) {
-    if (!buffer_reserve(&state->inner.runtime->buffers, after - before))
-      code = fault_set(fault, COPSE_E_LIMIT,
-                       "no memory is left for parts of files: give the runtime more, or do less at "
-                       "once");
-    if (code == 0) code = crypt_bench_ready(bench, part_log, fault);
-    mutex_lock(&state->lock);
-    if (code == 0 || bench->plain_size + bench->room_size > before)
-      state->reserved += after - before;
-    mutex_unlock(&state->lock);
-  }
-  if (code == 0) return bench;
+  if (crypt_bench_room(state, bench, part_log, fault) == 0) return bench;
   crypt_bench_give(state, bench);
   return nullptr;
+}
+
+// What is reserved stays so as long as the bench is there, also when the system has no memory.
+int32_t crypt_bench_room(struct crypt_state *state, struct crypt_bench *bench, uint8_t part_log,
+                         struct fault *fault) {
+  size_t wanted = crypt_bench_size(part_log);
+  if (wanted > bench->reserved) {
+    if (!buffer_reserve(&state->inner.runtime->buffers, wanted - bench->reserved))
+      return fault_set(fault, COPSE_E_LIMIT,
+                       "no memory is left for parts of files: give the runtime more, or do less at "
+                       "once");
+    bench->reserved = wanted;
+  }
+  return crypt_bench_ready(bench, part_log, fault);
 }
 
 void crypt_bench_give(struct crypt_state *state, struct crypt_bench *bench) {
@@ -100,10 +101,10 @@ static void crypt_close(struct store *store) {
   while (state->benches) {
     struct crypt_bench *bench = state->benches;
     state->benches = bench->next;
+    buffer_release(&state->inner.runtime->buffers, bench->reserved);
     crypt_bench_end(bench);
     free(bench);
   }
-  buffer_release(&state->inner.runtime->buffers, state->reserved);
   crypt_keys_end(&state->keys);
   store_close(&state->inner);
   mutex_end(&state->lock);

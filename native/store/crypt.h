@@ -22,9 +22,6 @@ struct crypt_state {
   _Atomic bool is_refused;  // a file of another key was met, so that none of ours is put beside it
   mutex lock;               // guards the rest
   struct crypt_bench *benches;
-  size_t reserved;                   // bytes of them all, in the runtime's account
-  _Atomic uint64_t content, stored;  // bytes of what was written, before and after the stages
-  _Atomic uint64_t written_ns;       // in which the stages worked
 };
 
 struct crypt_directory {
@@ -42,6 +39,9 @@ static inline struct directory *crypt_inner(struct directory *base) {
 // One that nobody else uses, with room for such parts; nullptr: the fault says why.
 struct crypt_bench *crypt_bench_take(struct crypt_state *state, uint8_t part_log,
                                      struct fault *fault);
+// Room for larger parts, too, as crypt_bench_ready makes it: in the runtime's account first.
+int32_t crypt_bench_room(struct crypt_state *state, struct crypt_bench *bench, uint8_t part_log,
+                         struct fault *fault);
 // Its key is forgotten.
 void crypt_bench_give(struct crypt_state *state, struct crypt_bench *bench);
 

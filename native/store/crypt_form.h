@@ -46,6 +46,7 @@ struct crypt_bench {
   uint8_t *room;    // for what stands before a first part, a part, and what may stand behind
   uint8_t *stored;  // in it: a part after its stages
   size_t plain_size, room_size;
+  size_t reserved;  // of it in the runtime's account: crypt_bench_room
 };
 
 // ── Header and trailer ──

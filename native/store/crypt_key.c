@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,7 +11,6 @@
 
 // What OWASP's list of 2023 has for 64 MiB: two rounds of n 2^16 and r 8.
 constexpr uint8_t N_LOG = 16, R = 8, P = 2;
-constexpr int POLL_MS = 20;
 
 static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
@@ -100,7 +98,8 @@ static int32_t read_some(const struct crypt_keys *keys, int fd, uint8_t *into, s
     if (count > 0) {
       *got += (size_t)count;
     } else if (errno == EAGAIN) {
-      poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, POLL_MS);
+      int32_t code = store_wait(keys->task, fd, false, fault);
+      if (code < 0) return code;
     } else if (errno != EINTR) {
       return fault_from_errno(fault, errno, "read");
     }

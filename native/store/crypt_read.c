@@ -104,7 +104,7 @@ static int32_t open_file(struct crypt_state *state, struct crypt_reader *reader,
   code = take_index(reader, is_small ? bench->room + raw_size - CRYPT_TRAILER - size : nullptr,
                     (size_t)size, fault);
   reader->has_stored = is_small;
-  return code < 0 ? code : crypt_bench_ready(bench, reader->header.part_log, fault);
+  return code < 0 ? code : crypt_bench_room(state, bench, reader->header.part_log, fault);
 }
 
 static void reader_free(struct crypt_state *state, struct crypt_reader *reader) {

@@ -115,9 +115,7 @@ static int64_t make_part(struct crypt_writer *writer, bool is_last, uint8_t **fr
   struct crypt_bench *bench = writer->bench;
   struct crypt_part part = {
       .number = writer->index_size / CRYPT_ENTRY, .is_last = is_last, .size = writer->filled};
-  uint64_t began = clock_now();
   int64_t stored = crypt_part_put(bench, &writer->header, state->level, &part, fault);
-  atomic_fetch_add_explicit(&state->written_ns, clock_now() - began, memory_order_relaxed);
   if (stored < 0) return stored;
   int32_t code = index_add(writer, (size_t)stored, part.is_plain, fault);
   if (code < 0) return code;
@@ -195,7 +193,6 @@ static int32_t finish(struct crypt_writer *writer, struct fault *fault) {
 
 int32_t crypt_commit(struct writer *base, uint64_t size, struct entry *out, struct fault *fault) {
   struct crypt_writer *writer = (struct crypt_writer *)base;
-  struct crypt_state *state = crypt_state_of(base->store);
   int32_t code = size < writer->at
                      ? fault_set(fault, COPSE_E_INTERNAL, "more was written than the file has")
                      : add(writer, nullptr, size - writer->at, fault);
@@ -209,8 +206,6 @@ int32_t crypt_commit(struct writer *base, uint64_t size, struct entry *out, stru
     out->size = size;
     out->has |= HAS_SIZE;
     out->ctime_ns = 0;
-    atomic_fetch_add_explicit(&state->content, size, memory_order_relaxed);
-    atomic_fetch_add_explicit(&state->stored, writer->raw_at, memory_order_relaxed);
   }
   writer_free(writer);
   return code;

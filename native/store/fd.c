@@ -116,7 +116,7 @@ static int32_t fd_reader(struct directory *directory, const struct entry *, stru
 static int64_t fd_read(struct reader *reader, uint64_t, uint8_t *into, size_t size,
                        struct fault *fault) {
   for (;;) {
-    int32_t code = store_wait(reader->store, reader->fd, false, fault);
+    int32_t code = store_wait(reader->store->task, reader->fd, false, fault);
     if (code < 0) return code;
     ssize_t got = read(reader->fd, into, size);
     if (got >= 0) {
@@ -166,7 +166,7 @@ static int32_t put(struct fd_writer *writer, const uint8_t *bytes, size_t size,
                    struct fault *fault) {
   struct store *store = writer->base.store;
   while (size > 0) {
-    int32_t code = store_wait(store, state_of(store)->fd, true, fault);
+    int32_t code = store_wait(store->task, state_of(store)->fd, true, fault);
     if (code < 0) return code;
     ssize_t wrote = write(state_of(store)->fd, bytes, size);
     if (wrote < 0 && errno != EAGAIN && errno != EINTR) return cannot_write(fault, errno, "write");
@@ -210,7 +210,7 @@ static int64_t fd_pull(struct writer *base, struct reader *reader, uint64_t at, 
   if (size == UINT64_MAX || state->no_pulls || reader->flows) return 0;
   int32_t code = put_zeros(writer, at, fault);
   while (code == 0) {
-    code = store_wait(store, state->fd, true, fault);
+    code = store_wait(store->task, state->fd, true, fault);
     if (code < 0) break;
     enum io_way way;
     int64_t got =

@@ -334,7 +334,7 @@ static int64_t pull_flow(struct file_writer *writer, struct reader *reader, uint
   struct file_state *state = writer->base.store->state;
   constexpr uint64_t PIECE = 1 << 20;
   while (!atomic_load_explicit(&state->no_flow, memory_order_relaxed)) {
-    int32_t code = store_wait(reader->store, reader->fd, false, fault);
+    int32_t code = store_wait(reader->store->task, reader->fd, false, fault);
     if (code < 0) return code;
     int64_t got =
         writer->io->flow_in(writer->fd, reader->fd, at, (size_t)(size < PIECE ? size : PIECE));

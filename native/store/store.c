@@ -140,13 +140,13 @@ void store_unmake(struct store *store, span path, uint32_t made) {
   arena_free(&arena);
 }
 
-int32_t store_wait(struct store *store, int fd, bool to_write, struct fault *fault) {
+int32_t store_wait(struct task *task, int fd, bool to_write, struct fault *fault) {
   constexpr int SLICE_MS = 20;  // until a cancelled task is noticed
   struct pollfd wanted = {.fd = fd, .events = to_write ? POLLOUT : POLLIN};
   // What is wrong with it (also a reader that left) is said by the call that follows.
   int ready = poll(&wanted, 1, 0);
   bool aside = ready == 0 && pool_step_aside();
-  while (ready <= 0 && !task_cancelled(store->task)) ready = poll(&wanted, 1, SLICE_MS);
+  while (ready <= 0 && !task_cancelled(task)) ready = poll(&wanted, 1, SLICE_MS);
   if (aside) pool_step_back();
   return ready > 0 ? 0 : fault_set(fault, COPSE_E_CANCELLED, "cancelled");
 }

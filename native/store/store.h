@@ -397,7 +397,7 @@ int32_t store_place(struct store *store, span path, uint32_t *made, struct arena
 void store_unmake(struct store *store, span path, uint32_t made);
 // Waits until the descriptor can be read from, or written to; others work in the place of one that
 // waits. CANCELLED.
-int32_t store_wait(struct store *store, int fd, bool to_write, struct fault *fault);
+int32_t store_wait(struct task *task, int fd, bool to_write, struct fault *fault);
 // store/file_write.c. A name of an unfinished file of ours; nobody else makes such names, and they
 // are never copied.
 bool store_name_is_ours(span name);

@@ -5,11 +5,11 @@
 // throughput.
 
 import { CopseError, codeName } from "./errors.ts";
-import { Code, Event, EventKind, Field, Key, Stats, Verb } from "./native/abi.ts";
+import { Code, Event, EventKind, Field, Key, ProgressSaid, Stats, Verb } from "./native/abi.ts";
 import { Latency } from "./latency.ts";
 import { native, type Native } from "./native/ffi.ts";
 import { forget } from "./native/record.ts";
-import type { RuntimeStats } from "./types.ts";
+import type { Progress, RuntimeStats } from "./types.ts";
 
 const EVENTS = 1024; // events, and rows behind them, taken per drain call
 const DRAIN_EVENTS = 4096; // and this many, or
@@ -36,7 +36,7 @@ export interface Receiver {
   page(address: number, size: number, rows: number, heapAt: number): void;
   /** A page that came with its event, small and one of the last: the receiver's own. */
   rows(buffer: ArrayBuffer, rows: number, heapAt: number): void;
-  progress(files: number, bytes: number, totalBytes: number | undefined): void;
+  progress(progress: Progress): void;
   room(): void;
   /** The last event. The id is valid until the receiver closes the task. */
   done(done: Done): void;
@@ -333,7 +333,7 @@ export class Engine {
   }
 
   #number(at: number): number {
-    return this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
+    return longAt(this.#view, at);
   }
 
   #dispatch(at: number): void {
@@ -352,12 +352,7 @@ export class Engine {
         break;
       }
       case EventKind.PROGRESS: {
-        const total = this.#number(at + Event.total_bytes);
-        receiver.progress(
-          this.#number(at + Event.files),
-          this.#number(at + Event.bytes),
-          total >= 2 ** 63 ? undefined : total, // COPSE_UNKNOWN
-        );
+        receiver.progress(decodeProgress(view, at));
         break;
       }
       case EventKind.ROOM:
@@ -487,10 +482,23 @@ export class Engine {
   }
 }
 
+function longAt(view: DataView, at: number): number {
+  return view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
+}
+
+/** The PROGRESS event at an offset. */
+export function decodeProgress(view: DataView, at: number): Progress {
+  const files = longAt(view, at + Event.files);
+  const bytes = longAt(view, at + Event.bytes);
+  const total = longAt(view, at + Event.total_bytes);
+  if (total >= 2 ** 63) return { files, bytes }; // COPSE_UNKNOWN
+  const grows = view.getUint32(at + Event.heap_at, true) & ProgressSaid.GROWS;
+  return grows ? { files, bytes, plannedBytes: total } : { files, bytes, totalBytes: total };
+}
+
 /** The DONE event at an offset. */
 export function decodeDone(view: DataView, at: number): Done {
-  const long = (field: number): number =>
-    view.getUint32(at + field + 4, true) * 2 ** 32 + view.getUint32(at + field, true);
+  const long = (field: number): number => longAt(view, at + field);
   return {
     code: view.getInt32(at + Event.code, true),
     flags: view.getUint32(at + Event.heap_at, true),

@@ -15,12 +15,26 @@ export type Step<Part> =
       readonly verb: (waited: boolean) => Verb<any, any>;
       readonly part?: never;
       readonly call?: never;
+      readonly totalBytes?: never;
     }
-  | { readonly part: Part; readonly verb?: never; readonly call?: never }
+  | {
+      readonly part: Part;
+      readonly verb?: never;
+      readonly call?: never;
+      readonly totalBytes?: never;
+    }
+  | {
+      /** Of what the tasks that follow do all in all, for whoever watches. */
+      readonly totalBytes: number;
+      readonly verb?: never;
+      readonly call?: never;
+      readonly part?: never;
+    }
   | {
       /** What needs no native task; where nothing is waited for it answers at once. */
       readonly call: (waited: boolean) => unknown;
       readonly verb?: never;
+      readonly totalBytes?: never;
     };
 
 /** Makes the whole of its parts at its end. A failed step is thrown into it. */
@@ -37,9 +51,9 @@ export function runSteps<Whole, Part>(
   const parts: Part[] = [];
   let next = steps.next();
   while (!next.done) {
-    const { verb, call } = next.value;
+    const { verb, call, totalBytes } = next.value;
     if (!verb && !call) {
-      parts.push(next.value.part);
+      if (totalBytes === undefined) parts.push(next.value.part);
       next = steps.next();
       continue;
     }
@@ -103,10 +117,12 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
   async #run(steps: Steps<Whole, Part>): Promise<Whole> {
     const signal = this.#signal;
     const before = { ...this.progress };
+    const total: { totalBytes?: number } = {};
     const onProgress = (progress: Progress): void => {
       this.progress = {
         files: before.files + progress.files,
         bytes: before.bytes + progress.bytes,
+        ...total,
       };
       this.#options.onProgress?.(this.progress);
     };
@@ -114,9 +130,10 @@ export class StepsTask<Whole, Part> implements Task<Whole, Part> {
     let next = steps.next();
     while (!next.done) {
       signal.throwIfAborted();
-      const { verb, call } = next.value;
+      const { verb, call, totalBytes } = next.value;
       if (!verb && !call) {
-        this.#parts.push(next.value.part);
+        if (totalBytes === undefined) this.#parts.push(next.value.part);
+        else total.totalBytes = before.bytes + totalBytes;
         this.#wake();
         next = steps.next();
         continue;

@@ -4,7 +4,14 @@
 // the first iteration on they are decoded when they are asked for and given back then, which is
 // what holds a fast producer: two unread pages park the native task.
 
-import { decodeDone, type Done, type Engine, type Receiver, type Start } from "./engine.ts";
+import {
+  decodeDone,
+  decodeProgress,
+  type Done,
+  type Engine,
+  type Receiver,
+  type Start,
+} from "./engine.ts";
 import { CopseError, codeName } from "./errors.ts";
 import { keptBytes, pageBytes, type Native } from "./native/ffi.ts";
 import { Code, Event, EventKind } from "./native/abi.ts";
@@ -215,8 +222,8 @@ export class Running<Whole, Part> implements Receiver {
     this.#wake();
   }
 
-  progress(files: number, bytes: number, totalBytes: number | undefined): void {
-    this.totals = totalBytes === undefined ? { files, bytes } : { files, bytes, totalBytes };
+  progress(progress: Progress): void {
+    this.totals = progress;
     try {
       this.#options.onProgress?.({ ...this.totals });
     } catch (error) {
@@ -230,7 +237,8 @@ export class Running<Whole, Part> implements Receiver {
 
   done(done: Done): void {
     clearTimeout(this.#cancelTimer);
-    this.totals = { ...this.totals, files: done.files, bytes: done.bytes };
+    const { plannedBytes: _, ...known } = this.totals;
+    this.totals = { ...known, files: done.files, bytes: done.bytes };
     this.#done = { ...done, milliseconds: performance.now() - this.#began };
     const isRead = this.#pages.length === 0 && this.#hearing === 0;
     if (isRead || done.code < 0 || this.#stopped) this.#end(this.#done);
@@ -591,11 +599,7 @@ export function runSync<Whole, Part>(
             break;
           }
           case EventKind.PROGRESS: {
-            const [files, bytes] = [number(at + Event.files), number(at + Event.bytes)];
-            const totalBytes = number(at + Event.total_bytes);
-            options.onProgress?.(
-              totalBytes >= 2 ** 63 ? { files, bytes } : { files, bytes, totalBytes },
-            );
+            options.onProgress?.(decodeProgress(view, at));
             break;
           }
           case EventKind.DONE: {

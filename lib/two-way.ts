@@ -415,6 +415,8 @@ function* run(asked: Asked, transferVerb: TransferVerb): Steps<Transfer, Action>
   if (decided.found === Two.DAMAGED) may.refusals.push(damaged(state));
   const isSaid = (action: Action): boolean => isDry || !("to" in action);
   for (const part of errors.fresh([...may.refusals, ...may.steps.filter(isSaid)])) yield { part };
+  const copied = may.steps.filter((action) => action.kind === "copied");
+  yield { totalBytes: copied.reduce((sum, { size }) => sum + size, 0) };
   for (const to of isDry ? [] : (["right", "left"] as const))
     for (const steps of inRequests(may.steps.filter((action) => isStep(action, to)))) {
       const transfer = (yield {

@@ -199,6 +199,8 @@ export interface Progress {
   bytes: number;
   /** All bytes there will be, once known. */
   totalBytes?: number;
+  /** Before that, of a tree that is copied: those that are known of so far. */
+  plannedBytes?: number;
 }
 
 /** What every verb takes, last. */

@@ -233,6 +233,29 @@ describe("on a terminal", () => {
     expect(quick.seen).not.toContain("\x1b[K");
   });
 
+  test("progress of a tree has bytes, total, rate, share and the time left, within the width", async () => {
+    const files = Array.from({ length: 60 }, (_, i) => [`d${i % 5}/f${i}`, text("f", 30_000)]);
+    plant("many", Object.fromEntries(files));
+    const line = "sync many many-copy --bandwidth 2M".split(" ");
+    for (const columns of [80, 40]) {
+      const { seen, status } = await onTerminal(line.with(2, `many-${columns}`), { columns });
+      expect(status).toBe(0);
+      const lines = seen.split(/\r\x1b\[K|\n/).filter((one) => one.includes(" files  "));
+      expect(lines.length).toBeGreaterThan(2);
+      for (const one of lines) expect(one.length).toBeLessThan(columns);
+      const whole =
+        columns === 80
+          ? /^\d+ files  [\d.]+ [kM]B of 1\.8 MB  [\d.]+ [kM]B\/s  [\d.]+ s  \d+ %  [\d.]+ m?s left$/
+          : /^\d+ files  [\d.]+ [kM]B of 1\.8 MB  [\d.]+ [kM]B\/s/;
+      expect(lines.some((one) => whole.test(one))).toBe(true);
+      // The line is taken away before the report.
+      expect(seen).toMatch(/\r\x1b\[K(?:\x1b\[1m)?60 copied/);
+    }
+    const plain = await onTerminal(line.with(2, "many-plain"), { more: { NO_COLOR: "1" } });
+    expect(plain.seen).toMatch(/ \d+ %  /);
+    expect(plain.seen.replaceAll("\x1b[K", "")).not.toContain("\x1b");
+  });
+
   test("there is none where standard error is no terminal, nor with -q", async () => {
     const slow = `fault:delay=1500:copy twin --timeout 900ms`.split(" ");
     expect((await copse("compare", ...slow)).err).not.toContain("\x1b");

@@ -256,6 +256,13 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
       run: (runtime) => writes(before, after, () => sync(source, target, { runtime })),
     },
     {
+      // Each file is a job of its own then.
+      name: "sync, watched",
+      codes: ["CHANGED"],
+      run: (runtime) =>
+        writes(before, after, () => sync(source, target, { runtime, onProgress: () => {} })),
+    },
+    {
       name: "sync of a large file, made of the old one",
       // The old file may not be what it was.
       codes: ["CHANGED"],

@@ -31,14 +31,16 @@ export async function startProgress(): Promise<ProgressLine | undefined> {
   const began = performance.now();
   let latest: Progress = { files: 0, bytes: 0 };
   let shown = false;
-  const rate = rateMeter();
+  const rate = rateMeter(1);
+  // Small and large files take turns; what is left is seen by the mean of both.
+  const mean = rateMeter(10);
 
   const draw = (): void => {
     const now = performance.now();
-    const perSecond = rate(latest.bytes, now);
+    const rates = { now: rate(latest.bytes, now), mean: mean(latest.bytes, now) };
     if (now - began < patience) return;
     shown = true;
-    writeError(clearLine + progressText(latest, perSecond, now - began, columnsOf(2)));
+    writeError(clearLine + progressText(latest, rates, now - began, columnsOf(2)));
   };
   const timer = setInterval(draw, frame);
   // A line nobody needs any more never keeps the process alive.
@@ -56,20 +58,25 @@ export async function startProgress(): Promise<ProgressLine | undefined> {
   };
 }
 
-/** `1,234 files  56 MB  120 MB/s  3.4 s`, with the share done and the time left where the total is known. */
+/**
+ * `1,234 files  56 MB of 340 MB  120 MB/s  3.4 s  16 %  2.4 s left`. Without the total where it is
+ * not known, and `of 340 MB+` without share and time while it grows.
+ */
 export function progressText(
-  { files, bytes, totalBytes }: Progress,
-  perSecond: number,
+  { files, bytes, totalBytes, plannedBytes }: Progress,
+  rates: { readonly now: number; readonly mean: number },
   elapsed: number,
   columns: number,
 ): string {
   const share = totalBytes ? `${Math.min(99, Math.floor((bytes / totalBytes) * 100))} %` : "";
-  const rest = totalBytes !== undefined && perSecond > 0 ? totalBytes - bytes : 0;
-  const remaining = rest > 0 ? `${showDuration((rest * 1000) / perSecond)} left` : "";
+  const rest = totalBytes !== undefined && rates.mean > 0 ? totalBytes - bytes : 0;
+  const remaining = rest > 0 ? `${showDuration((rest * 1000) / rates.mean)} left` : "";
+  const known = totalBytes ?? plannedBytes ?? 0;
+  const of = known > 0 ? ` of ${showBytes(known)}${totalBytes === undefined ? "+" : ""}` : "";
   const parts = [
     showCounted(files, "file"),
-    showBytes(bytes),
-    `${showBytes(Math.round(perSecond))}/s`,
+    `${showBytes(bytes)}${of}`,
+    `${showBytes(Math.round(rates.now))}/s`,
     showDuration(elapsed),
     share,
     remaining,
@@ -84,17 +91,16 @@ export function progressText(
   return line;
 }
 
-/** Bytes per second, new moments counting more than old ones, so that it neither jumps nor lags. */
-function rateMeter(): (bytes: number, now: number) => number {
+/** Bytes per second of about the last so many seconds, so that it neither jumps nor lags. */
+function rateMeter(span: number): (bytes: number, now: number) => number {
   let before = { bytes: 0, now: performance.now() };
-  let smooth = 0;
+  const sum = { bytes: 0, seconds: 0 };
   return (bytes, now) => {
     const seconds = (now - before.now) / 1000;
-    if (seconds <= 0) return smooth;
-    const current = (bytes - before.bytes) / seconds;
-    const weight = smooth === 0 ? 1 : 1 - Math.exp(-seconds);
-    smooth += (current - smooth) * weight;
+    const kept = Math.exp(-seconds / span);
+    sum.bytes = sum.bytes * kept + bytes - before.bytes;
+    sum.seconds = sum.seconds * kept + seconds;
     before = { bytes, now };
-    return smooth;
+    return sum.seconds > 0 ? sum.bytes / sum.seconds : 0;
   };
 }

@@ -320,6 +320,8 @@ export const GlobsAnswer = { ANY: 0, ALL: 1, BITS: 2 } as const;
 export const SharedKey = { KIND: 1, NAME: 2, SIZE: 3 } as const;
 export const SharedKind = { SEMAPHORE: 0, CHANNEL: 1 } as const;
 export const SharedCall = { TAKE: 0, GIVE: 1, SEND: 2, RECEIVE: 3, END: 4, COUNT: 5 } as const;
+export const ProgressSaid = { GROWS: 1 } as const;
+
 export const Done = { INCOMPLETE: 1 } as const;
 export const MODE_KNOWN = 1 << 16;
 

@@ -305,7 +305,10 @@ static uint32_t take(struct task *task, copse_event *events, uint32_t capacity, 
   }
   if (taken < capacity && task->progress_pending && !task->done_pending) {
     task->progress_pending = false;
-    events[taken++] = totals_event(task, COPSE_EVENT_PROGRESS);
+    events[taken] = totals_event(task, COPSE_EVENT_PROGRESS);
+    if (atomic_load_explicit(&task->total_grows, memory_order_acquire))
+      events[taken].heap_at = COPSE_PROGRESS_SAID_GROWS;
+    taken++;
   }
   if (taken < capacity && task->done_pending && !task->done_taken && !task->sealed) {
     task->done_taken = true;

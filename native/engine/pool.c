@@ -487,6 +487,13 @@ void group_hold(struct group *group) {
   mutex_unlock(&group->pool->lock);
 }
 
+uint64_t group_pending(struct group *group) {
+  mutex_lock(&group->pool->lock);
+  uint64_t pending = group->pending;
+  mutex_unlock(&group->pool->lock);
+  return pending;
+}
+
 void group_let_go(struct group *group) {
   struct pool *pool = group->pool;
   mutex_lock(&pool->lock);

@@ -8,6 +8,7 @@
 //   - Within a group, leaves run before branches, and newest before oldest in each, which bounds
 //   what is in
 //     flight: a directory's files are read before the next directory is entered.
+//   - What comes later waits until no leaf and no branch is left, newest first as well.
 //   - Branches wait while many of the group's jobs wait for a CPU worker: they would only bring
 //   more.
 //   - Groups take turns, job by job, so that a large task does not starve a small one. Three
@@ -26,7 +27,8 @@ enum job_place : uint8_t {
   JOB_LEAF = 0,     // I/O pool, first
   JOB_BRANCH = 1,   // I/O pool, when no leaf is left
   JOB_COMPUTE = 2,  // CPU pool
-  JOB_PLACES = 3,
+  JOB_LATER = 3,    // I/O pool, when neither is left
+  JOB_PLACES = 4,
 };
 
 struct pool;
@@ -114,6 +116,8 @@ void group_run(struct group *group, enum job_place place, struct job *job);
 // that `then` did not return false.
 void group_let_go(struct group *group);
 void group_hold(struct group *group);
+// Jobs that wait or run now, and holds.
+uint64_t group_pending(struct group *group);
 // Both only note it, so that the caller can do so under the lock that decides. After unparking, and
 // without that lock, comes pool_wake.
 void group_park(struct group *group);

@@ -36,6 +36,7 @@ struct task {
   uint32_t token;
   bool waited;
   _Atomic uint64_t files, bytes, total_bytes, errors;  // total_bytes COPSE_UNKNOWN until known
+  _Atomic bool total_grows;                            // more may be found
   _Atomic uint32_t done_flags;                         // enum copse_done
   _Atomic uint64_t ways[4];  // bytes that went inside the kernel, by enum io_way
   struct limit limit;        // bytes a second of its own

@@ -577,12 +577,17 @@ typedef struct copse_event {
                        // copse_page_keep. Zero: the rows lie behind this event
   uint64_t page_size;  // PAGE: bytes in the page: rows, a gap, then the text heap to the end
   uint32_t rows;     // PAGE: number of rows; zero for a page of raw bytes. ROOM: bytes welcome now
-  uint32_t heap_at;  // PAGE of rows: where the text heap begins. DONE: bits of enum copse_done
+  uint32_t heap_at;  // PAGE of rows: where the text heap begins. DONE: bits of enum copse_done.
+                     // PROGRESS: of enum copse_progress_said
   uint64_t files, bytes,
       total_bytes;  // PROGRESS and DONE: running totals (total COPSE_UNKNOWN: not
                     // known). A DONE has the number of ERROR rows in total_bytes
 } copse_event;
 static_assert(sizeof(copse_event) == 64);
+
+enum copse_progress_said : uint32_t {
+  COPSE_PROGRESS_SAID_GROWS = 1,  // total_bytes is what was found so far
+};
 
 enum copse_done : uint32_t {
   COPSE_DONE_INCOMPLETE = 1,  // something was not looked at: an error row, or stopAtFirst stopped

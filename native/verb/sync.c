@@ -48,6 +48,8 @@ static int32_t begin(struct run *run, struct fault *fault) {
   if (!(right->can & CAN_MTIME)) sync->preserve &= ~(uint32_t)WANT_MTIME;
   if (!(can & CAN_OWNER)) sync->preserve &= ~(uint32_t)WANT_OWNER;
   if (!(can & CAN_XATTR)) sync->preserve &= ~(uint32_t)WANT_XATTR;
+  sync->plans_ahead = record_number(request, COPSE_KEY_PROGRESS, 0) && !sync->is_dry &&
+                      (run->store[LEFT].can & CAN_RANGE) && (right->can & CAN_DELETE);
   bool can_move = sync->deletes && (right->can & CAN_RENAME);
   sync->finds_moves = can_move && record_number(request, COPSE_KEY_SYNC_MOVES, 0);
   int32_t code = 0;
@@ -57,6 +59,7 @@ static int32_t begin(struct run *run, struct fault *fault) {
   if (code == 0 && backup.size && !sync->is_dry) code = sync_backup_begin(run, backup, fault);
   if (code == 0 && record_number(request, COPSE_KEY_HAS_PLAN, 0))
     code = sync_plan_read(request, &sync->plan, fault);
+  if (code == 0) sync_total_begin(run);
   return code;
 }
 

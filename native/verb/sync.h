@@ -9,6 +9,7 @@
 //   sync_delete.c     what only the right side has goes, last of all
 //   sync_backup.c     what is replaced or deleted is kept elsewhere
 //   sync_sweep.c      what earlier runs left of ours goes
+//   sync_total.c      how much there will be to copy, for whoever watches
 //   sync_plan.c       only what a plan says, and only while it is still true
 //   sync_two*.c       both ways, see sync_two.h
 //   sync_forward.c    archives that are read in their own order
@@ -81,6 +82,9 @@ struct sync {
   uint8_t delta;      // enum sync_delta
   bool deletes, is_dry, is_forced, keeps_special, verifies, finds_moves, is_ready;
   bool backs_up;
+  bool plans_ahead;              // somebody watches: decide first, so that the total is known
+  _Atomic bool has_unsized;      // of which nobody knows how much it will be
+  _Atomic uint32_t later_count;  // files that are decided on and wait for the rest to be
   uint64_t deletes_max, retries_max;
   enum sync_stage stage;
   struct entry root[2];  // what the roots are, to be known again below
@@ -171,6 +175,17 @@ bool sync_escapes(size_t depth, span target);
 int32_t sync_copy(struct spot *spot, struct entry *left, struct entry *right, span name,
                   struct fault *fault);
 
+// ── sync_total.c ──
+
+void sync_total_begin(struct run *run);
+// So much more is going to be counted by task_count, or so much less.
+void sync_total_add(struct run *run, const struct entry *entry);
+void sync_total_drop(struct run *run, uint64_t size);
+// Whether what is decided now is to wait until everything is.
+bool sync_total_waits(struct run *run);
+// By whoever did not wait in vain: the total is known when only those are left who waited.
+void sync_total_look(struct run *run);
+
 // ── sync_forward.c ──
 
 // The source does not come again: what was written, in that directory, is held against the hash of
@@ -237,6 +252,8 @@ bool sync_is_backup(const struct sync *sync, const struct entry *entry);
 
 int32_t sync_plan_read(span request, struct plan **out, struct fault *fault);
 void sync_plan_free(struct plan *plan);
+// Bytes of the files it copies.
+uint64_t sync_plan_bytes(const struct plan *plan);
 // 1: it may be done; 0: the plan does not have it, so it is not to be done, without a word;
 // CHANGED: what the plan says of it is not true any more. `left` and `right` as in sync_row.
 int32_t sync_allows(struct spot *spot, uint8_t kind, span name, const struct entry *left,

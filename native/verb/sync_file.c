@@ -194,12 +194,22 @@ static int32_t copy_now(struct spot *spot, struct entry *left, struct entry *rig
   return 0;
 }
 
-// A large file by itself: what is in its batch does not wait for it.
+static int32_t copy_planned(struct spot *spot, struct entry *left, struct entry *right, span name,
+                            struct fault *fault) {
+  uint64_t size = left->size;
+  int32_t code = copy_now(spot, left, right, name, fault);
+  if (code < 0) sync_total_drop(spot->run, size);
+  return code;
+}
+
+// A large file by itself: what is in its batch does not wait for it. Where somebody watches each
+// file is, and waits for the total.
 struct large {
   struct job job;
   struct node *node;  // held
   struct entry *left, *right;
   span name;
+  bool is_later;
 };
 
 static void large_run(struct job *job, struct worker *worker) {
@@ -210,14 +220,18 @@ static void large_run(struct job *job, struct worker *worker) {
     struct arena arena;
     struct spot spot = run_spot(run, node, worker, &arena);
     struct fault fault = {};
+    if (large->is_later) sync_total_look(run);
+    spot.files = 1;
     int32_t code = node_use(node, &spot.side, &fault);
     if (code == 0) {
-      code = copy_now(&spot, large->left, large->right, large->name, &fault);
+      code = copy_planned(&spot, large->left, large->right, large->name, &fault);
       node_let_go(node);
     }
     if (code < 0) sync_error(&spot, &fault, large->left->name);
     run_spot_end(&spot);
   }
+  struct sync *sync = sync_of(run);
+  if (large->is_later) atomic_fetch_sub_explicit(&sync->later_count, 1, memory_order_relaxed);
   node_drop(node);
   free(large);
 }
@@ -229,13 +243,22 @@ int32_t sync_copy(struct spot *spot, struct entry *left, struct entry *right, sp
     atomic_store_explicit(&run->task->total_bytes, left->size, memory_order_relaxed);
     return copy_now(spot, left, right, name, fault);
   }
+  sync_total_add(run, left);
+  bool is_later = sync_total_waits(run);
   bool is_alone = left->size >= LARGE && !sync_of(run)->is_dry && run->store[LEFT].can & CAN_RANGE;
-  struct large *large = is_alone ? malloc(sizeof *large) : nullptr;
-  if (!large) return copy_now(spot, left, right, name, fault);
-  *large = (struct large){
-      .job.run = large_run, .node = spot->node, .left = left, .right = right, .name = name};
+  struct large *large = is_alone || is_later ? malloc(sizeof *large) : nullptr;
+  if (!large) return copy_planned(spot, left, right, name, fault);
+  *large = (struct large){.job.run = large_run,
+                          .node = spot->node,
+                          .left = left,
+                          .right = right,
+                          .name = name,
+                          .is_later = is_later};
   node_hold(spot->node);
-  run_add(run, JOB_LEAF, &large->job);
+  spot->files--;  // it is counted when it is there
+  run_add(run, is_later ? JOB_LATER : JOB_LEAF, &large->job);
+  struct sync *sync = sync_of(run);
+  if (is_later) atomic_fetch_add_explicit(&sync->later_count, 1, memory_order_relaxed);
   return 0;
 }
 

@@ -388,6 +388,7 @@ bool sync_moves_hash(struct run *run) {
         struct mover *mover = moves->sorted[side][i];
         if (mover->partner) continue;
         mover->job.run = hash_run;
+        if (side == LEFT) sync_total_add(run, &mover->entry);  // one side is counted
         run_add(run, JOB_COMPUTE, &mover->job);
         any = true;
       }

@@ -1,6 +1,7 @@
 // sync_plan: a plan is the list of steps that a dry run told. With one, the walk is as always, and
 // what it comes to is done when the plan has that step and both sides are still what they were.
 // Nothing in a plan is ever resolved: its paths are only looked up, so it cannot lead anywhere.
+#include <stdckdint.h>
 #include <stdlib.h>
 
 #include "base/record.h"
@@ -58,6 +59,17 @@ int32_t sync_plan_read(span request, struct plan **out, struct fault *fault) {
 }
 
 void sync_plan_free(struct plan *plan) { free(plan); }
+
+uint64_t sync_plan_bytes(const struct plan *plan) {
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < plan->count; i++) {
+    const struct planned *step = &plan->at[i];
+    bool is_copied = step->kind == COPSE_ROW_COPIED && step->left_type == ENTRY_FILE;
+    // Whoever wrote the plan may have written anything.
+    if (is_copied && step->left_size != COPSE_UNKNOWN) ckd_add(&bytes, bytes, step->left_size);
+  }
+  return bytes;
+}
 
 static struct planned *find(const struct plan *plan, uint8_t kind, span path) {
   if (!path.at) path = SPAN("");

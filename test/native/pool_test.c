@@ -129,14 +129,17 @@ static void leaves_first_and_newest_first(void) {
   struct job job;
   work_begin(&work, 1, 0);
   stop(&work, &job);
+  put(&work, JOB_LATER, 'z');
   put(&work, JOB_BRANCH, 'C');
+  put(&work, JOB_LATER, 'y');
   put(&work, JOB_BRANCH, 'B');
   put(&work, JOB_COMPUTE, 'D');  // no CPU workers: last on the I/O worker
   put(&work, JOB_LEAF, 'b');
   put(&work, JOB_LEAF, 'a');
+  CHECK(group_pending(&work.group) == 8);
   let_go();
   work_wait(&work);
-  ordered("abBCD");
+  ordered("abBCDyz");
   end();
 }
 

@@ -283,8 +283,9 @@ export interface CopyOptions extends Options {
   backupDir?: Location;
   /**
    * Copies of one number, 1 to `Number.MAX_SAFE_INTEGER`, belong together: where their sources give
-   * two files the same name in one directory, the second is `EXISTS` and the first stays. Counts
-   * within one runtime, for as long as it lives. Default: each copy is by itself.
+   * two files the same name in one directory, the second is `EXISTS` and the first stays. A copy
+   * that failed or was cancelled leaves the name to the next. Counts within one runtime, for as long
+   * as it lives. Default: each copy is by itself.
    */
   batch?: number;
 }

@@ -7,7 +7,7 @@ import { compare, copy, sync, type SyncOptions } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
 import { said, shape } from "./synced.ts";
 import { hard, link, run } from "./trees.ts";
-import { leaveNothingOpen, scratchForEach } from "./ways.ts";
+import { codeOf, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
 
@@ -65,6 +65,35 @@ describe("hard links", () => {
     expect(
       run("rsync", "-aHin", "--delete", "--checksum", `${from}/`, `${scratch.at("to")}/`),
     ).toBe("");
+  });
+});
+
+describe("batch", () => {
+  const place = (name: string): string => scratch.plant(name, { file: name }) + "/file";
+
+  test("the second of one name is EXISTS; in another directory or batch it is not", async () => {
+    const [one, two, to] = [place("one"), place("two"), scratch.plant("to", { "sub/other": "" })];
+    expect(await copy(one, to, { batch: 1 })).toMatchObject({ copied: 1 });
+    expect(await codeOf(copy(two, to, { batch: 1 }))).toBe("EXISTS");
+    expect(readFileSync(join(to, "file"), "latin1")).toBe("one");
+    expect(await copy(two, join(to, "sub"), { batch: 1 })).toMatchObject({ copied: 1 });
+    expect(await copy(two, to, { batch: 2 })).toMatchObject({ copied: 1 });
+  });
+
+  test("a copy that failed, or was cancelled, gives the name back", async () => {
+    const [one, two, to] = [place("one"), place("two"), scratch.plant("to", {})];
+    const failed = await copy(`fault:read=1,code=DENIED:${one}`, to, { batch: 3 }).then(
+      ({ errors }) => errors,
+      () => 1,
+    );
+    expect(failed).toBe(1);
+    const stop = new AbortController();
+    const slow = copy(`fault:delay=60000:${one}`, to, { batch: 3, signal: stop.signal });
+    setTimeout(() => stop.abort(), 50);
+    expect(await codeOf(slow)).not.toBe("no error");
+    expect(await copy(two, to, { batch: 3 })).toMatchObject({ copied: 1, errors: 0 });
+    expect(await codeOf(copy(one, to, { batch: 3 }))).toBe("EXISTS");
+    expect(shape(to)).toEqual({ file: "two" });
   });
 });
 

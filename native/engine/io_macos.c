@@ -25,14 +25,7 @@ int fremovexattr(int fd, const char *key, int options);
 
 static int macos_open(int directory, const char *name, uint32_t flags) {
   if (flags & IO_BENEATH) return -ENOSYS;
-  int how = O_CLOEXEC;
-  if (flags & IO_CREATE)
-    how |= (flags & IO_READ ? O_RDWR : O_WRONLY) | O_CREAT | O_EXCL | O_NOFOLLOW;
-  else
-    how |= (flags & IO_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY |
-           (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
-  if (flags & IO_DIRECTORY) how |= O_DIRECTORY;
-  return RETRY(openat(posix_at(directory), name, how, 0600));
+  return RETRY(openat(posix_at(directory), name, posix_open_flags(flags), 0600));
 }
 
 // ── Directories: getattrlistbulk, which gives types and inodes with the names ──

@@ -28,13 +28,7 @@ constexpr uint64_t RESOLVE_BENEATH_ = 0x08, RESOLVE_NO_MAGICLINKS_ = 0x02;
 constexpr int BENEATH_TRIES = 64;
 
 static int plain_open(int directory, const char *name, uint32_t flags) {
-  int how = O_CLOEXEC;
-  if (flags & IO_CREATE)
-    how |= (flags & IO_READ ? O_RDWR : O_WRONLY) | O_CREAT | O_EXCL | O_NOFOLLOW;
-  else
-    how |= (flags & IO_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY |
-           (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
-  if (flags & IO_DIRECTORY) how |= O_DIRECTORY;
+  int how = posix_open_flags(flags);
   if (!(flags & IO_BENEATH)) return RETRY(openat(directory, name, how, 0600));
 #ifdef SYS_openat2
   struct how beneath = {.flags = (uint64_t)how,

@@ -9,6 +9,14 @@
 #define st_ctim st_ctimespec
 #endif
 
+int posix_open_flags(uint32_t flags) {
+  int how = O_CLOEXEC | (flags & IO_DIRECTORY ? O_DIRECTORY : 0);
+  if (flags & IO_CREATE)
+    return how | (flags & IO_READ ? O_RDWR : O_WRONLY) | O_CREAT | O_EXCL | O_NOFOLLOW;
+  return how | (flags & IO_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY |
+         (flags & IO_FOLLOW ? 0 : O_NOFOLLOW);
+}
+
 // Not retried: the descriptor is closed also when close is interrupted.
 int posix_close(int fd) { return close(fd) < 0 && errno != EINTR ? -errno : 0; }
 

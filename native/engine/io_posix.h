@@ -18,6 +18,7 @@
 // "Here" is another number on each system; io.h has Linux's.
 static inline int posix_at(int directory) { return directory == IO_HERE ? AT_FDCWD : directory; }
 
+int posix_open_flags(uint32_t flags);  // of enum io_open: what openat takes
 int posix_close(int fd);
 int64_t posix_read(int fd, void *into, size_t size, uint64_t from);
 int64_t posix_write(int fd, const void *from, size_t size, uint64_t to);

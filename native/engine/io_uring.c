@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "engine/io.h"
+#include "engine/io_posix.h"
 #include "engine/thread.h"
 
 constexpr uint32_t REQUESTS_A_FILE = 4;
@@ -198,7 +198,8 @@ static int uring_read_files(struct io_ring **own, struct io_file *files, size_t 
     open->fd = file->directory;
     open->addr = (uint64_t)(uintptr_t)file->name;
     // A slot is no descriptor: there is nothing to close on exec, and saying so is refused.
-    open->open_flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | (file->follow ? 0 : O_NOFOLLOW);
+    int how = posix_open_flags(IO_READ | (file->follow ? IO_FOLLOW : 0));
+    open->open_flags = (uint32_t)(how & ~O_CLOEXEC);
     open->file_index = (uint32_t)i + 1;
     open->flags = IOSQE_IO_LINK;
     // A ring reads pipes, where pread refuses to. Advice about one is refused, and then the chain

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include "base/fault.h"
 #include "base/span.h"
+#include "engine/io.h"
 #include "engine/limit.h"
 #include "engine/pool.h"
 #include "engine/timer.h"
@@ -38,9 +39,9 @@ struct task {
   _Atomic uint64_t files, bytes, total_bytes, errors;  // total_bytes COPSE_UNKNOWN until known
   _Atomic bool total_grows;                            // more may be found
   _Atomic uint32_t done_flags;                         // enum copse_done
-  _Atomic uint64_t ways[4];  // bytes that went inside the kernel, by enum io_way
-  struct limit limit;        // bytes a second of its own
-  const uint8_t *request;    // the task's own copy; valid until it is freed
+  _Atomic uint64_t ways[IO_WAYS];                      // bytes that went inside the kernel
+  struct limit limit;                                  // bytes a second of its own
+  const uint8_t *request;  // the task's own copy; valid until it is freed
   size_t request_len;
 
   // The verb. `finish` is called once on a worker when all jobs ended and may return true to say

@@ -320,8 +320,6 @@ static bool is_not_here(int64_t code) {
          code == -ENOTTY || code == -EPERM || code == -EBADF || code == -ETXTBSY;
 }
 
-static_assert(sizeof(((struct task *)nullptr)->ways) / sizeof(uint64_t) == IO_WAYS);
-
 static void went(struct writer *writer, enum io_way way, uint64_t bytes) {
   atomic_fetch_add_explicit(&writer->store->task->ways[way], bytes, memory_order_relaxed);
 }

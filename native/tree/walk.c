@@ -158,6 +158,22 @@ bool node_next(struct node *node, struct entry **left, struct entry **right) {
   return true;
 }
 
+struct entry *node_find(const struct node *node, uint8_t side, span name, size_t *at) {
+  size_t low = 0, high = node->order[side] ? node->listing[side].count : 0;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    struct entry *entry = node->order[side][middle].entry;
+    int order = span_compare(entry->name, name);
+    if (order == 0 && at) *at = middle;
+    if (order == 0) return entry;
+    if (order < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return nullptr;
+}
+
 // In a tree whose links are followed every entry is known by identity, so that a loop is seen
 // before it is entered. One that cannot be looked at keeps the type ENTRY_NONE, for node_trouble to
 // tell of.

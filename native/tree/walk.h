@@ -72,6 +72,9 @@ struct node *walk_root(struct walk *walk, span path, struct directory *left,
 void walk_visit(struct node *node);  // submits the visit of a node made by walk_root
 // The next pair in order of names; either may be nullptr. False at the end.
 bool node_next(struct node *node, struct entry **left, struct entry **right);
+// The entry of that name; nullptr: there is none. *at (may be nullptr): its place in the side's
+// order.
+struct entry *node_find(const struct node *node, uint8_t side, span name, size_t *at);
 void node_again(struct node *node);  // submits the visit again, to go on where node_next stopped
 void node_hold(struct node *node);
 void node_drop(struct node *node);

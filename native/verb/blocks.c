@@ -71,19 +71,9 @@ static struct step plan(const struct run *, const struct pair *pair) {
 static int64_t number_of_file(struct spot *spot, struct cutting *cutting, struct fault *fault) {
   if (cutting->file >= 0) return cutting->file;
   struct blocks *blocks = spot->run->state;
-  span name = cutting->entry.name, path = spot->run->path;
-  if (!spot->node->nameless) {
-    span above = spot_path(spot);
-    size_t before = above.size ? above.size + 1 : 0;
-    uint8_t *at = arena_take_bytes(spot->arena, before + name.size);
-    if (!at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
-    if (before) {
-      memcpy(at, above.at, above.size);
-      at[above.size] = '/';
-    }
-    memcpy(at + before, name.at, name.size);
-    path = (span){at, before + name.size};
-  }
+  bool is_root = spot->node->nameless;
+  span path = is_root ? spot->run->path : spot_path_of(spot, cutting->entry.name);
+  if (!is_root && !path.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
   return cutting->file = block_index_file(&blocks->index, path, fault);
 }
 

@@ -378,9 +378,7 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
   uint32_t ignore = texting_of(spot, pair);
   if (ignore) return compare_text(both, spot, pair, ignore, got, out, fault);
   // A store may know that it gave its last byte, or find out with the next read.
-  bool may_go_on = !ended[LEFT] && (!ended[RIGHT] || got[LEFT] == got[RIGHT]);
-  may_go_on |= !ended[RIGHT] && got[LEFT] == got[RIGHT];
-  if (same && may_go_on) {
+  if (same && got[LEFT] == got[RIGHT] && !(ended[LEFT] && ended[RIGHT])) {
     both->reader[LEFT].at_end = both->reader[RIGHT].at_end = false;
     return compare_rest(both, spot, pair, shorter, out, fault);
   }

@@ -106,6 +106,7 @@ static int64_t in_frame(struct filling *filling, span bytes, struct fault *fault
     code = run->store[LEFT].ops->write(filling->writer, filling->at, bytes.at, count, fault);
     filling->at += count;
     task_count(run->task, 0, count);
+    atomic_fetch_add_explicit(&run->task->runtime->bytes_written, count, memory_order_relaxed);
   } else {
     memcpy(filling->head + filling->head_filled, bytes.at, count);
     filling->head_filled += count;

@@ -32,12 +32,6 @@ struct part {
   size_t at, end;
 };
 
-static void out_of_memory(struct run *run) {
-  struct fault fault = {};
-  fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-  task_fail(run->task, &fault, (span){}, (span){});
-}
-
 // False: out of memory.
 static bool keep_target(struct answer *answer, span target) {
   struct record_writer writer = {.capacity = target.size + 16};
@@ -81,7 +75,7 @@ static void look_at(struct run *run, struct answer *answer, struct arena *arena)
   else if (entry.has & HAS_TARGET)
     kept = keep_target(answer, entry.target);
   answer->row = run_row_of(COPSE_ROW_ENTRY, &entry);
-  if (!kept) out_of_memory(run);
+  if (!kept) run_out_of_memory(run);
 }
 
 static void part_run(struct job *job, struct worker *worker);

@@ -6,7 +6,6 @@
 #include "base/record.h"
 #include "engine/runtime.h"
 #include "tree/ignore.h"
-#include "tree/join.h"
 #include "verb/run_cache.h"
 
 // After this many bytes read in one batch, an idle worker gets half of what is left of it.
@@ -20,7 +19,7 @@ struct batch {
   struct step steps[BATCH_STEPS];
 };
 
-static void out_of_memory(struct run *run) {
+void run_out_of_memory(struct run *run) {
   struct fault fault = {};
   fault_set(&fault, COPSE_E_MEMORY, "out of memory");
   task_fail(run->task, &fault, (span){}, (span){});
@@ -51,13 +50,25 @@ span spot_path(struct spot *spot) {
   size_t size = node_path_size(spot->node);
   uint8_t *into = worker_scratch(spot->worker, size + 1);
   if (!into) {
-    out_of_memory(spot->run);
+    run_out_of_memory(spot->run);
     return (span){};
   }
   node_path(spot->node, into);
   spot->directory = (span){into, size};
   spot->has_directory = true;
   return spot->directory;
+}
+
+span spot_path_of(struct spot *spot, span name) {
+  span above = spot_path(spot);
+  if (above.size == 0) return name;
+  if (name.size == 0) return above;
+  uint8_t *at = arena_take_bytes(spot->arena, above.size + 1 + name.size);
+  if (!at) return (span){};
+  memcpy(at, above.at, above.size);
+  at[above.size] = '/';
+  memcpy(at + above.size + 1, name.at, name.size);
+  return (span){at, above.size + 1 + name.size};
 }
 
 // Which name a single file has got: a server may have chosen it.
@@ -78,26 +89,12 @@ void spot_emit(struct spot *spot, const copse_row *row, span name, span detail) 
     task_emit(spot->run->task, row, spot_path(spot), name, detail);
 }
 
-static void stop_on_error(struct spot *spot, const struct fault *fault, span location, span name) {
-  span directory = spot_path(spot), path = directory.size ? directory : name;
-  if (directory.size && name.size) {
-    uint8_t *at = arena_take_bytes(spot->arena, directory.size + 1 + name.size);
-    if (at) {
-      memcpy(at, directory.at, directory.size);
-      at[directory.size] = '/';
-      memcpy(at + directory.size + 1, name.at, name.size);
-      path = (span){at, directory.size + 1 + name.size};
-    }
-  }
-  task_fail(spot->run->task, fault, location, path);
-}
-
 void spot_error(struct spot *spot, const struct fault *fault, span name) {
   if (fault->code == COPSE_E_CANCELLED && run_over(spot->run))
     return;  // cancelled, or stopped at the first
   span location = spot->run->store[spot->side].shown;
   if (spot->run->stop_on_error && !spot->node->nameless) {
-    stop_on_error(spot, fault, location, name);
+    task_fail(spot->run->task, fault, location, spot_path_of(spot, name));
     return;
   }
   // A root that cannot be opened is the task's failure, be it a file or a directory; one that
@@ -242,7 +239,7 @@ static void batch_run(struct job *job, struct worker *worker) {
 static bool add_step(struct run *run, struct node *node, struct batch **batch,
                      const struct step *step) {
   if (!*batch && !(*batch = batch_new(node))) {
-    out_of_memory(run);
+    run_out_of_memory(run);
     return false;
   }
   (*batch)->steps[(*batch)->count++] = *step;
@@ -297,22 +294,6 @@ static struct verdict judge(struct sieve *sieve, struct pair *pair, bool inside)
 
 // ── Ignore files ──
 
-// The listing is in order of names.
-static struct entry *find_name(struct node *node, uint8_t side, span name) {
-  size_t low = 0, high = node->listing[side].count;
-  while (low < high) {
-    size_t middle = (low + high) / 2;
-    struct entry *entry = node->order[side][middle].entry;
-    int order = span_compare(entry->name, name);
-    if (order == 0) return entry;
-    if (order < 0)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return nullptr;
-}
-
 // Files of one directory are read as one, in the order of their names in the request. One that
 // cannot be read has an error row, and what it would have left out is there.
 static void read_ignore_files(struct run *run, struct spot *spot) {
@@ -325,7 +306,7 @@ static void read_ignore_files(struct run *run, struct spot *spot) {
   size_t size = 0;
   while (record_next(&request, &field, &fault) == 1) {
     if (field.key != COPSE_KEY_IGNORE_FILE) continue;
-    struct entry *entry = find_name(node, LEFT, field.bytes);
+    struct entry *entry = node_find(node, LEFT, field.bytes, nullptr);
     if (!entry || entry->type != ENTRY_FILE) continue;
     spot->side = LEFT;
     fault = (struct fault){};
@@ -419,7 +400,7 @@ static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
   descend = descend && (left || right) && depth_fits(run, spot, either->name);
   if (descend && !walk_descend(node, left ? pair->left : nullptr, right ? pair->right : nullptr,
                                verdict->seen, verdict->inside)) {
-    out_of_memory(run);
+    run_out_of_memory(run);
     return false;
   }
   if (!verdict->seen || step.kind == STEP_NONE) return true;
@@ -444,7 +425,7 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   if (go_on && sifts) {
     struct fault fault = {};
     go_on = sieve_begin(&sieve, run->filter, node->ignore, spot_path(&spot), &fault) == 0;
-    if (!go_on) out_of_memory(run);
+    if (!go_on) run_out_of_memory(run);
   }
   for (size_t seen = 0; go_on && node_next(node, &pair.left, &pair.right);) {
     struct verdict verdict = {true, true, node->inside};
@@ -800,6 +781,7 @@ static bool finish(struct task *task, struct worker *worker) {
 
 static void destroy(struct task *task) {
   struct run *run = task->run;
+  run_end_name(run);
   if (run->verb->close) run->verb->close(run);
   cache_close(run->cache);
   for (uint8_t side = 0; side < run->sides; side++) store_close(&run->store[side]);

@@ -16,6 +16,15 @@ constexpr size_t BATCH_STEPS = 64;
 
 enum run_side : uint8_t { LEFT = 0, RIGHT = 1 };
 
+// What follows the last job of a verb.
+enum ending_stage : uint8_t { ENDING_NONE, ENDING_VERB, ENDING_ASKED, ENDING_FINISHED };
+struct ending {
+  struct job job;
+  enum ending_stage stage;
+  uint8_t side;  // whose store is finished next
+  bool expects;
+};
+
 struct run {
   struct task *task;
   const struct verb *verb;
@@ -32,11 +41,12 @@ struct run {
   enum job_place
       batch_place;  // JOB_LEAF, or JOB_COMPUTE for a verb whose steps compute more than they wait
   bool same_root;   // both roots are one directory: every pair is the same entry
-  _Atomic bool stopped;   // the verb has seen enough (stopAtFirst)
-  _Atomic bool unseen;    // something of a tree was not looked at
-  struct job open;        // the first job
-  struct cache *cache;    // of hashes; nullptr: none was asked for
-  struct ending *ending;  // run_end.c's own
+  _Atomic bool stopped;  // the verb has seen enough (stopAtFirst)
+  _Atomic bool unseen;   // something of a tree was not looked at
+  struct job open;       // the first job
+  struct cache *cache;   // of hashes; nullptr: none was asked for
+  struct ending ending;  // run_end.c's own
+  struct taken *taken;   // run_names.c's own
   void *state;
 };
 
@@ -62,10 +72,15 @@ static inline void run_add(struct run *run, enum job_place place, struct job *jo
   group_run(&run->task->group, place, job);
 }
 
+// The task fails.
+void run_out_of_memory(struct run *run);
+
 // The name of a file in a directory of the right side, for this task alone of those of one batch.
 // EXISTS: another has it.
 int32_t run_take_name(struct run *run, uint64_t batch, const struct entry *directory, span name,
                       struct fault *fault);
+// Before DONE: a task whose file did not come gives the name back to the others.
+void run_end_name(struct run *run);
 
 // The path of the left root as it is known, for the name that it has.
 int32_t run_where(struct run *run, span *out, struct fault *fault);
@@ -79,6 +94,8 @@ struct spot run_spot(struct run *run, struct node *node, struct worker *worker,
 void run_spot_end(struct spot *spot);
 span spot_path(
     struct spot *spot);  // the directory's path; {nullptr, 0} and a failed task when memory ran out
+// The path of that name in it, in its arena (empty: its own); {nullptr, 0}: out of memory.
+span spot_path_of(struct spot *spot, span name);
 // A SUMMARY row of the whole task with these details.
 void run_summary(struct task *task, span details);
 void spot_emit(struct spot *spot, const copse_row *row, span name, span detail);

@@ -5,27 +5,18 @@
 #include "engine/runtime.h"
 #include "verb/run.h"
 
-enum stage : uint8_t { STAGE_VERB, STAGE_ASKED, STAGE_FINISHED };
-
-struct ending {
-  struct job job;
-  struct run *run;
-  struct store *store;
-  enum stage stage;
-  uint8_t side;  // whose store is finished next
-  bool expects;
-};
+// The one that a verb writes to is its last.
+static struct store *written(struct run *run) { return &run->store[run->sides - 1]; }
 
 static void failed(struct run *run, const struct store *store, const struct fault *fault) {
   task_fail(run->task, fault, store->shown, (span){});
 }
 
 static void say_job(struct job *job, struct worker *) {
-  struct ending *ending = (struct ending *)job;
-  struct run *run = ending->run;
-  struct store *store = ending->store;
-  if (ending->expects) task_expect(run->task);
-  ending->expects = false;
+  struct run *run = (struct run *)((uint8_t *)job - offsetof(struct run, ending.job));
+  struct store *store = written(run);
+  if (run->ending.expects) task_expect(run->task);
+  run->ending.expects = false;
   if (run_over(run)) return;
   struct fault fault = {};
   uint8_t *bytes;
@@ -40,7 +31,7 @@ static void say_job(struct job *job, struct worker *) {
   if (said < 0)
     failed(run, store, &fault);
   else if (said > 0)
-    run_add(run, JOB_LEAF, &ending->job);
+    run_add(run, JOB_LEAF, &run->ending.job);
 }
 
 // What a store says of what it made: a row of its own after the verb's summary.
@@ -51,23 +42,16 @@ static void tell_of(struct task *task, const struct store *store) {
   if (writer.size) run_summary(task, (span){bytes, writer.size});
 }
 
-// The store that a verb writes to is its last one.
-static bool say(struct ending *ending, bool expects) {
-  ending->expects = expects;
-  run_add(ending->run, JOB_LEAF, &ending->job);
+static bool say(struct run *run, bool expects) {
+  run->ending.expects = expects;
+  run->ending.job.run = say_job;
+  run_add(run, JOB_LEAF, &run->ending.job);
   return true;
-}
-
-static struct ending *begin(struct run *run) {
-  struct ending *ending = (struct ending *)(void *)arena_take(&run->arena, sizeof *ending);
-  struct store *store = &run->store[run->sides - 1];
-  if (ending) *ending = (struct ending){.job.run = say_job, .run = run, .store = store};
-  return ending;
 }
 
 // True: one of them added jobs.
 static bool finish_stores(struct run *run) {
-  for (uint8_t *side = &run->ending->side; *side < run->sides; (*side)++) {
+  for (uint8_t *side = &run->ending.side; *side < run->sides; (*side)++) {
     struct store *store = &run->store[*side];
     struct fault fault = {};
     int32_t code = store->ops && store->ops->finish ? store->ops->finish(store, &fault) : 0;
@@ -80,29 +64,23 @@ static bool finish_stores(struct run *run) {
 bool run_end(struct run *run, struct worker *worker, bool is_only_said) {
   struct task *task = run->task;
   if (task_cancelled(task)) return false;
-  if (!run->ending) {
+  struct ending *ending = &run->ending;
+  if (ending->stage == ENDING_NONE) {
     if (run->verb->end && run->verb->end(run, worker)) return true;
     if (is_only_said) return false;
-    run->ending = begin(run);
-    struct fault fault = {};
-    if (!run->ending) {
-      fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-      task_fail(task, &fault, (span){}, (span){});
-      return false;
-    }
+    ending->stage = ENDING_VERB;
   }
-  struct ending *ending = run->ending;
-  struct store *store = ending->store;
+  struct store *store = written(run);
   const struct store_talk *talk = store->ops ? store->ops->talk : nullptr;
-  if (ending->stage == STAGE_VERB) {
-    ending->stage = STAGE_ASKED;
-    if (talk && talk->questions(store) > 0) return say(ending, true);
+  if (ending->stage == ENDING_VERB) {
+    ending->stage = ENDING_ASKED;
+    if (talk && talk->questions(store) > 0) return say(run, true);
     if (task_cancelled(task)) return false;  // it could not even ask
   }
-  if (ending->stage == STAGE_ASKED) {
+  if (ending->stage == ENDING_ASKED) {
     if (finish_stores(run)) return true;
-    ending->stage = STAGE_FINISHED;
-    if (talk && !task_cancelled(task)) return say(ending, false);
+    ending->stage = ENDING_FINISHED;
+    if (talk && !task_cancelled(task)) return say(run, false);
   }
   for (uint8_t side = 0; side < run->sides && !task_cancelled(task); side++)
     if (run->store[side].ops && run->store[side].ops->report) tell_of(task, &run->store[side]);
@@ -110,10 +88,10 @@ bool run_end(struct run *run, struct worker *worker, bool is_only_said) {
 }
 
 bool run_hear(struct run *run, span bytes, int32_t *code, struct fault *fault) {
-  struct ending *ending = run->ending;
-  if (!ending) return false;
-  *code = ending->store->ops->talk->hear(ending->store, bytes, fault);
+  if (run->ending.stage == ENDING_NONE) return false;
+  struct store *store = written(run);
+  *code = store->ops->talk->hear(store, bytes, fault);
   if (*code == 1) task_expect_no_more(run->task);
-  if (*code < 0) failed(run, ending->store, fault);
+  if (*code < 0) failed(run, store, fault);
   return true;
 }

@@ -60,10 +60,27 @@ int32_t run_take_name(struct run *run, uint64_t batch, const struct entry *direc
     names->first = mine;
   }
   mutex_unlock(&names->lock);
-  if (!is_taken) return 0;
+  if (!is_taken) {
+    run->taken = mine;
+    return 0;
+  }
   free(mine);
   return fault_set(fault, COPSE_E_EXISTS,
                    "another source of this run is called %.*s too and was there first; copy them "
                    "into two directories",
                    (int)(name.size < 128 ? name.size : 128), (const char *)name.at);
+}
+
+void run_end_name(struct run *run) {
+  const struct task *task = run->task;
+  bool has_come =
+      !task_cancelled(task) && atomic_load_explicit(&task->errors, memory_order_relaxed) == 0;
+  if (!run->taken || has_come) return;
+  struct names *names = (struct names *)runtime_attachment(task->runtime, &names_key, names_make);
+  mutex_lock(&names->lock);
+  struct taken **at = &names->first;
+  while (*at != run->taken) at = &(*at)->next;
+  *at = run->taken->next;
+  mutex_unlock(&names->lock);
+  free(run->taken);
 }

@@ -11,12 +11,6 @@
 #include "base/path.h"
 #include "base/record.h"
 
-static void out_of_memory(struct run *run) {
-  struct fault fault = {};
-  fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-  task_fail(run->task, &fault, (span){}, (span){});
-}
-
 static int32_t begin(struct run *run, struct fault *fault) {
   struct scan *scan = scan_of(run);
   span request = {run->task->request, run->task->request_len};
@@ -74,7 +68,7 @@ static bool enter(struct spot *spot) {
   if (!site || !own) {
     matcher_give(own);
     if (site) site_free(scan, site);
-    out_of_memory(run);
+    run_out_of_memory(run);
     return false;
   }
   patterns_name(patterns, own, node->parent ? node->name : scan->root_name, site->asked);
@@ -95,7 +89,7 @@ static bool enter(struct spot *spot) {
     for (size_t w = 0; w < words; w++) site->wants[w] |= patterns->below[i * words + w];
   if (patterns->glob_count > 0 && !(site->entries = matcher_take(patterns->entries))) {
     site_free(scan, site);
-    out_of_memory(run);
+    run_out_of_memory(run);
     return false;
   }
   node->state = site;
@@ -171,7 +165,7 @@ static void closed(struct spot *spot, const struct pair *pair) {
   uint64_t *nodes = arena_take(spot->arena, words * sizeof *nodes);
   if (!own || !nodes) {
     matcher_give(own);
-    out_of_memory(spot->run);
+    run_out_of_memory(spot->run);
     return;
   }
   memset(nodes, 0, words * sizeof *nodes);
@@ -199,7 +193,7 @@ void scan_emit(struct run *run, struct node *node, uint32_t pattern_node, copse_
   size_t size = node_path_size(node);
   uint8_t *path = malloc(size + 1);
   if (!path) {
-    out_of_memory(run);
+    run_out_of_memory(run);
     return;
   }
   node_path(node, path);

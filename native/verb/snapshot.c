@@ -17,12 +17,6 @@ struct snapshot {
 
 static struct snapshot *snapshot_of(const struct run *run) { return run->state; }
 
-static void out_of_memory(struct run *run) {
-  struct fault fault = {};
-  fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-  task_fail(run->task, &fault, (span){}, (span){});
-}
-
 static int32_t begin(struct run *run, struct fault *fault) {
   span request = {run->task->request, run->task->request_len};
   struct snapshot *snapshot = snapshot_of(run);
@@ -34,7 +28,7 @@ static int32_t begin(struct run *run, struct fault *fault) {
 
 static bool enter(struct spot *spot) {
   spot->node->state = growing_new();
-  if (!spot->node->state) out_of_memory(spot->run);
+  if (!spot->node->state) run_out_of_memory(spot->run);
   return spot->node->state;
 }
 
@@ -74,7 +68,7 @@ static bool see(struct spot *spot, const struct pair *pair) {
   }
   if (entry->type == ENTRY_FILE) spot->files++;
   if (!growing_add(growing, entry, is_link ? &through : nullptr, code < 0 ? &fault : nullptr)) {
-    out_of_memory(spot->run);
+    run_out_of_memory(spot->run);
     return false;
   }
   return code == 0;
@@ -83,7 +77,7 @@ static bool see(struct spot *spot, const struct pair *pair) {
 static void failed(struct spot *spot, const struct fault *fault) {
   struct node *node = spot->node;
   if (!node->state) node->state = growing_new();
-  if (!node->state || !growing_fail(node->state, fault)) out_of_memory(spot->run);
+  if (!node->state || !growing_fail(node->state, fault)) run_out_of_memory(spot->run);
 }
 
 static void leave(struct run *run, struct node *node) {
@@ -92,7 +86,7 @@ static void leave(struct run *run, struct node *node) {
   if (!growing) return;  // it was over before anybody looked
   struct folder *folder = growing_end(growing, node->name);
   if (!folder) {
-    out_of_memory(run);
+    run_out_of_memory(run);
   } else if (!node->parent) {
     snapshot_of(run)->root = folder;
     snapshot_of(run)->entry = node->entry[LEFT];

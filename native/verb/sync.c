@@ -15,24 +15,36 @@ static span request_of(const struct run *run) {
   return (span){run->task->request, run->task->request_len};
 }
 
+void sync_options(struct run *run) {
+  struct sync *sync = sync_of(run);
+  span request = request_of(run);
+  sync->is_dry = record_number(request, COPSE_KEY_DRY_RUN, 0);
+  sync->keeps_special = record_number(request, COPSE_KEY_SPECIAL_BITS, 0);
+  sync->preserve = (uint32_t)record_number(request, COPSE_KEY_PRESERVE, WANT_MODE | WANT_MTIME);
+  // What one of the two does not know is not kept.
+  uint32_t can = run->store[LEFT].can & run->store[RIGHT].can;
+  if (!(can & CAN_MODE)) sync->preserve &= ~(uint32_t)WANT_MODE;
+  if (!(run->store[RIGHT].can & CAN_MTIME)) sync->preserve &= ~(uint32_t)WANT_MTIME;
+  if (!(can & CAN_OWNER)) sync->preserve &= ~(uint32_t)WANT_OWNER;
+  if (!(can & CAN_XATTR)) sync->preserve &= ~(uint32_t)WANT_XATTR;
+  mutex_begin(&sync->lock);
+  sync->is_ready = true;
+}
+
 static int32_t begin(struct run *run, struct fault *fault) {
   struct sync *sync = sync_of(run);
   span request = request_of(run);
   struct store *right = &run->store[RIGHT];
+  sync_options(run);
   sync->by = (uint32_t)record_number(request, COPSE_KEY_SYNC_BY, COPSE_BY_STAT);
   sync->overwrite = (uint8_t)record_number(request, COPSE_KEY_OVERWRITE, OVERWRITE_DIFFERENT);
   sync->deletes = record_number(request, COPSE_KEY_DELETE, 0);
-  sync->is_dry = record_number(request, COPSE_KEY_DRY_RUN, 0);
   sync->is_forced = record_number(request, COPSE_KEY_FORCE, 0);
-  sync->keeps_special = record_number(request, COPSE_KEY_SPECIAL_BITS, 0);
   sync->verifies = record_number(request, COPSE_KEY_VERIFY, 0);
   sync->delta = (uint8_t)record_number(request, COPSE_KEY_DELTA, DELTA_SHARED);
   sync->deletes_max = record_number(request, COPSE_KEY_MAX_DELETE, UINT64_MAX);
   sync->retries_max = record_number(request, COPSE_KEY_RETRIES, 3);
-  sync->preserve = (uint32_t)record_number(request, COPSE_KEY_PRESERVE, WANT_MODE | WANT_MTIME);
   sync->stage_began_ns = clock_now();
-  mutex_begin(&sync->lock);
-  sync->is_ready = true;
   if (!(right->can & CAN_WRITE))
     return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location is never written to",
                      right->ops->scheme);
@@ -42,12 +54,6 @@ static int32_t begin(struct run *run, struct fault *fault) {
   if (sync->verifies && (right->can & ONLY_ONCE))
     return fault_set(fault, COPSE_E_UNSUPPORTED,
                      "what went into a pipe cannot be read again to verify it");
-  // What one of the two does not know is not kept.
-  uint32_t can = run->store[LEFT].can & right->can;
-  if (!(can & CAN_MODE)) sync->preserve &= ~(uint32_t)WANT_MODE;
-  if (!(right->can & CAN_MTIME)) sync->preserve &= ~(uint32_t)WANT_MTIME;
-  if (!(can & CAN_OWNER)) sync->preserve &= ~(uint32_t)WANT_OWNER;
-  if (!(can & CAN_XATTR)) sync->preserve &= ~(uint32_t)WANT_XATTR;
   sync->plans_ahead = record_number(request, COPSE_KEY_PROGRESS, 0) && !sync->is_dry &&
                       (run->store[LEFT].can & CAN_RANGE) && (right->can & CAN_DELETE);
   bool can_move = sync->deletes && (right->can & CAN_RENAME);
@@ -264,9 +270,7 @@ bool sync_each(struct run *run, struct lates *lates,
     if (!now.at[i].node) continue;  // somebody else has it
     struct each *job = malloc(sizeof *job);
     if (!job) {
-      struct fault fault = {};
-      fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-      task_fail(run->task, &fault, (span){}, (span){});
+      run_out_of_memory(run);
       break;
     }
     *job = (struct each){.job.run = each_run, .run = run, .late = now.at[i], .each = each};

@@ -125,12 +125,16 @@ enum sync_action sync_decide(const struct sync *sync, uint64_t precision_ns,
 // Pure: what is to be kept besides content and attributes is the same.
 bool sync_is_metadata_same(const struct sync *sync, uint64_t precision_ns, const struct entry *left,
                            const struct entry *right);
+// Pure: `right` may be what a coarser file system keeps of `left`.
+bool sync_may_be_same_time(int64_t left, int64_t right);
 // Found out by a probe, when these two suggest that it matters.
 uint64_t sync_precision(struct spot *spot, const struct entry *left, const struct entry *right);
 uint32_t sync_kept_bits(const struct sync *sync);
 
 // ── sync.c ──
 
+// What a sync of one way and of both read of the request, and the lock. Both stores are open.
+void sync_options(struct run *run);
 int32_t sync_keep(struct sync *sync, struct lates *lates, struct node *node, struct entry *left,
                   struct entry *right, struct fault *fault);
 void sync_let_go(struct lates *lates);
@@ -195,6 +199,8 @@ int32_t sync_verify_hash(struct spot *spot, struct directory *parent, span name,
 
 // ── sync_directory.c ──
 
+// The node's entry of a side that it has gets HAS_STAT, from its parent.
+int32_t sync_stat_above(struct node *node, uint8_t side, struct fault *fault);
 int32_t sync_prepare(struct spot *spot, struct fault *fault);
 bool sync_enter(struct spot *spot);
 bool sync_see(struct spot *spot, const struct pair *pair);

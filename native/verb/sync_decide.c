@@ -1,12 +1,24 @@
 // sync_decide: what is to be done about two files, from what is known of them.
+#include <stdckdint.h>
+
 #include "verb/sync.h"
 
 static bool is_same_time(uint64_t precision_ns, int64_t left, int64_t right) {
   if (left == right) return true;
   if (left == INT64_MIN || right == INT64_MIN || precision_ns <= 1) return false;
-  int64_t precision = (int64_t)precision_ns, rest = left % precision;
+  int64_t precision = (int64_t)precision_ns, rest = left % precision, kept;
   if (rest < 0) rest += precision;
-  return left - rest == right;
+  return !ckd_sub(&kept, left, rest) && kept == right;
+}
+
+// Which precisions there are: NTFS, microseconds, ext3 and most servers, FAT.
+static const uint64_t precisions[] = {100, 1000, 1'000'000, 1'000'000'000, 2'000'000'000};
+constexpr size_t PRECISIONS = sizeof precisions / sizeof *precisions;
+
+bool sync_may_be_same_time(int64_t left, int64_t right) {
+  for (size_t i = 0; i < PRECISIONS; i++)
+    if (is_same_time(precisions[i], left, right)) return true;
+  return false;
 }
 
 uint32_t sync_kept_bits(const struct sync *sync) { return sync->keeps_special ? 07777 : 0777; }
@@ -41,10 +53,6 @@ enum sync_action sync_decide(const struct sync *sync, uint64_t precision_ns,
   return ACTION_COPY;
 }
 
-// Which precisions there are: NTFS, microseconds, ext3 and most servers, FAT.
-static const uint64_t precisions[] = {100, 1000, 1'000'000, 1'000'000'000, 2'000'000'000};
-constexpr size_t PRECISIONS = sizeof precisions / sizeof *precisions;
-
 // Only a look can tell a coarse file system from a file written at a full second: an empty file of
 // our own name gets an odd time and is asked what it has.
 static uint64_t probe(struct directory *directory) {
@@ -73,9 +81,7 @@ uint64_t sync_precision(struct spot *spot, const struct entry *left, const struc
   uint64_t known = atomic_load_explicit(&sync->precision_ns, memory_order_acquire);
   if (known) return known;
   if (left->mtime_ns == right->mtime_ns) return 1;
-  bool may_be_coarse = false;
-  for (size_t i = 0; i < PRECISIONS && !may_be_coarse; i++)
-    may_be_coarse = is_same_time(precisions[i], left->mtime_ns, right->mtime_ns);
+  bool may_be_coarse = sync_may_be_same_time(left->mtime_ns, right->mtime_ns);
   if (!may_be_coarse || sync->is_dry) return may_be_coarse ? 2'000'000'000 : 1;
   mutex_lock(&sync->lock);
   known = atomic_load_explicit(&sync->precision_ns, memory_order_relaxed);

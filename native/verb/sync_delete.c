@@ -312,9 +312,7 @@ bool sync_delete_begin(struct run *run, bool only_counts) {
   for (size_t at = 0; at < count; at += RECORDS_A_JOB) {
     struct deletion *deletion = calloc(1, sizeof *deletion);
     if (!deletion) {
-      struct fault fault = {};
-      no_memory(&fault);
-      task_fail(run->task, &fault, (span){}, (span){});
+      run_out_of_memory(run);
       break;
     }
     deletion->job.run = delete_run;

@@ -2,9 +2,9 @@
 // below it is pending any more.
 #include "verb/sync.h"
 
-static int32_t stat_above(struct node *node, uint8_t side, struct fault *fault) {
+int32_t sync_stat_above(struct node *node, uint8_t side, struct fault *fault) {
   struct entry *entry = &node->entry[side];
-  if (entry->has & HAS_STAT || !node->parent) return 0;
+  if (!node->side[side] || !node->parent || (entry->has & HAS_STAT)) return 0;
   struct directory *above = node->parent->directory[side];
   const struct store_ops *ops = above->store->ops;
   int32_t code = ops->hold(above, fault);
@@ -93,7 +93,7 @@ int32_t sync_prepare(struct spot *spot, struct fault *fault) {
   struct sync *sync = sync_of(run);
   struct node *node = spot->node;
   spot->side = LEFT;
-  int32_t code = stat_above(node, LEFT, fault);
+  int32_t code = sync_stat_above(node, LEFT, fault);
   if (code < 0 || !node->parent) return code;
   if (is_root(run, RIGHT, &node->entry[LEFT]))
     return fault_set(fault, COPSE_E_UNSUPPORTED,
@@ -153,7 +153,7 @@ bool sync_enter(struct spot *spot) {
   bool may_be_source = run->store[LEFT].ops->scheme == run->store[RIGHT].ops->scheme;
   if (!node->side[RIGHT] || !(may_be_source || sync_of(run)->backs_up)) return true;
   spot->side = RIGHT;
-  if (stat_above(node, RIGHT, &fault) == 0) {
+  if (sync_stat_above(node, RIGHT, &fault) == 0) {
     bool is_backup = sync_is_backup(sync_of(run), &node->entry[RIGHT]);
     if (!is_backup && !is_root(run, LEFT, &node->entry[RIGHT])) return true;
     fault_set(&fault, COPSE_E_UNSUPPORTED, "%s here; it is left alone",
@@ -248,9 +248,7 @@ void sync_leave(struct run *run, struct node *node) {
     spot.has_directory = true;
     leave_spot(&spot);
   } else {
-    struct fault fault = {};
-    fault_set(&fault, COPSE_E_MEMORY, "out of memory");
-    task_fail(run->task, &fault, (span){}, (span){});
+    run_out_of_memory(run);
   }
   run_spot_end(&spot);
 }

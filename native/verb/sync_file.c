@@ -43,16 +43,7 @@ void sync_row_from(struct spot *spot, uint8_t kind, const struct entry *entry,
 }
 
 span sync_path(struct spot *spot, span name) {
-  if (spot->node->nameless) return SPAN("");
-  span above = spot_path(spot);
-  if (above.size == 0) return name;
-  if (name.size == 0) return above;
-  uint8_t *at = arena_take_bytes(spot->arena, above.size + 1 + name.size);
-  if (!at) return (span){};
-  memcpy(at, above.at, above.size);
-  at[above.size] = '/';
-  memcpy(at + above.size + 1, name.at, name.size);
-  return (span){at, above.size + 1 + name.size};
+  return spot->node->nameless ? SPAN("") : spot_path_of(spot, name);
 }
 
 int32_t sync_skip(struct spot *spot, const struct entry *entry, uint16_t reason) {

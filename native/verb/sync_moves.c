@@ -59,12 +59,6 @@ static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
 }
 
-static void fail(struct run *run) {
-  struct fault fault = {};
-  no_memory(&fault);
-  task_fail(run->task, &fault, (span){}, (span){});
-}
-
 void sync_moves_free(struct moves *moves) {
   if (!moves) return;
   for (uint8_t side = 0; side < 2; side++) {
@@ -228,7 +222,7 @@ static void gather_run(struct job *job, struct worker *) {
   struct gather *gather = (struct gather *)job;
   struct arena arena;
   arena_begin(&arena);
-  if (!run_over(gather->run) && !gather_below(gather, &arena)) fail(gather->run);
+  if (!run_over(gather->run) && !gather_below(gather, &arena)) run_out_of_memory(gather->run);
   arena_free(&arena);
   free(gather);
 }
@@ -287,7 +281,7 @@ bool sync_moves_gather(struct run *run) {
   if (sync->right_only.count == 0) return false;
   struct moves *moves = calloc(1, sizeof *moves);
   if (!moves) {
-    fail(run);
+    run_out_of_memory(run);
     return false;
   }
   mutex_begin(&moves->lock);
@@ -296,7 +290,7 @@ bool sync_moves_gather(struct run *run) {
   bool is_well = take_left(run);
   for (size_t i = 0; is_well && i < sync->right_only.count; i++)
     is_well = gather_record(run, &sync->right_only.at[i], &home);
-  if (!is_well) fail(run);
+  if (!is_well) run_out_of_memory(run);
   return moves->has_jobs;
 }
 
@@ -367,7 +361,7 @@ bool sync_moves_hash(struct run *run) {
   struct sync *sync = sync_of(run);
   struct moves *moves = sync->moves;
   if (!sort(moves, LEFT) || !sort(moves, RIGHT)) {
-    fail(run);
+    run_out_of_memory(run);
     return false;
   }
   struct mover **left = moves->sorted[LEFT], **right = moves->sorted[RIGHT];

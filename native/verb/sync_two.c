@@ -11,7 +11,6 @@
 
 #include "base/record.h"
 #include "engine/runtime.h"
-#include "tree/join.h"
 #include "verb/pump.h"
 
 struct two {
@@ -19,7 +18,7 @@ struct two {
   struct two_state *state;
   enum copse_two found;
   enum copse_conflict conflict;
-  bool keeps, is_ready;
+  bool keeps;
   _Atomic bool is_changed, is_unseen[2];
 };
 
@@ -53,22 +52,14 @@ static int32_t begin(struct run *run, struct fault *fault) {
   struct sync *sync = &two->sync;
   span request = {run->task->request, run->task->request_len};
   constexpr uint32_t NEEDED = CAN_WRITE | CAN_DELETE | CAN_RENAME | CAN_MTIME;
+  sync_options(run);
   sync->by = COPSE_BY_STAT;
-  sync->is_dry = record_number(request, COPSE_KEY_DRY_RUN, 0);
-  sync->keeps_special = record_number(request, COPSE_KEY_SPECIAL_BITS, 0);
-  sync->preserve = (uint32_t)record_number(request, COPSE_KEY_PRESERVE, WANT_MODE | WANT_MTIME);
   two->keeps = record_number(request, COPSE_KEY_TWO_KEEP, 0);
   two->conflict = (enum copse_conflict)record_number(request, COPSE_KEY_CONFLICT, 0);
-  mutex_begin(&sync->lock);
-  two->is_ready = true;
-  uint32_t can = run->store[LEFT].can & run->store[RIGHT].can;
   for (uint8_t side = 0; side < 2; side++)
     if ((run->store[side].can & NEEDED) != NEEDED)
       return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location cannot be synced both ways",
                        run->store[side].ops->scheme);
-  if (!(can & CAN_MODE)) sync->preserve &= ~(uint32_t)WANT_MODE;
-  if (!(can & CAN_OWNER)) sync->preserve &= ~(uint32_t)WANT_OWNER;
-  if (!(can & CAN_XATTR)) sync->preserve &= ~(uint32_t)WANT_XATTR;
   int32_t code =
       two_state_open(run->task->runtime->io, record_text(request, COPSE_KEY_TWO_STATE),
                      record_text(request, COPSE_KEY_TWO_PAIR), &two->state, &two->found, fault);
@@ -78,7 +69,7 @@ static int32_t begin(struct run *run, struct fault *fault) {
 static void close(struct run *run) {
   struct two *two = two_of(run);
   two_state_close(two->state);
-  if (two->is_ready) mutex_end(&two->sync.lock);
+  if (two->sync.is_ready) mutex_end(&two->sync.lock);
 }
 
 // ── What is known ──
@@ -97,26 +88,10 @@ static const struct two_record *record_of(const struct two_block *known, span na
   return nullptr;
 }
 
-// The place of that name in the side's order; false: it has none.
-static bool place_of(const struct node *node, uint8_t side, span name, size_t *at) {
-  size_t low = 0, high = node->order[side] ? node->listing[side].count : 0;
-  while (low < high) {
-    size_t middle = (low + high) / 2;
-    int order = span_compare(node->order[side][middle].entry->name, name);
-    *at = middle;
-    if (order == 0) return true;
-    if (order < 0)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return false;
-}
-
 static void looked(const struct node *node, uint8_t side, span name) {
   const struct site *site = node->state;
   size_t at;
-  if (place_of(node, side, name, &at))
+  if (node_find(node, side, name, &at))
     atomic_store_explicit(&site->looked[side][at], 1, memory_order_relaxed);
 }
 
@@ -342,10 +317,11 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
   struct two *two = two_of(spot->run);
   struct entry *pair[2] = {step->pair.left, step->pair.right};
   span name = (pair[LEFT] ? pair[LEFT] : pair[RIGHT])->name;
+  bool is_ours = store_name_is_ours(name);
   spot->files++;
   for (uint8_t side = 0; side < 2; side++) {
     if (!pair[side]) continue;
-    if (store_name_is_ours(name)) {
+    if (is_ours) {
       int32_t code = sync_sweep(spot, side, pair[side], fault);
       if (code < 0) return code;
       continue;
@@ -358,7 +334,7 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
     int32_t code = sync_stat(spot, pair[side], side, fault);
     if (code < 0) return code;
   }
-  if (store_name_is_ours(name)) return 0;
+  if (is_ours) return 0;
   bool is_other = (pair[LEFT] && pair[LEFT]->type == ENTRY_OTHER) ||
                   (pair[RIGHT] && pair[RIGHT]->type == ENTRY_OTHER);
   bool is_directory = (pair[LEFT] && pair[LEFT]->type == ENTRY_DIRECTORY) ||
@@ -377,18 +353,6 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
 }
 
 // ── Directories ──
-
-static int32_t stat_above(struct node *node, uint8_t side, struct fault *fault) {
-  struct entry *entry = &node->entry[side];
-  if (!node->side[side] || !node->parent || (entry->has & HAS_STAT)) return 0;
-  struct directory *above = node->parent->directory[side];
-  const struct store_ops *ops = above->store->ops;
-  int32_t code = ops->hold(above, fault);
-  if (code < 0) return code;
-  code = ops->stat(above, entry, false, fault);
-  ops->drop(above);
-  return code;
-}
 
 static int32_t enter_root(struct spot *spot, struct fault *fault) {
   struct two *two = two_of(spot->run);
@@ -411,7 +375,7 @@ static int32_t enter_below(struct spot *spot, struct fault *fault) {
   struct node *node = spot->node;
   for (uint8_t side = 0; side < 2; side++) {
     spot->side = side;
-    int32_t code = stat_above(node, side, fault);
+    int32_t code = sync_stat_above(node, side, fault);
     if (code < 0) return code;
     if (node->side[side] && run_is_same(spot->run, &node->entry[side], &two->sync.root[!side]))
       return fault_set(fault, COPSE_E_ARGUMENT, "one of the two places lies inside the other");
@@ -436,10 +400,9 @@ static void failed(struct spot *spot, const struct fault *) {
 // What stands in the directory's way on a side that lacks it; nullptr: nothing.
 static int32_t in_the_way(struct node *node, uint8_t side, struct entry **out,
                           struct fault *fault) {
-  size_t at;
   *out = nullptr;
-  if (!place_of(node->parent, side, node->name, &at)) return 0;
-  struct entry *entry = node->parent->order[side][at].entry;
+  struct entry *entry = node_find(node->parent, side, node->name, nullptr);
+  if (!entry) return 0;
   struct directory *above = node->parent->directory[side];
   const struct store_ops *ops = above->store->ops;
   int32_t code = ops->hold(above, fault);
@@ -604,15 +567,14 @@ static int32_t leave_pairs(struct spot *spot, struct fault *fault) {
   if (!records) return no_memory(fault);
   size_t old = 0;
   int32_t code = 0;
-  for (size_t at[2] = {node->at[LEFT] = 0, node->at[RIGHT] = 0}; code == 0;) {
-    struct entry *pair[2];
-    if (!node_next(node, &pair[LEFT], &pair[RIGHT])) break;
+  struct entry *pair[2];
+  node->at[LEFT] = node->at[RIGHT] = 0;
+  while (code == 0 && node_next(node, &pair[LEFT], &pair[RIGHT])) {
     bool is_looked[2] = {};
-    for (uint8_t side = 0; side < 2; side++) {
-      if (!pair[side]) continue;
-      is_looked[side] = atomic_load_explicit(&site->looked[side][at[side]], memory_order_relaxed);
-      at[side] = node->at[side];
-    }
+    for (uint8_t side = 0; side < 2; side++)
+      if (pair[side])
+        is_looked[side] =
+            atomic_load_explicit(&site->looked[side][node->at[side] - 1], memory_order_relaxed);
     code = pair_now(spot, &old, pair, is_looked, records, &count, fault);
   }
   if (old < site->known.count) mark(&two->is_changed);
@@ -625,9 +587,9 @@ static int32_t leave_pairs(struct spot *spot, struct fault *fault) {
 // What the directory is goes to where its parent listed it. Others may be reading names there.
 static void show_above(struct node *node) {
   for (uint8_t side = 0; side < 2; side++) {
-    size_t at;
-    if (!node->side[side] || !place_of(node->parent, side, node->name, &at)) continue;
-    struct entry *entry = node->parent->order[side][at].entry;
+    struct entry *entry =
+        node->side[side] ? node_find(node->parent, side, node->name, nullptr) : nullptr;
+    if (!entry) continue;
     entry->mode = node->entry[side].mode;
     looked(node->parent, side, node->name);
   }

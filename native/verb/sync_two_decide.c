@@ -38,23 +38,13 @@ enum two_verdict two_decide(enum two_change left, enum two_change right) {
   return verdicts[left][right];
 }
 
-// One of the two file systems may keep less of a time than the other.
-static bool is_same_time(int64_t left, int64_t right) {
-  static const int64_t precisions[] = {100, 1000, 1'000'000, 1'000'000'000, 2'000'000'000};
-  if (left == right) return true;
-  int64_t later = left > right ? left : right, earlier = left > right ? right : left;
-  for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++) {
-    int64_t rest = later % precisions[i];
-    if (rest < 0) rest += precisions[i];
-    if (later - rest == earlier) return true;
-  }
-  return false;
-}
-
 bool two_agree(const struct entry *left, const struct entry *right, uint32_t mode_bits) {
   if (left->type != right->type || left->type == ENTRY_NONE || left->type == ENTRY_OTHER)
     return false;
   if (left->type != ENTRY_LINK && ((left->mode ^ right->mode) & mode_bits)) return false;
   if (left->type == ENTRY_DIRECTORY) return true;
-  return left->size == right->size && is_same_time(left->mtime_ns, right->mtime_ns);
+  if (left->size != right->size) return false;
+  // One of the two file systems may keep less of a time than the other.
+  return sync_may_be_same_time(left->mtime_ns, right->mtime_ns) ||
+         sync_may_be_same_time(right->mtime_ns, left->mtime_ns);
 }

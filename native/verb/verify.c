@@ -7,7 +7,6 @@
 
 struct verify {
   bool tells_intact;
-  bool is_proved;  // what is no content
 };
 
 static int32_t begin(struct run *run, struct fault *) {
@@ -36,9 +35,8 @@ static int32_t read_all(struct spot *spot, struct reader *reader, struct entry *
   uint64_t at = 0;
   while (code == 0 && !reader->at_end) {
     if (run_over(spot->run)) return fault_set(fault, COPSE_E_CANCELLED, "cancelled");
-    int64_t got = ops->read(reader, at, spot->worker->slab[0], WORKER_SLAB, fault);
+    int64_t got = run_read_full(reader, at, spot->worker->slab[0], WORKER_SLAB, before.size, fault);
     if (got < 0) return (int32_t)got;
-    if (got == 0) break;
     at += (uint64_t)got;
     spot->bytes += (uint64_t)got;
   }
@@ -99,10 +97,8 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
 
 // Once all content was read.
 static bool end(struct run *run, struct worker *) {
-  struct verify *state = run->state;
   const struct store *store = &run->store[LEFT];
-  if (state->is_proved || !store->ops->prove || run_over(run)) return false;
-  state->is_proved = true;
+  if (!store->ops->prove || run_over(run)) return false;
   struct fault fault = {};
   int32_t code = store->ops->prove(&run->store[LEFT], &fault);
   if (code == 0) return false;

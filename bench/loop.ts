@@ -32,7 +32,8 @@ export async function onLoop(
   try {
     return await work(folder);
   } finally {
-    run("umount", folder);
+    // Lazily: whoever still looks into it must not keep it mounted.
+    run("umount", "-l", folder);
     run("rm", "-f", image);
   }
 }

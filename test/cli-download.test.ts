@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { commandPlace, main, type Ran } from "./command.ts";
+import { tied } from "./servers/tied.ts";
 import { answer, startUnruly, type Script, type Unruly } from "./servers/unruly.ts";
 
 const place = commandPlace();
@@ -202,8 +203,8 @@ describe("how it ends", () => {
     const into = fresh();
     const url = `${server.url}/large`;
     isSlow = true;
-    const child = Bun.spawn(
-      [process.execPath, main, "dl", url, into, "--chunk-size", "1M", "--streams", "3"],
+    await using child = Bun.spawn(
+      tied([process.execPath, main, "dl", url, into, "--chunk-size", "1M", "--streams", "3"]),
       {
         env: place.environment,
         stdout: "ignore",

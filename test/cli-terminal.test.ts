@@ -5,6 +5,7 @@ import { closeSync, constants, existsSync, openSync, symlinkSync, writeFileSync 
 import { join } from "node:path";
 import { commandPlace, main, rows, type Ran } from "./command.ts";
 import { isSanitized } from "./patience.ts";
+import { tied } from "./servers/tied.ts";
 
 const { folder, environment, copse, shell, onTerminal, plant } = commandPlace();
 const text = (letter: string, length: number): string => letter.repeat(length);
@@ -122,7 +123,7 @@ describe.skipIf(process.env["COPSE_SANITIZER"] === "tsan")("signals", () => {
   const slow = ["compare", "fault:delay=20000:copy", "twin"];
 
   async function signalled(signals: readonly NodeJS.Signals[], ...more: string[]): Promise<Ran> {
-    const child = Bun.spawn([process.execPath, main, ...slow, "-v", ...more], {
+    await using child = Bun.spawn(tied([process.execPath, main, ...slow, "-v", ...more]), {
       cwd: folder,
       env: environment,
       stdin: "ignore",
@@ -159,7 +160,8 @@ describe.skipIf(process.env["COPSE_SANITIZER"] === "tsan")("signals", () => {
     expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
     // Both ends are ours, so opening does not wait, and nobody reads.
     const end = openSync(pipe, constants.O_RDWR);
-    const child = Bun.spawn([process.execPath, main, "compare", "wide", "plain", "--json", "-v"], {
+    const command = [process.execPath, main, "compare", "wide", "plain", "--json", "-v"];
+    await using child = Bun.spawn(tied(command), {
       cwd: folder,
       env: environment,
       stdin: "ignore",

@@ -4,6 +4,7 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { tied } from "./servers/tied.ts";
 import { directory, groundsIn, Scratch, type Tree } from "./trees.ts";
 import { awaited, facts, leaveNothingOpen, sync, type Way } from "./ways.ts";
 
@@ -26,7 +27,7 @@ function meddle(
   change: string,
 ): Disposable & { settled(): Promise<boolean> } {
   const child = Bun.spawn(
-    ["sh", "-c", waitAndChange, "sh", String(process.pid), `${root}/${when}`, root, change],
+    tied(["sh", "-c", waitAndChange, "sh", String(process.pid), `${root}/${when}`, root, change]),
     { stderr: "inherit", env: { ...process.env, LD_PRELOAD: "" } }, // a sanitizer is for us only
   );
   return {

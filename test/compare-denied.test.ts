@@ -3,6 +3,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync } from "node:fs";
 import { join } from "node:path";
+import { nobody } from "./somebody.ts";
 import { hard, isRoot, link, Scratch, type Tree } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 import type { Answer, Question } from "./fixtures/questions.ts";
@@ -11,7 +12,6 @@ leaveNothingOpen();
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 
-const nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 const child = join(import.meta.dir, "fixtures", "questions.ts");
 
 /** Sync and async answers, which the child finds to be the same. Root reads everything, so it asks as nobody. */

@@ -3,6 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { tied } from "./servers/tied.ts";
 import { device, directory, groundsIn, isRoot, link, pipe, Scratch, type Tree } from "./trees.ts";
 import { facts, leaveNothingOpen, ways } from "./ways.ts";
 
@@ -224,7 +225,7 @@ describe("compare.md 2.3, special files:", () => {
     // Whoever opened a pipe for writing would be woken by a reader: the writer below stays blocked until it is ended.
     const l = scratch.plant("opened-left", { p: pipe });
     const r = scratch.plant("opened-right", { p: pipe });
-    const writer = Bun.spawn(["sh", "-c", 'echo opened > "$1"', "sh", `${l}/p`]);
+    await using writer = Bun.spawn(tied(["sh", "-c", 'echo opened > "$1"', "sh", `${l}/p`]));
     for (const way of ways) expect(facts(await way.compare(l, r))).toEqual([]);
     expect(writer.exitCode).toBeNull();
     writer.kill("SIGKILL"); // a sanitizer holds other signals back until the call returns

@@ -2,13 +2,13 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
-import { compare, compareSync, CopseError, Runtime, type TextRule } from "../lib/index.ts";
+import { compare, compareSync, Runtime, type TextRule } from "../lib/index.ts";
 import { gzip, tarOf } from "./archives.ts";
 import { commandPlace, rows } from "./command.ts";
 import { isSanitized } from "./patience.ts";
 import { startUnruly, type Reply } from "./servers/unruly.ts";
 import { groundsIn, Random, run, Scratch } from "./trees.ts";
-import { facts, leaveNothingOpen, ways } from "./ways.ts";
+import { codeOfSync, facts, leaveNothingOpen, ways } from "./ways.ts";
 
 leaveNothingOpen();
 const scratch = new Scratch();
@@ -247,18 +247,10 @@ describe("compare with text", () => {
   test("a manifest has no text, and by: hash and stat compare none", async () => {
     const l = await memory.plant({ t: "a" });
     writeFileSync(scratch.at("list"), `${"0".repeat(64)}  t\n`);
-    const code = (work: () => unknown): string => {
-      try {
-        work();
-      } catch (error) {
-        return error instanceof CopseError ? error.code : String(error);
-      }
-      return "none";
-    };
     const list = `manifest:${scratch.at("list")}`;
-    expect(code(() => compareSync(l, list, { text: all }))).toBe("UNSUPPORTED");
+    expect(codeOfSync(() => compareSync(l, list, { text: all }))).toBe("UNSUPPORTED");
     for (const by of ["hash", "stat"] as const)
-      expect(code(() => compareSync(l, l, { by, text: all }))).toBe("ARGUMENT");
+      expect(codeOfSync(() => compareSync(l, l, { by, text: all }))).toBe("ARGUMENT");
     const wrong: unknown[] = [
       {},
       { match: ["*"] },
@@ -270,7 +262,7 @@ describe("compare with text", () => {
       "eol",
     ];
     for (const text of wrong)
-      expect(code(() => compareSync(l, l, { text: text as TextRule }))).toBe("ARGUMENT");
+      expect(codeOfSync(() => compareSync(l, l, { text: text as TextRule }))).toBe("ARGUMENT");
   });
 });
 

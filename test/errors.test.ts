@@ -16,6 +16,7 @@ import {
   type ErrorCode,
 } from "../lib/index.ts";
 import { Code } from "../lib/native/abi.ts";
+import { nobody } from "./somebody.ts";
 import { isRoot, pipe, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
@@ -131,7 +132,7 @@ function denied(): Promise<unknown> {
     console.log(JSON.stringify({ code: row.error.code, message: row.error.message, errno: row.error.errno }));`;
   spawnSync("chmod", ["000", join(place, "secret")]);
   const other = scratch.plant("denied-other", { "secret/a": "1", open: "2" });
-  const as = isRoot ? ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"] : [];
+  const as = isRoot ? nobody : [];
   const [program, ...args] = [
     ...as,
     process.execPath,

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { slowness } from "./patience.ts";
+import { tied } from "./servers/tied.ts";
 
 const root = join(import.meta.dir, "..");
 let folder: string;
@@ -34,7 +35,7 @@ interface Said {
 test(
   "serve-progress tells of a copy over a WebSocket, and its end",
   async () => {
-    await using server = Bun.spawn([process.execPath, "serve-progress.ts", "from", "to"], {
+    await using server = Bun.spawn(tied([process.execPath, "serve-progress.ts", "from", "to"]), {
       cwd: folder,
       env: { ...process.env, PORT: "0" },
       stdout: "pipe",

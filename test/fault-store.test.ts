@@ -346,7 +346,7 @@ describe("a Store that fails", () => {
     const root = scratch.plant("asked", { kept: "old" });
     for (const code of codes) {
       const store = (spec: string): Store => new Store(faulty(`${spec}=1,code=${code}`, root));
-      const said = code === "NOT_FOUND" ? "no error" : code; // stat answers null
+      const said = code === "NOT_FOUND" ? "none" : code; // stat answers null
       expect(await codeOf(store("find").stat("kept"))).toBe(said);
       expect(await codeOf(new Response(store("open").read("kept")).text())).toBe(code);
       expect(await codeOf(new Response(store("read").read("kept")).text())).toBe(code);

@@ -22,6 +22,7 @@ import { main } from "./command.ts";
 import { slowness } from "./patience.ts";
 import { canRefuse, refused } from "./refused.ts";
 import { run } from "./script.ts";
+import { tied } from "./servers/tied.ts";
 
 const backends = ["blocking", "threads", "uring"] as const;
 type Backend = (typeof backends)[number];
@@ -190,10 +191,11 @@ describe.skipIf(process.platform !== "linux" || !hasRing)("a ring", () => {
         mkdirSync(side);
         for (let i = 0; i < 20; i++) writeFileSync(join(side, `f${i}`), `same ${i}`);
       }
+      const [program, ...words] = tied(["python3", "-c", racer, a]);
       // Listed as a file, a pipe with a silent writer when it is opened: the racer swaps them.
       const script = `
       import { spawn } from "node:child_process";
-      const racer = spawn("python3", ["-c", ${JSON.stringify(racer)}, ${JSON.stringify(a)}], { stdio: "ignore" });
+      const racer = spawn(${JSON.stringify(program)}, ${JSON.stringify(words)}, { stdio: "ignore" });
       const until = performance.now() + 1500;
       let rounds = 0;
       while (performance.now() < until) { await compare(${JSON.stringify(a)}, ${JSON.stringify(b)}); rounds++; }

@@ -3,9 +3,9 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CopseError, list, Runtime, Store, type Entry } from "../lib/index.ts";
+import { list, Runtime, Store, type Entry } from "../lib/index.ts";
 import { isLong, isSanitized } from "./patience.ts";
-import { leaveNothingOpen, scratchForEach } from "./ways.ts";
+import { codeOf, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
 const scratch = scratchForEach();
@@ -25,14 +25,6 @@ function tree(files = 300): string {
   symlinkSync("d0/é0", join(root, "link"));
   symlinkSync("nowhere", join(root, "dangling"));
   return root;
-}
-
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  const error: unknown = await promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  return error instanceof CopseError ? error.code : String(error);
 }
 
 describe("questions asked together", () => {

@@ -12,7 +12,7 @@ import npm from "../examples/plugins/npm.ts";
 import { gzip, tarOf, zipOf } from "./archives.ts";
 import { commandPlace } from "./command.ts";
 import { Random, Scratch } from "./trees.ts";
-import { leaveNothingOpen } from "./ways.ts";
+import { codeOfSync, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
 const scratch = new Scratch();
@@ -202,14 +202,8 @@ describe("plugins", () => {
   test("a Sync form takes no promise, and bad plugins are refused before any work", () => {
     const root = scratch.plant("refused", { "a.x": "1" });
     const good = lengths(1, "*.x");
-    const codeOf = (plugin: unknown): unknown => {
-      try {
-        packSync(root, file, { plugins: [plugin as PackPlugin] });
-      } catch (error) {
-        return (error as CopseError).code;
-      }
-      return "none";
-    };
+    const code = (plugin: unknown): string =>
+      codeOfSync(() => packSync(root, file, { plugins: [plugin as PackPlugin] }));
     for (const wrong of [
       { ...good, extract: async () => null },
       { ...good, typeId: 128 },
@@ -221,8 +215,8 @@ describe("plugins", () => {
       { ...good, fields: { copse_mode: "uint32" } },
       7,
     ])
-      expect(codeOf(wrong)).toBe("ARGUMENT");
-    expect(codeOf(good)).toBe("none");
+      expect(code(wrong)).toBe("ARGUMENT");
+    expect(code(good)).toBe("none");
     expect(() =>
       packSync(root, file, { plugins: [good, { ...good, fields: { name: "uint32" } }] }),
     ).toThrow("two kinds");

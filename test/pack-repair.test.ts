@@ -26,16 +26,14 @@ import {
   type CopseError,
 } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
-import { sample, samples } from "./packs.ts";
+import { sample, samples, text } from "./packs.ts";
 import { isLong } from "./patience.ts";
 import { directory, link, Random, Scratch } from "./trees.ts";
+import { codeOfSync } from "./ways.ts";
 
 const scratch = new Scratch();
 afterAll(() => scratch[Symbol.dispose]());
 const step = isLong ? 1 : 29;
-
-const text = (lines: number): string =>
-  Array.from({ length: lines }, (_, i) => `line ${i} of a text that packs well\n`).join("");
 
 interface Made {
   readonly root: string;
@@ -335,12 +333,7 @@ test("what is no pack is UNSUPPORTED, what has nothing left is CORRUPT, and no p
   const out = scratch.at("none.znippy");
   const fails = (bytes: Uint8Array | string, name = "none.x"): string => {
     writeFileSync(scratch.at(name), bytes);
-    try {
-      repairSync(scratch.at(name), out);
-    } catch (error) {
-      return (error as CopseError).code;
-    }
-    return "none";
+    return codeOfSync(() => repairSync(scratch.at(name), out));
   };
   expect(fails("some text that is no pack")).toBe("UNSUPPORTED");
   expect(fails(sample("s1").subarray(0, 10))).toBe("CORRUPT");

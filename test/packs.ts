@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CopseError, verify } from "../lib/index.ts";
 
 export const samples = join(import.meta.dir, "fixtures", "packs");
 
@@ -32,6 +33,34 @@ export class Folder implements Disposable {
   [Symbol.dispose](): void {
     rmSync(this.path, { recursive: true, force: true });
   }
+}
+
+/** So many lines that pack well, and are others for each word. */
+export const text = (lines: number, word = "text"): string =>
+  Array.from({ length: lines }, (_, i) => `line ${i} of a ${word} that packs well\n`).join("");
+
+/** Which flipped bits (in every so manieth byte), cuts and a byte more verify does not find in a pack. */
+export async function missedDamage(whole: Buffer, step: number): Promise<string[]> {
+  using folder = new Folder();
+  const isFound = async (bytes: Uint8Array): Promise<boolean> => {
+    try {
+      return !(await verify(folder.put("damaged", bytes))).ok;
+    } catch (error) {
+      if (error instanceof CopseError) return true;
+      throw error;
+    }
+  };
+  // Else a check that finds fault with everything would miss nothing.
+  if (await isFound(whole)) return ["the whole pack is not whole"];
+  const missed: string[] = [];
+  for (let at = 0; at < whole.length; at += step) {
+    const flipped = Buffer.from(whole);
+    flipped[at]! ^= 1 << (at % 8);
+    if (!(await isFound(flipped))) missed.push(`flip at ${at}`);
+    if (!(await isFound(whole.subarray(0, at)))) missed.push(`cut at ${at}`);
+  }
+  if (!(await isFound(Buffer.concat([whole, Buffer.from([0])])))) missed.push("a byte more");
+  return missed;
 }
 
 /** The bytes of a sample, free to be changed. */

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Runtime, Store } from "../lib/index.ts";
 import { isLong, slowness } from "./patience.ts";
+import { tied } from "./servers/tied.ts";
 
 // Holes, so that nothing but the reading takes time and room. COPSE_LONG: the whole four.
 const SIZE = isLong ? 4 * 2 ** 30 : 256 * 2 ** 20;
@@ -98,7 +99,7 @@ describe("a Bun.serve response", () => {
         });
         console.log(server.port);`;
       writeFileSync(join(folder, "server.ts"), source);
-      await using server = Bun.spawn([process.execPath, join(folder, "server.ts")], {
+      await using server = Bun.spawn(tied([process.execPath, join(folder, "server.ts")]), {
         stdout: "pipe",
         stderr: "inherit",
       });

@@ -3,6 +3,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { tied } from "./servers/tied.ts";
 import { Scratch } from "./trees.ts";
 
 const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
@@ -180,8 +181,8 @@ describe("copse assess, pattern and shuffle", () => {
 
 test("copse watch prints a line for each change until it is interrupted", async () => {
   const root = scratch.plant("watched", { "a/g": "" });
-  const child = Bun.spawn(
-    [
+  await using child = Bun.spawn(
+    tied([
       "env",
       "--default-signal=INT",
       process.execPath,
@@ -191,7 +192,7 @@ test("copse watch prints a line for each change until it is interrupted", async 
       "-p",
       "any.yaml",
       "--initial",
-    ],
+    ]),
     { cwd: scratch.path, stdout: "pipe", stderr: "pipe" },
   );
   let out = "";

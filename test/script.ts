@@ -4,6 +4,7 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { tied } from "./servers/tied.ts";
 
 export interface Outcome {
   readonly exitCode: number | null;
@@ -45,7 +46,7 @@ export class Script implements AsyncDisposable {
     this.process = Bun.spawn(
       // With default dispositions: a test that runs in the background ignores SIGINT, and so would
       // the script.
-      ["env", "--default-signal=INT", ...wrapper, process.execPath, ...args, this.path],
+      tied(["env", "--default-signal=INT", ...wrapper, process.execPath, ...args, this.path]),
       {
         cwd: this.folder,
         env: { ...process.env, ...env },

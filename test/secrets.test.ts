@@ -17,6 +17,7 @@ import {
   type Location,
 } from "../lib/index.ts";
 import { commandPlace, main } from "./command.ts";
+import { tied } from "./servers/tied.ts";
 import { answer, redirect, startUnruly, type Script } from "./servers/unruly.ts";
 
 const place = commandPlace();
@@ -82,8 +83,8 @@ describe("the command", () => {
     using server = startUnruly({ "/held": held });
     for (const way of ways) {
       const before = server.asked.length;
-      const child = Bun.spawn(
-        [process.execPath, main, "compare", file, `${server.url}/held`, ...way, "-vvv"],
+      await using child = Bun.spawn(
+        tied([process.execPath, main, "compare", file, `${server.url}/held`, ...way, "-vvv"]),
         {
           cwd: place.folder,
           env: { ...place.environment, ...environment },

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { RuntimeStats } from "../lib/index.ts";
 import { isSanitized } from "./patience.ts";
+import { tied } from "./servers/tied.ts";
 import { Scratch } from "./trees.ts";
 
 const rounds = process.env.COPSE_LOAD === "all" ? 10 : isSanitized ? 1 : 3;
@@ -37,7 +38,12 @@ describe("a Bun.serve handler", () => {
       scratch.plant(`right-${i}`, i % 3 === 0 ? { ...tree, a: `CONTENT ${i}` } : tree);
     }
     server = Bun.spawn(
-      [process.execPath, join(import.meta.dir, "serve-child.ts"), scratch.path, String(pairs)],
+      tied([
+        process.execPath,
+        join(import.meta.dir, "serve-child.ts"),
+        scratch.path,
+        String(pairs),
+      ]),
       { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
     );
     const reader = server.stdout.getReader();

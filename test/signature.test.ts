@@ -16,6 +16,7 @@ import { CopseError, pack, packSync, verify, verifySync } from "../lib/index.ts"
 import { commandPlace } from "./command.ts";
 import { samples } from "./packs.ts";
 import { Scratch } from "./trees.ts";
+import { codeOf } from "./ways.ts";
 
 const minisign = Bun.which("minisign");
 if (!minisign)
@@ -203,14 +204,6 @@ test("absent by default; refused where there is no place for it, or no key", asy
   const file = scratch.at("plain.znippy");
   packSync(tree, file);
   expect(existsSync(`${file}.minisig`)).toBe(false);
-  const codeOf = async (work: () => PromiseLike<unknown>): Promise<unknown> => {
-    try {
-      await work();
-    } catch (error) {
-      return (error as CopseError).code;
-    }
-    return "none";
-  };
   const { secret, open } = makeKey("codes");
   expect(await codeOf(() => pack(tree, "pack:memory:x/y", { sign: secret }))).toBe("UNSUPPORTED");
   expect(await codeOf(() => pack(tree, file, { sign: scratch.at("none") }))).toBe("NOT_FOUND");

@@ -3,7 +3,8 @@
 import { join } from "node:path";
 import { isRoot } from "./trees.ts";
 
-const nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+/** The beginning of a command that is run as nobody. */
+export const nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 const library = join(import.meta.dir, "..", "lib", "index.ts");
 
 /** What a program prints that has the library as `copse`. As root it is run by nobody. */

@@ -27,6 +27,7 @@ import { killed } from "./killed.ts";
 import { isLong, patience } from "./patience.ts";
 import { canRefuse, refused } from "./refused.ts";
 import { run as runScript } from "./script.ts";
+import { tied } from "./servers/tied.ts";
 import { strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
@@ -213,13 +214,10 @@ describe("58 delta sync", () => {
         const fd = fs.openSync(${JSON.stringify(path)}, "r+");
         process.stdout.write("go");
         for (let at = 0; ; at = (at + 1000003) % ${size}) fs.writeSync(fd, "changed", at);`;
-      const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe" });
-      await child.stdout.getReader().read();
-      try {
+      {
+        await using child = Bun.spawn(tied([process.execPath, "-e", script]), { stdout: "pipe" });
+        await child.stdout.getReader().read();
         run(pair);
-      } finally {
-        child.kill("SIGKILL");
-        await child.exited;
       }
       expect(isSame(pair)).toBe(true);
     }

@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { sync } from "../lib/index.ts";
 import { isSanitized } from "./patience.ts";
 import { mountIll } from "./servers/fuse.ts";
+import { tied } from "./servers/tied.ts";
+import { nobody } from "./somebody.ts";
 import { said, shape } from "./synced.ts";
 import { device, hard, isRoot, link, pipe, plantDeep, run, Scratch, type Tree } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
@@ -24,18 +26,18 @@ interface User {
 }
 
 const me: User = { name: isRoot ? "root" : "oneself", uid: process.getuid!(), prefix: [] };
-const nobody: User = {
+const another: User = {
   name: "uid 65534",
   uid: 65534,
-  prefix: ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
+  prefix: nobody,
 };
 const isReadable =
   isRoot &&
-  Bun.spawnSync([...nobody.prefix, process.execPath, "-e", `await import("${library}")`], {
+  Bun.spawnSync([...another.prefix, process.execPath, "-e", `await import("${library}")`], {
     cwd: "/",
   }).success;
 if (!isReadable) console.log("skipped: as uid 65534, which nobody can become or read this here");
-const users = isReadable ? [me, nobody] : [me];
+const users = isReadable ? [me, another] : [me];
 
 interface Said {
   readonly rows: readonly string[];
@@ -234,7 +236,7 @@ test("files that are replaced, vanish and trade places with a link are whole or 
     ["churn", join(churned, "file"), `${away}/secret`],
     ["exchange", join(churned, "plain"), join(churned, "link")],
   ].map((what) =>
-    Bun.spawn([process.execPath, join(import.meta.dir, "racer.ts"), ...what], {
+    Bun.spawn(tied([process.execPath, join(import.meta.dir, "racer.ts"), ...what]), {
       stdout: "pipe",
       env: { ...process.env, LD_PRELOAD: "" },
     }),
@@ -351,7 +353,7 @@ test.skipIf(!isRoot)("a directory of somebody else that is sticky keeps what is 
   const to = scratch.plant("sticky-to", { mine: "old", theirs: "old" });
   run("chmod", "1777", to);
   chownSync(join(to, "mine"), 65534, 65534);
-  const { rows } = syncAs(nobody, source, to, { preserve: ["mtime"] });
+  const { rows } = syncAs(another, source, to, { preserve: ["mtime"] });
   expect(rows).toContain("copied mine");
   expect(rows).toContain("error theirs DENIED");
   expect(shape(to)).toEqual({ mine: "new", theirs: "old" });

@@ -15,6 +15,8 @@ import {
 import { join } from "node:path";
 import { compareSync, copy, copySync, sync, syncSync } from "../lib/index.ts";
 import { patience } from "./patience.ts";
+import { tied } from "./servers/tied.ts";
+import { nobody } from "./somebody.ts";
 import { said, shape, strays } from "./synced.ts";
 import { isRoot, link, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
@@ -128,7 +130,6 @@ describe("the disk", () => {
 });
 
 describe("rights", () => {
-  const nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
   const script = `const { syncSync } = await import(${JSON.stringify(library)});
     const { actions, errors } = syncSync(process.argv[1], process.argv[2]);
     console.log(JSON.stringify({ errors, rows: actions.map((a) => a.kind + " " + a.path + (a.error ? " " + a.error.code : "")) }));`;
@@ -231,7 +232,7 @@ test(`directories swapped for links during ${swaps} syncs lead nowhere`, async (
   // Another process, so that it runs while this one is inside a sync. What a sync put right it swaps
   // again. It names nothing below what it swaps: it would be led astray itself.
   const swapper = Bun.spawn(
-    [
+    tied([
       process.execPath,
       "-e",
       `const { dlopen } = require("bun:ffi");
@@ -247,7 +248,7 @@ test(`directories swapped for links during ${swaps} syncs lead nowhere`, async (
          for (let wait = i % 50; wait > 0; wait--) performance.now();
        }`,
       to,
-    ],
+    ]),
     { stdout: "pipe", stderr: "inherit" },
   );
   await swapper.stdout.getReader().read();

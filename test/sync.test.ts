@@ -22,7 +22,6 @@ import {
   compare,
   copy,
   copySync,
-  CopseError,
   Store,
   sync,
   syncSync,
@@ -31,21 +30,11 @@ import {
 } from "../lib/index.ts";
 import { said, shape } from "./synced.ts";
 import { hard, isRoot, link, pipe, run, type Tree } from "./trees.ts";
-import { leaveNothingOpen, scratchForEach } from "./ways.ts";
+import { codeOf, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
 
 const scratch = scratchForEach();
-
-const code = async (promise: PromiseLike<unknown>): Promise<string> => {
-  try {
-    await promise;
-  } catch (error) {
-    if (error instanceof CopseError) return error.code;
-    throw error;
-  }
-  return "none";
-};
 
 const libc = dlopen("libc.so.6", {
   lsetxattr: { args: ["cstring", "cstring", "ptr", "u64", "i32"], returns: "i32" },
@@ -126,8 +115,8 @@ describe("copy", () => {
   test("a directory onto a file is EXISTS; a missing source is NOT_FOUND and makes nothing", async () => {
     const from = scratch.plant("from", tree);
     writeFileSync(scratch.at("file"), "x");
-    expect(await code(copy(from, scratch.at("file")))).toBe("EXISTS");
-    expect(await code(copy(scratch.at("nowhere"), scratch.at("to")))).toBe("NOT_FOUND");
+    expect(await codeOf(copy(from, scratch.at("file")))).toBe("EXISTS");
+    expect(await codeOf(copy(scratch.at("nowhere"), scratch.at("to")))).toBe("NOT_FOUND");
     expect(existsSync(scratch.at("to"))).toBe(false);
   });
 
@@ -357,7 +346,7 @@ describe("deleting", () => {
     expect(shape(to)).toEqual({ a: "a", d: "/", "d/b": "b" });
     expect((await sync(from, to, { force: true })).deleted).toBe(3);
     expect(shape(to)).toEqual({});
-    expect(await code(sync(scratch.at("nowhere"), to, { force: true }))).toBe("NOT_FOUND");
+    expect(await codeOf(sync(scratch.at("nowhere"), to, { force: true }))).toBe("NOT_FOUND");
   });
 
   test("maxDelete counts everything and deletes nothing beyond", async () => {
@@ -387,7 +376,7 @@ describe("deleting", () => {
     const outer = await copy(from, join(from, "d", "copy"));
     expect(said(outer)).toContain("error d/copy UNSUPPORTED");
     expect(shape(join(from, "d", "copy"))).toEqual({ f: "f", d: "/", "d/x": "x" });
-    expect(await code(sync(from, from))).toBe("ARGUMENT");
+    expect(await codeOf(sync(from, from))).toBe("ARGUMENT");
     expect(shape(from)).toMatchObject({ f: "f" });
   });
 });
@@ -403,7 +392,7 @@ describe("trouble", () => {
     const to = scratch.plant("to", {});
     const slow = copy(`fault:delay=100:${from}`, to, { concurrency: 1 });
     while (readdirSync(to).length === 0) await Bun.sleep(1);
-    expect(await code(copy(from, to))).toBe("BUSY");
+    expect(await codeOf(copy(from, to))).toBe("BUSY");
     expect((await slow).copied).toBe(8);
     expect(said(await copy(from, to))).toEqual([]);
   });
@@ -570,11 +559,9 @@ describe("trouble", () => {
       { what: 1 },
     ])
       // @ts-expect-error wrong on purpose
-      expect(await code(Promise.try(() => sync(from, scratch.at("to"), options)))).toBe("ARGUMENT");
+      expect(await codeOf(() => sync(from, scratch.at("to"), options))).toBe("ARGUMENT");
     // @ts-expect-error an option of sync
-    expect(await code(Promise.try(() => copy(from, scratch.at("to"), { delete: true })))).toBe(
-      "ARGUMENT",
-    );
+    expect(await codeOf(() => copy(from, scratch.at("to"), { delete: true }))).toBe("ARGUMENT");
     expect(existsSync(scratch.at("to"))).toBe(false);
   });
 });

@@ -1,7 +1,18 @@
 // What the tests of copy and sync say of a result and of a tree.
 
-import { type Dirent, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { join } from "node:path";
+import {
+  type Dirent,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import type { Transfer } from "../lib/index.ts";
 
 export const said = ({ actions }: Transfer): string[] =>
@@ -10,6 +21,22 @@ export const said = ({ actions }: Transfer): string[] =>
       ? `error ${action.path} ${action.error.code}`
       : `${action.kind} ${action.path}`,
   );
+
+/** A file with a time of its own, so that what is newer is no matter of the clock. */
+export function putFile(root: string, path: string, content: string, seconds: number): void {
+  const full = join(root, path);
+  mkdirSync(dirname(full), { recursive: true });
+  writeFileSync(full, content);
+  utimesSync(full, seconds, seconds);
+}
+
+/** The same with a link, in the place of what is there. */
+export function putLink(root: string, path: string, target: string, seconds: number): void {
+  const full = join(root, path);
+  rmSync(full, { force: true });
+  symlinkSync(target, full);
+  lutimesSync(full, seconds, seconds);
+}
 
 /** Every entry below, links not followed: `readdirSync` with `recursive` would follow them. */
 function* below(root: string, above = ""): Generator<[name: string, entry: Dirent]> {

@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { compare, compareSync, CopseError, list, reportTo, Runtime } from "../lib/index.ts";
 import type { RuntimeOptions } from "../lib/index.ts";
 import { Latency } from "../lib/latency.ts";
+import { tied } from "./servers/tied.ts";
 
 const examples = join(import.meta.dir, "..", "examples");
 const left = join(examples, "left");
@@ -178,7 +179,7 @@ describe("listenForSignals", () => {
     setInterval(() => { if (process.argv.includes("--orderly") && interruption.status) process.exit(interruption.status); }, 5);`;
 
   async function run(signals: readonly NodeJS.Signals[], ...args: string[]) {
-    const child = Bun.spawn([process.execPath, "-e", program, "--", ...args], {
+    await using child = Bun.spawn(tied([process.execPath, "-e", program, "--", ...args]), {
       stdout: "pipe",
       stderr: "pipe",
     });

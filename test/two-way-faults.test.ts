@@ -2,11 +2,11 @@
 // version is lost. COPSE_FAULTS=20 lets the first 20 of each kind fail, one a run.
 
 import { expect, test } from "bun:test";
-import { lutimesSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { sync, type SyncOptions, type Transfer } from "../lib/index.ts";
 import { patience } from "./patience.ts";
-import { shape } from "./synced.ts";
+import { putFile, putLink, shape } from "./synced.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
@@ -21,20 +21,6 @@ const calls =
   );
 const versions = ["l-only", "r-only", "l-change", "r-change", "l-meets", "r-meets", "l-in", "r-in"];
 
-function put(root: string, path: string, content: string, seconds: number): void {
-  const full = join(root, path);
-  mkdirSync(dirname(full), { recursive: true });
-  writeFileSync(full, content);
-  utimesSync(full, seconds, seconds);
-}
-
-function link(root: string, path: string, target: string, seconds: number): void {
-  const full = join(root, path);
-  rmSync(full, { force: true });
-  symlinkSync(target, full);
-  lutimesSync(full, seconds, seconds);
-}
-
 const EARLIER = 2_000_000_000;
 const LATER = EARLIER + 60;
 
@@ -42,21 +28,21 @@ const LATER = EARLIER + 60;
 async function changed(run: (left: string, right: string) => Promise<unknown>): Promise<void> {
   const tree = { a: "a", b: "b", c: "c", gone: "g", "d/x": "x", "e/y": "y", "e/z": "z" };
   const [left, right] = [scratch.plant("left", tree), scratch.plant("right", {})];
-  link(left, "l", "a", EARLIER);
+  putLink(left, "l", "a", EARLIER);
   await run(left, right);
-  put(left, "only-left", "l-only", EARLIER);
-  put(right, "new/only-right", "r-only", LATER);
-  put(left, "a", "l-change", EARLIER);
-  put(right, "b", "r-change", LATER);
-  put(left, "c", "l-meets", EARLIER);
-  put(right, "c", "r-meets", LATER);
+  putFile(left, "only-left", "l-only", EARLIER);
+  putFile(right, "new/only-right", "r-only", LATER);
+  putFile(left, "a", "l-change", EARLIER);
+  putFile(right, "b", "r-change", LATER);
+  putFile(left, "c", "l-meets", EARLIER);
+  putFile(right, "c", "r-meets", LATER);
   rmSync(join(right, "gone"));
   rmSync(join(left, "d"), { recursive: true });
   rmSync(join(left, "e"), { recursive: true });
-  put(right, "e/y", "r-in", LATER);
+  putFile(right, "e/y", "r-in", LATER);
   rmSync(join(right, "l"));
-  link(left, "l", "b", EARLIER + 1);
-  put(left, "deep/er/in", "l-in", EARLIER);
+  putLink(left, "l", "b", EARLIER + 1);
+  putFile(left, "deep/er/in", "l-in", EARLIER);
 }
 
 test.each(calls)("%s", async (call) => {

@@ -2,9 +2,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { type CopseError, verify, verifySync } from "../lib/index.ts";
+import { verify, verifySync } from "../lib/index.ts";
 import { Folder, sample, samples } from "./packs.ts";
 import { isLong } from "./patience.ts";
+import { codeOfSync } from "./ways.ts";
 
 const file = (name: string): string => join(samples, `${name}.znippy`);
 const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
@@ -51,19 +52,11 @@ describe("verify", () => {
 
   test("a cut pack rejects with CORRUPT, another file with UNSUPPORTED", () => {
     using folder = new Folder();
-    const code = (work: () => unknown): string => {
-      try {
-        work();
-      } catch (error) {
-        return (error as CopseError).code;
-      }
-      return "none";
-    };
     const cut = folder.put("x", sample("s1").subarray(0, 9000));
-    expect(code(() => verifySync(cut))).toBe("CORRUPT");
-    expect(code(() => verifySync(folder.put("y", "no pack at all")))).toBe("UNSUPPORTED");
-    expect(code(() => verifySync(folder.path))).toBe("UNSUPPORTED");
-    expect(code(() => verifySync(folder.at("nothing")))).toBe("NOT_FOUND");
+    expect(codeOfSync(() => verifySync(cut))).toBe("CORRUPT");
+    expect(codeOfSync(() => verifySync(folder.put("y", "no pack at all")))).toBe("UNSUPPORTED");
+    expect(codeOfSync(() => verifySync(folder.path))).toBe("UNSUPPORTED");
+    expect(codeOfSync(() => verifySync(folder.at("nothing")))).toBe("NOT_FOUND");
   });
 
   test("an archive is verified by its own checksums", async () => {

@@ -21,6 +21,7 @@ import {
 } from "../lib/index.ts";
 import { commandPlace, main } from "./command.ts";
 import { patience } from "./patience.ts";
+import { tied } from "./servers/tied.ts";
 import { shape, strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
@@ -243,8 +244,8 @@ describe("copse watch-sync", () => {
 
   test("says each round, and ends in order on SIGINT", async () => {
     plant("from", { a: "1" });
-    const child = Bun.spawn(
-      [process.execPath, main, "watch-sync", "from", "to", "--settle", "20ms"],
+    await using child = Bun.spawn(
+      tied([process.execPath, main, "watch-sync", "from", "to", "--settle", "20ms"]),
       {
         cwd: folder,
         env: environment,

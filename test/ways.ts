@@ -106,15 +106,30 @@ export function facts(answer: Comparison): string[] {
   return differences.map(fact);
 }
 
-/** The code with which a promise is rejected. */
-export async function codeOf(promise: Promise<unknown>): Promise<string> {
+/** The code with which it fails, of an error without one what it says, or "none". */
+export async function codeOf(
+  work: PromiseLike<unknown> | (() => PromiseLike<unknown>),
+): Promise<string> {
   try {
-    await promise;
+    await (typeof work === "function" ? work() : work);
   } catch (error) {
-    return error instanceof Error && "code" in error ? String(error.code) : String(error);
+    return codeIn(error);
   }
-  return "no error";
+  return "none";
 }
+
+/** The same of what waits for nothing. */
+export function codeOfSync(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    return codeIn(error);
+  }
+  return "none";
+}
+
+const codeIn = (error: unknown): string =>
+  error instanceof Error && "code" in error ? String(error.code) : String(error);
 
 // ── Nothing stays open ──
 

@@ -3,6 +3,7 @@
 
 import { dlopen } from "bun:ffi";
 import { openSync, readSync, writeSync } from "node:fs";
+import { tied } from "./tied.ts";
 
 /** Of a name: its size, and what goes wrong with it. */
 export interface Ill {
@@ -20,13 +21,16 @@ export async function mountIll(
   at: string,
   files: Readonly<Record<string, Ill>>,
 ): Promise<Disposable | string> {
-  const child = Bun.spawn([process.execPath, import.meta.path, at, JSON.stringify(files)], {
+  const child = Bun.spawn(tied([process.execPath, import.meta.path, at, JSON.stringify(files)]), {
     stdout: "pipe",
     stderr: "pipe",
     env: { ...process.env, LD_PRELOAD: "" },
   });
   const { value } = await child.stdout.getReader().read();
-  if (value === undefined) return (await child.stderr.text()).trim().split("\n").at(-1) ?? "";
+  if (value === undefined) {
+    const said = (await child.stderr.text()).trim();
+    return said || `its program ended with ${await child.exited} and said nothing`;
+  }
   return {
     [Symbol.dispose]() {
       Bun.spawnSync(["umount", "-l", at]);
@@ -148,5 +152,11 @@ function serve(at: string, files: Readonly<Record<string, Ill>>): void {
 
 if (import.meta.main) {
   const [at, files] = process.argv.slice(2) as [string, string]; // of mountIll
-  serve(at, JSON.parse(files) as Record<string, Ill>);
+  try {
+    serve(at, JSON.parse(files) as Record<string, Ill>);
+  } catch (error) {
+    // One line: why there is no such file system here.
+    process.stderr.write(String(error));
+    process.exit(1);
+  }
 }

@@ -1,4 +1,4 @@
-// A server must not outlive the test that started it, however that test ended.
+// What runs beside a test must not outlive the tests, however they end.
 
 const setpriv = process.platform === "linux" ? Bun.which("setpriv") : null;
 

@@ -101,6 +101,16 @@ test("nothing is renamed when not all of the source was seen", async () => {
   expect(shape(to)).toMatchObject({ old: "moved", new: "moved" });
 });
 
+test("a file that moved and cannot be read is still there under its old name", async () => {
+  const from = scratch.plant("from", { "b/new-name": "the only copy" });
+  const to = scratch.plant("to", { "a/old-name": "the only copy" });
+  const result = await sync(`fault:open=1,sticky,code=DENIED:${from}`, to, options);
+  expect(result).toMatchObject({ deleted: 0, complete: false });
+  expect(shape(to)["a/old-name"]).toBe("the only copy");
+  expect(await sync(from, to, options)).toMatchObject({ errors: 0, complete: true });
+  expect(shape(to)).toEqual(shape(from));
+});
+
 test("random trees come out the same with and without moves", () => {
   const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000);
   let renamed = 0;

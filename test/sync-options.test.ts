@@ -59,6 +59,20 @@ describe("hard links", () => {
     expect(inode(join(to, "a"))).toBe(inode(join(to, "d", "b")));
   });
 
+  test("a further name of a file that could not be copied never gets the old content", async () => {
+    const from = scratch.plant("from", { a: "new", b: hard("a") });
+    for (const overwrite of ["different", "never"] as const) {
+      const to = scratch.plant("to", { a: "old content", b: "old content" });
+      rmSync(join(to, "b"));
+      // Whichever of the names comes first: only one of them is there.
+      const broken = overwrite === "never" ? to : `fault:writer=1,code=DENIED:${to}`;
+      const result = await sync(from, broken, { hardLinks: true, overwrite, concurrency: 1 });
+      expect(result.errors).toBe(overwrite === "never" ? 0 : 1);
+      if (existsSync(join(to, "b"))) expect(readFileSync(join(to, "b"), "latin1")).toBe("new");
+      rmSync(to, { recursive: true });
+    }
+  });
+
   test("rsync -aH finds nothing to do", async () => {
     const from = scratch.plant("from", tree);
     await sync(from, scratch.at("to"), { hardLinks: true });
@@ -155,6 +169,17 @@ describe("backupDir", () => {
     expect(shape(scratch.at("back"))).toEqual(files);
   });
 
+  test("what an archive in its own order replaces is kept, too", async () => {
+    const from = scratch.plant("from", { a: "new", "d/b": "new b", "d/c": "c" });
+    run("tar", "-C", from, "-czf", scratch.at("a.tar.gz"), ".");
+    const to = scratch.plant("to", { a: "older", "d/b": "older b" });
+    const kept = scratch.at("kept-of-archive");
+    const result = await copy(`archive:${scratch.at("a.tar.gz")}`, to, { backupDir: kept });
+    expect(result).toMatchObject({ copied: 3, errors: 0 });
+    expect(shape(to)).toEqual(shape(from));
+    expect(shape(kept)).toEqual({ a: "older", d: "/", "d/b": "older b" });
+  });
+
   test("what cannot be kept is not replaced", async () => {
     const [from, to] = plantPair();
     mkdirSync(scratch.at("kept", "a"), { recursive: true });
@@ -196,6 +221,22 @@ describe("report", () => {
     const result = await copy(`archive:${scratch.at("a.tar.gz")}`, scratch.at("to"), options);
     expect(result).toMatchObject({ copied: 2, verified: 2, errors: 0 });
     expect((await compare(from, scratch.at("to"))).equal).toBe(true);
+  });
+
+  test("an archive in its own order: names of ours are left out, what is newer stays", async () => {
+    const ours = ".copse-0123456789abcdef.part";
+    const from = scratch.plant("from", { a: "a", [ours]: "x", [`d/${ours}`]: "x", "e/link": "" });
+    rmSync(join(from, "e/link"));
+    run("ln", "-s", "../a", join(from, "e/link"));
+    run("tar", "-C", from, "-czf", scratch.at("a.tar.gz"), ".");
+    const to = scratch.plant("to", {});
+    mkdirSync(join(to, "e"), { recursive: true });
+    run("ln", "-s", "newer", join(to, "e/link"));
+    run("touch", "-h", "-d", "2099-01-01", join(to, "e/link"));
+    const archive = `archive:${scratch.at("a.tar.gz")}`;
+    const result = await copy(archive, to, { overwrite: "newer" });
+    expect(result).toMatchObject({ copied: 1, errors: 0, skipped: 1 });
+    expect(shape(to)).toEqual({ a: "a", d: "/", e: "/", "e/link": "-> newer" });
   });
 
   test("a dry run of a file into directories that are not there says what it would do", async () => {

@@ -3,11 +3,11 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { apply, applySync, CopseError, sync, syncSync, type Plan } from "../lib/index.ts";
+import { apply, applySync, copy, CopseError, sync, syncSync, type Plan } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
 import { patience } from "./patience.ts";
 import { said, shape } from "./synced.ts";
-import { asTree, link, mutated, plantOnDisk, Random, randomTree } from "./trees.ts";
+import { asTree, link, mutated, plantOnDisk, Random, randomTree, run } from "./trees.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
@@ -88,6 +88,28 @@ test("steps that were taken out are not done, nor what came since", async () => 
     file: "/",
     "file/in": "in",
   });
+});
+
+test("of an archive in its own order only what the plan has is done", async () => {
+  const [from, to] = plantPair();
+  run("tar", "-C", from, "-czf", scratch.at("from.tar.gz"), ".");
+  const archive = `archive:${scratch.at("from.tar.gz")}`;
+  const plan = asFile(await copy(archive, to, { dryRun: true }));
+  const before = shape(to);
+  const result = applySync({ ...plan, actions: plan.actions.filter(({ path }) => path === "a") });
+  expect(said(result)).toEqual(["copied a"]);
+  expect(shape(to)).toEqual({ ...before, a: "new a" });
+  // All of another plan, with a further name of a file, and a directory that changed.
+  run("ln", join(from, "a"), join(from, "n", "twin"));
+  run("chmod", "700", join(from, "d"));
+  run("tar", "-C", from, "-czf", scratch.at("from.tar.gz"), ".");
+  rmSync(join(to, "file"), { recursive: true });
+  rmSync(join(to, "dir"));
+  const next = await copy(archive, to, { dryRun: true });
+  const done = applySync(asFile(next));
+  expect(said(done)).toEqual(said(next));
+  expect(done).toMatchObject({ errors: 0, complete: true });
+  expect(shape(to)).toEqual({ ...shape(from), "d/gone": "gone", elsewhere: "was elsewhere" });
 });
 
 test("what changed on either side is CHANGED and left, the rest is done", async () => {

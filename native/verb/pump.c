@@ -63,7 +63,8 @@ static int32_t flow_range(struct flow *flow, uint64_t *at, uint64_t end, struct 
     // What comes from afar takes a while, and somebody may watch.
     if (flow->reader->fd < 0 || flow->reader->flows)
       pump_count(spot, &flow->counted, (uint64_t)got);
-    if (got == 0 || flow->reader->at_end) return 0;
+    // A read that comes short of a size that is known is not believed: the next one says why.
+    if (got == 0 || (flow->reader->at_end && end == UINT64_MAX)) return 0;
   }
   return 0;
 }

@@ -311,6 +311,9 @@ static bool next_stage(struct run *run) {
       return sync_each(run, &sync->twin_lates, sync_twin_link);
     case STAGE_LINK:
       stage_over(sync, COUNT_COPY_NS);
+      // What waited for moves and links was read only now. What could not be may be there under its
+      // old name, and nowhere else.
+      if (right_count > 0 && !may_delete(run)) keep_all(sync);
       return sync->deletes_max != UINT64_MAX && sync_delete_begin(run, true);
     case STAGE_COUNT:
       if (atomic_load_explicit(&sync->to_delete, memory_order_relaxed) > sync->deletes_max) {

@@ -154,6 +154,9 @@ void sync_refuse(struct run *run, const struct fault *fault);
 // ── sync_file.c ──
 
 int32_t sync_files(struct spot *spot, struct entry *left, struct entry *right, struct fault *fault);
+// The same of one that is no further name. Both have HAS_STAT.
+int32_t sync_one_file(struct spot *spot, struct entry *left, struct entry *right,
+                      struct fault *fault);
 int32_t sync_links(struct spot *spot, struct entry *left, struct entry *right, struct fault *fault);
 // Counts it, and says so when there is a reason.
 int32_t sync_skip(struct spot *spot, const struct entry *entry, uint16_t reason);
@@ -240,7 +243,9 @@ void sync_twins_free(struct twins *twins);
 // A file with more names than one. 1: it came first and is copied; 0: it was kept, to be linked
 // when all is copied.
 int32_t sync_twin(struct spot *spot, struct entry *left, struct entry *right, struct fault *fault);
-// One that was kept.
+// The first of its names has its content on the right.
+void sync_twin_came(struct spot *spot, const struct entry *left);
+// One that was kept. Where the first did not come it is a file of its own.
 int32_t sync_twin_link(struct spot *spot, struct entry *left, struct entry *right,
                        struct fault *fault);
 

@@ -179,6 +179,7 @@ static int32_t copy_now(struct spot *spot, struct entry *left, struct entry *rig
     code = verify(spot, left, name, fault);
   if (code < 0) return code;
   if (!sync->is_dry) sync_changed(spot->node);
+  sync_twin_came(spot, left);
   sync_count(sync, COUNT_COPIED, 1);
   sync_count(sync, COUNT_BYTES, bytes);
   sync_row(spot, COPSE_ROW_COPIED, left, right, 0);
@@ -312,7 +313,6 @@ int32_t sync_files(struct spot *spot, struct entry *left, struct entry *right,
   int32_t code = sync_stat(spot, left, LEFT, fault);
   if (code == 0 && right) code = sync_stat(spot, right, RIGHT, fault);
   if (code < 0) return code;
-  span name = name_on_right(spot, left, right);
   if (left->type != ENTRY_FILE)
     return fault_set(fault, COPSE_E_CHANGED, "it was a file and is none any more; run again");
   if (right && run_is_same(spot->run, left, right)) return sync_skip(spot, left, 0);
@@ -329,6 +329,14 @@ int32_t sync_files(struct spot *spot, struct entry *left, struct entry *right,
     code = sync_twin(spot, left, right, fault);
     if (code <= 0) return code;
   }
+  return sync_one_file(spot, left, right, fault);
+}
+
+int32_t sync_one_file(struct spot *spot, struct entry *left, struct entry *right,
+                      struct fault *fault) {
+  struct sync *sync = sync_of(spot->run);
+  span name = name_on_right(spot, left, right);
+  int32_t code;
   if (!right) return sync_copy(spot, left, right, name, fault);
   if (right->type != ENTRY_FILE) {
     if (sync->overwrite == OVERWRITE_NEVER) return sync_skip(spot, left, COPSE_SKIPPED_EXISTS);
@@ -348,6 +356,7 @@ int32_t sync_files(struct spot *spot, struct entry *left, struct entry *right,
     if (code < 0) return code;
     if (!is_same) action = ACTION_SET;
   }
+  if (action == ACTION_NOTHING || action == ACTION_SET) sync_twin_came(spot, left);
   switch (action) {
     case ACTION_SET:
       return set_metadata(spot, left, right, name, fault);

@@ -27,30 +27,63 @@ static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory");
 }
 
+// Whether the plan, when there is one, has something to be done there.
+static bool is_planned(const struct sync *sync, span path, uint8_t kind, uint8_t or_kind) {
+  return !sync->plan || sync_plan_has(sync->plan, kind, path) ||
+         sync_plan_has(sync->plan, or_kind, path);
+}
+
+// 0: a plan does not make what it would stand in, so that its step is not met.
+static int32_t place(struct spot *spot, span path, struct entry *found, struct directory **parent,
+                     struct fault *fault) {
+  const struct plan *plan = sync_of(spot->run)->plan;
+  spot->side = RIGHT;
+  int32_t code = store_place(&spot->run->store[RIGHT], path, plan ? nullptr : &(uint32_t){},
+                             spot->arena, found, parent, fault);
+  if (code != COPSE_E_NOT_FOUND || !plan) return code < 0 ? code : 1;
+  *fault = (struct fault){};
+  return 0;
+}
+
+static int32_t create(struct spot *spot, struct directory *parent, span name,
+                      const struct entry *left, struct fault *fault) {
+  const struct store_ops *ops = parent->store->ops;
+  struct directory *made;
+  struct entry want;
+  struct wanted wanted;
+  int32_t code = sync_want(spot, nullptr, left, name, &want, &wanted, fault);
+  if (code == 0) code = ops->create(parent, &wanted, &made, fault);
+  if (code < 0) return code;
+  ops->leave(made);
+  sync_count(sync_of(spot->run), COUNT_CREATED, 1);
+  sync_row(spot, COPSE_ROW_CREATED, left, nullptr, 0);
+  return 0;
+}
+
 static int32_t forward_directory(struct forward *forward, struct spot *spot, span path,
                                  const struct entry *left, struct fault *fault) {
-  struct store *store = &forward->run->store[RIGHT];
-  const struct store_ops *ops = store->ops;
-  struct directory *parent, *made;
+  struct sync *sync = sync_of(forward->run);
+  struct directory *parent;
   struct entry found;
-  int32_t code = store_place(store, path, &(uint32_t){}, spot->arena, &found, &parent, fault);
-  if (code < 0) return code;
-  if (found.type == ENTRY_NONE) {
-    struct entry want;
-    struct wanted wanted;
-    code = sync_want(spot, nullptr, left, found.name, &want, &wanted, fault);
-    if (code == 0) code = ops->create(parent, &wanted, &made, fault);
-    if (code == 0) {
-      ops->leave(made);
-      sync_count(sync_of(forward->run), COUNT_CREATED, 1);
-      sync_row(spot, COPSE_ROW_CREATED, left, nullptr, 0);
-    }
-  } else if (found.type != ENTRY_DIRECTORY) {
+  if (!is_planned(sync, path, COPSE_ROW_CREATED, COPSE_ROW_UPDATED)) return 0;
+  int32_t code = place(spot, path, &found, &parent, fault);
+  if (code <= 0) return code;
+  bool is_new = found.type == ENTRY_NONE;
+  if (!is_new && found.type != ENTRY_DIRECTORY)
     code = fault_set(fault, COPSE_E_EXISTS,
                      "something that is no directory has that name and is not replaced");
+  if (code > 0)
+    code = sync_allows_path(sync->plan, is_new ? COPSE_ROW_CREATED : COPSE_ROW_UPDATED, path,
+                            (span){}, left, is_new ? nullptr : &found, fault);
+  bool is_allowed = code > 0;
+  if (is_allowed && is_new) {
+    code = create(spot, parent, found.name, left, fault);
+  } else if (is_allowed && sync->plan) {
+    sync_count(sync, COUNT_UPDATED, 1);
+    sync_row(spot, COPSE_ROW_UPDATED, left, nullptr, 0);
   }
-  ops->leave(parent);
-  if (code < 0) return code;
+  parent->store->ops->leave(parent);
+  if (code < 0 || !is_allowed) return code;
   struct later *later = (struct later *)(void *)arena_take(&forward->arena, sizeof *later);
   span kept = arena_copy(&forward->arena, path);
   if (!later || !kept.at) return no_memory(fault);
@@ -106,66 +139,97 @@ int32_t sync_verify_hash(struct spot *spot, struct directory *parent, span name,
   return 0;
 }
 
+static bool is_ours(span path) {
+  span part;
+  while (path_next(&path, &part))
+    if (store_name_is_ours(part)) return true;
+  return false;
+}
+
+// 1: *action is what is to be done, and what it replaces is kept; 0: nothing, without a word.
+static int32_t decide_leaf(struct spot *spot, span path, const struct entry *left, bool has_reader,
+                           struct entry *found, struct directory **parent, enum sync_action *action,
+                           struct fault *fault) {
+  struct sync *sync = sync_of(spot->run);
+  if (!is_planned(sync, path, COPSE_ROW_COPIED, COPSE_ROW_UPDATED)) return 0;
+  int32_t code = place(spot, path, found, parent, fault);
+  if (code <= 0) return code;
+  if (found->type == ENTRY_DIRECTORY)
+    return fault_set(fault, COPSE_E_EXISTS,
+                     "a directory has that name on the right and is not replaced; remove it first");
+  bool is_new = found->type == ENTRY_NONE;
+  bool stays = sync->overwrite == OVERWRITE_NEVER ||
+               (sync->overwrite == OVERWRITE_NEWER && left->mtime_ns <= found->mtime_ns);
+  if (found->type == ENTRY_FILE && has_reader)
+    *action = sync_decide(sync, 1, left, found, false, false);
+  else
+    *action = !is_new && stays ? ACTION_KEEP : ACTION_COPY;
+  if (*action != ACTION_SET && *action != ACTION_COPY) return 1;
+  uint8_t kind = *action == ACTION_SET ? COPSE_ROW_UPDATED : COPSE_ROW_COPIED;
+  code = sync_allows_path(sync->plan, kind, path, (span){}, left, is_new ? nullptr : found, fault);
+  if (code <= 0 || is_new || *action == ACTION_SET) return code;
+  code = sync_back_up(spot, *parent, found, path, false, fault);
+  return code < 0 ? code : 1;
+}
+
+// `reader` nullptr: it is a link, or a further name of a file that came before.
+static int32_t copy_leaf(struct spot *spot, const struct entry *left, struct reader *reader,
+                         struct directory *parent, const struct entry *found,
+                         const struct wanted *wanted, struct fault *fault) {
+  struct sync *sync = sync_of(spot->run);
+  const struct store_ops *ops = parent->store->ops;
+  struct pump pump = {.to = parent, .source = left, .wanted = *wanted};
+  int32_t code;
+  if (reader) {
+    struct hash hash;
+    hash_begin(&hash);
+    if (sync->verifies) pump.hash = &hash;
+    if (sync->plan && found->type != ENTRY_NONE) pump.replaced = found;
+    code = pump_reader(spot, &pump, reader, fault);
+    if (code == 0 && sync->verifies)
+      code = sync_verify_hash(spot, parent, found->name, pump.bytes, &hash, fault);
+  } else if (left->type == ENTRY_FILE) {
+    code = forward_twin(spot, left, parent, found->name, fault);
+  } else {
+    code = ops->make(parent, wanted, fault);
+  }
+  if (code == 0 && ops->settle) code = ops->settle(parent, fault);
+  if (code < 0) return code;
+  sync_count(sync, COUNT_COPIED, 1);
+  sync_count(sync, COUNT_BYTES, pump.bytes);
+  sync_row(spot, COPSE_ROW_COPIED, left, nullptr, 0);
+  return 0;
+}
+
+static int32_t set_leaf(struct spot *spot, const struct entry *left, struct directory *parent,
+                        const struct wanted *wanted, struct fault *fault) {
+  int32_t code = parent->store->ops->set(parent, wanted, fault);
+  if (code < 0) return code;
+  sync_count(sync_of(spot->run), COUNT_UPDATED, 1);
+  sync_row(spot, COPSE_ROW_UPDATED, left, nullptr, 0);
+  return 0;
+}
+
 // What is neither a directory nor refused. Ends the reader.
-static int32_t forward_leaf(struct forward *forward, struct spot *spot, span path,
-                            struct entry *left, struct reader *reader, struct fault *fault) {
-  struct run *run = forward->run;
-  struct sync *sync = sync_of(run);
-  struct store *store = &run->store[RIGHT];
-  const struct store_ops *ops = store->ops;
+static int32_t forward_leaf(struct spot *spot, span path, struct entry *left, struct reader *reader,
+                            struct fault *fault) {
   bool has_reader = left->type == ENTRY_FILE && !(left->has & HAS_TWIN);
   struct directory *parent = nullptr;
-  struct entry found;
-  spot->side = RIGHT;
-  int32_t code = store_place(store, path, &(uint32_t){}, spot->arena, &found, &parent, fault);
-  enum sync_action action = ACTION_COPY;
-  if (code == 0 && found.type == ENTRY_DIRECTORY)
-    code = fault_set(fault, COPSE_E_EXISTS,
-                     "a directory has that name on the right and is not replaced; remove it first");
-  if (code == 0 && found.type == ENTRY_FILE && has_reader)
-    action = sync_decide(sync, 1, left, &found, false, false);
-  else if (code == 0 && found.type != ENTRY_NONE && sync->overwrite == OVERWRITE_NEVER)
-    action = ACTION_KEEP;
-  struct entry want;
+  struct entry found = {}, want;
   struct wanted wanted;
-  if (code == 0) code = sync_want(spot, nullptr, left, found.name, &want, &wanted, fault);
-  if (code < 0) {
-    // Nothing to do but to say so.
-  } else if (action == ACTION_NOTHING || action == ACTION_KEEP) {
-    sync_count(sync, COUNT_SKIPPED, 1);
-    if (action == ACTION_KEEP)
-      sync_row(spot, COPSE_ROW_SKIPPED, left, nullptr, COPSE_SKIPPED_EXISTS);
-  } else if (action == ACTION_SET) {
-    code = ops->set(parent, &wanted, fault);
-    if (code == 0) {
-      sync_count(sync, COUNT_UPDATED, 1);
-      sync_row(spot, COPSE_ROW_UPDATED, left, nullptr, 0);
-    }
-  } else {
-    uint64_t bytes = 0;
-    if (has_reader) {
-      struct pump pump = {.to = parent, .source = left, .wanted = wanted};
-      struct hash hash;
-      hash_begin(&hash);
-      if (sync->verifies) pump.hash = &hash;
-      code = pump_reader(spot, &pump, reader, fault);
-      bytes = pump.bytes;
-      if (code == 0 && sync->verifies)
-        code = sync_verify_hash(spot, parent, found.name, bytes, &hash, fault);
-    } else if (left->type == ENTRY_FILE) {
-      code = forward_twin(spot, left, parent, found.name, fault);
-    } else {
-      code = ops->make(parent, &wanted, fault);
-    }
-    if (code == 0 && ops->settle) code = ops->settle(parent, fault);
-    if (code == 0) {
-      sync_count(sync, COUNT_COPIED, 1);
-      sync_count(sync, COUNT_BYTES, bytes);
-      sync_row(spot, COPSE_ROW_COPIED, left, nullptr, 0);
-    }
-  }
+  enum sync_action action;
+  int32_t code = decide_leaf(spot, path, left, has_reader, &found, &parent, &action, fault);
+  bool is_done = code <= 0;
+  if (!is_done) code = sync_want(spot, nullptr, left, found.name, &want, &wanted, fault);
+  is_done |= code < 0;
+  if (!is_done && action == ACTION_COPY)
+    code = copy_leaf(spot, left, has_reader ? reader : nullptr, parent, &found, &wanted, fault);
+  else if (!is_done && action == ACTION_SET)
+    code = set_leaf(spot, left, parent, &wanted, fault);
+  else if (!is_done)
+    code = sync_skip(spot, left, action == ACTION_KEEP ? COPSE_SKIPPED_EXISTS : 0);
   if (has_reader) reader->store->ops->read_end(reader);
-  if (parent) ops->leave(parent);
+  if (parent) parent->store->ops->leave(parent);
   return code;
 }
 
@@ -173,6 +237,10 @@ static int32_t forward_entry(struct forward *forward, struct spot *spot, span pa
                              struct entry *left, struct reader *reader, struct fault *fault) {
   struct run *run = forward->run;
   spot->side = LEFT;
+  if (is_ours(path)) {
+    if (left->type == ENTRY_FILE && !(left->has & HAS_TWIN)) reader->store->ops->read_end(reader);
+    return 0;
+  }
   if (left->type == ENTRY_DIRECTORY) {
     spot->side = RIGHT;
     return forward_directory(forward, spot, path, left, fault);
@@ -194,7 +262,7 @@ static int32_t forward_entry(struct forward *forward, struct spot *spot, span pa
                        "the link leads out of its tree and is not made");
   }
   spot->files += left->type == ENTRY_FILE;
-  return forward_leaf(forward, spot, path, left, reader, fault);
+  return forward_leaf(spot, path, left, reader, fault);
 }
 
 // A file whose content broke off, once more: found by its path, which costs another pass over what

@@ -482,6 +482,7 @@ static int32_t rename_held(struct spot *spot, struct mover *mover, struct mover 
   } else if (!took_it(sync->moves, path)) {
     return no_memory(fault);
   }
+  sync_twin_came(spot, left);
   sync_count(sync, COUNT_RENAMED, 1);
   sync_count(sync, COUNT_SAVED, left->size);
   sync_row_from(spot, COPSE_ROW_RENAMED, left, &now, path);
@@ -506,7 +507,7 @@ static void move_run(struct job *job, struct worker *worker) {
     if (code == 0) code = sync_files(&spot, mover->left, nullptr, &fault);
     node_let_go(mover->node);
   }
-  if (code < 0) spot_error(&spot, &fault, mover->left->name);
+  if (code < 0) sync_error(&spot, &fault, mover->left->name);
   run_spot_end(&spot);
 }
 

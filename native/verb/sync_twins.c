@@ -8,6 +8,7 @@ struct twin {
   uint64_t inode, device;
   struct node *node;  // held; nullptr: an empty place
   span name;          // of the first one, in that node's listing
+  bool has_come;      // it has the content on the right
 };
 
 struct twins {
@@ -65,13 +66,24 @@ int32_t sync_twin(struct spot *spot, struct entry *left, struct entry *right, st
   struct twin *twin = find(twins->at, twins->capacity, left->inode, left->device);
   bool is_first = !twin->node || (twin->node == spot->node && span_equal(twin->name, left->name));
   if (!twin->node) {
-    *twin = (struct twin){left->inode, left->device, spot->node, left->name};
+    *twin = (struct twin){
+        .inode = left->inode, .device = left->device, .node = spot->node, .name = left->name};
     node_hold(spot->node);
     twins->count++;
   }
   mutex_unlock(&twins->lock);
   if (is_first) return 1;
   return sync_keep(sync, &sync->twin_lates, spot->node, left, right, fault);
+}
+
+void sync_twin_came(struct spot *spot, const struct entry *left) {
+  struct twins *twins = sync_of(spot->run)->twins;
+  if (!twins || !(left->has & HAS_LINKED)) return;
+  mutex_lock(&twins->lock);
+  struct twin *twin =
+      twins->capacity ? find(twins->at, twins->capacity, left->inode, left->device) : nullptr;
+  if (twin && twin->node == spot->node && span_equal(twin->name, left->name)) twin->has_come = true;
+  mutex_unlock(&twins->lock);
 }
 
 static span path_of(struct spot *spot, const struct twin *twin) {
@@ -124,6 +136,8 @@ int32_t sync_twin_link(struct spot *spot, struct entry *left, struct entry *righ
   struct twin first = *find(twins->at, twins->capacity, left->inode, left->device);
   mutex_unlock(&twins->lock);
   struct directory *from = first.node->directory[RIGHT];
+  // What has its name there may be what it was before.
+  if (!first.has_come) return sync_one_file(spot, left, right, fault);
   spot->side = RIGHT;
   if (from && from->store->ops->hold(from, fault) < 0) return fault->code;
   int32_t code = link_held(spot, left, right, &first, fault);

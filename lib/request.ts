@@ -438,6 +438,31 @@ function putPath(record: Record, key: number, name: string, text: unknown, bytes
   }
 }
 
+interface Row {
+  readonly [field: string]: unknown;
+}
+
+function putStep(
+  record: Record,
+  name: string,
+  kind: number,
+  step: Row,
+  [first, second]: readonly [string, string],
+): void {
+  record.record(Key.STEP, (inner) => {
+    putPath(inner, Step.PATH, `${name}.path`, step["path"], step["pathBytes"]);
+    if (kind === RowKind.RENAMED || kind === RowKind.LINKED)
+      putPath(inner, Step.FROM, `${name}.from`, step["from"], step["fromBytes"]);
+    inner.number(Step.KIND, kind);
+    const left = { size: Step.LEFT_SIZE, mtime: Step.LEFT_MTIME };
+    const right = { size: Step.RIGHT_SIZE, mtime: Step.RIGHT_MTIME };
+    const source = putSeen(inner, `${name}.${first}`, step[first], left);
+    const target = putSeen(inner, `${name}.${second}`, step[second], right);
+    if (source === 0) throw argumentError(`${name}.${first}`, "is missing: plans are dry runs");
+    inner.number(Step.TYPES, source + target * 16);
+  });
+}
+
 /** The steps of a plan, whoever wrote it. Rows that are no steps are left out. */
 function putSteps(record: Record, actions: readonly unknown[]): void {
   record.number(Key.HAS_PLAN, 1);
@@ -445,23 +470,21 @@ function putSteps(record: Record, actions: readonly unknown[]): void {
     const name = `plan.actions[${i}]`;
     if (typeof action !== "object" || action === null)
       throw argumentError(name, `must be an object, not ${showValue(action)}`);
-    const step = action as { [field: string]: unknown }; // its fields are looked at one by one
+    const step = action as Row; // its fields are looked at one by one
     if (["skipped", "error", "conflict"].includes(String(step["kind"]))) continue;
     const kind = typeof step["kind"] === "string" ? stepKinds.get(step["kind"]) : undefined;
     if (kind === undefined) throw argumentError(`${name}.kind`, `is ${showValue(step["kind"])}`);
-    record.record(Key.STEP, (inner) => {
-      putPath(inner, Step.PATH, `${name}.path`, step["path"], step["pathBytes"]);
-      if (kind === RowKind.RENAMED || kind === RowKind.LINKED)
-        putPath(inner, Step.FROM, `${name}.from`, step["from"], step["fromBytes"]);
-      inner.number(Step.KIND, kind);
-      const left = { size: Step.LEFT_SIZE, mtime: Step.LEFT_MTIME };
-      const right = { size: Step.RIGHT_SIZE, mtime: Step.RIGHT_MTIME };
-      const source = putSeen(inner, `${name}.source`, step["source"], left);
-      const target = putSeen(inner, `${name}.target`, step["target"], right);
-      if (source === 0) throw argumentError(`${name}.source`, "is missing: plans are dry runs");
-      inner.number(Step.TYPES, source + target * 16);
-    });
+    putStep(record, name, kind, step, ["source", "target"]);
   }
+}
+
+/** Of a two-way plan what is done while it is decided. */
+function putDecided(record: Record, rows: readonly Row[]): void {
+  record.number(Key.HAS_PLAN, 1);
+  for (const row of rows)
+    if (row["kind"] === "conflict")
+      putStep(record, "plan.actions", RowKind.CONFLICT, row, ["left", "right"]);
+    else putStep(record, "plan.actions", RowKind.UPDATED, row, ["source", "target"]);
 }
 
 type Tables = readonly { readonly [name: string]: Put }[];
@@ -646,13 +669,15 @@ export interface TwoWayRequest {
   /** What both have in common is kept; else what is to be done is said. */
   readonly keeps: boolean;
   readonly waited: boolean;
+  /** Nothing is done while it is decided but these rows. */
+  readonly steps?: readonly Row[];
 }
 
 export function twoWayRequest(
   left: Place,
   right: Place,
   options: Options & Pick<SyncOptions, keyof typeof twoWayTable>,
-  { state, pair, conflict, keeps, waited }: TwoWayRequest,
+  { state, pair, conflict, keeps, waited, steps }: TwoWayRequest,
 ): Uint8Array {
   const record = begin(Verb.TWO_WAY, waited);
   const defaults = putOptions(record, options, [common, twoWayTable]);
@@ -662,6 +687,7 @@ export function twoWayRequest(
     .text(Key.TWO_PAIR, pair)
     .number(Key.CONFLICT, conflicts[oneOf("twoWay.conflict", conflict, names)]);
   if (keeps) record.number(Key.TWO_KEEP, 1);
+  if (steps) putDecided(record, steps);
   return record
     .record(Key.LEFT, (r) => putPlace(r, forWeb(left, defaults.http)))
     .record(Key.RIGHT, (r) => putPlace(r, forWeb(right, defaults.http)))

@@ -1,20 +1,13 @@
-import { resolve } from "node:path";
-import { argumentError, showValue } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
 import { Detail, Done } from "./native/abi.ts";
-import {
-  checkFields,
-  checkOptions,
-  stagedTarget,
-  syncRequest,
-  type SyncRequest,
-} from "./request.ts";
+import { checkOptions, stagedTarget, syncRequest, type SyncRequest } from "./request.ts";
 import { decodeRows, type SyncCounts } from "./rows.ts";
 import { byPath } from "./sort.ts";
 import { engineOf } from "./runtime.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
-import { twoWaySteps } from "./two-way.ts";
+import { planHead, readPlan, type ReadPlan } from "./plan.ts";
+import { twoWayPlanSteps, twoWaySteps } from "./two-way.ts";
 import type {
   Action,
   ApplyOptions,
@@ -23,7 +16,6 @@ import type {
   PackReport,
   Plan,
   PlanHead,
-  PlanOptions,
   SyncOptions,
   Task,
   Transfer,
@@ -125,40 +117,6 @@ function verbOf(
   return transferVerb(parseLocation(from), parseLocation(to), options, deletes, waited);
 }
 
-const planOptions = [
-  "by",
-  "overwrite",
-  "preserve",
-  "specialBits",
-  "hardLinks",
-  "moves",
-  "delete",
-  "maxDelete",
-  "force",
-  "include",
-  "exclude",
-  "links",
-] as const satisfies readonly (keyof PlanOptions)[];
-
-/** Where it is, whatever the working directory will be. */
-function shownOf({ scheme, path, shown, inner }: Place): string {
-  if (scheme === "crypt" && inner) return `crypt:${shownOf(inner)}`;
-  return scheme === "file" && !inner && shown === path ? resolve(path) : shown;
-}
-
-function planHead(from: Place, to: Place, options: SyncOptions, deletes: boolean): PlanHead {
-  const kept = planOptions.filter((name) => options[name] !== undefined);
-  return {
-    version: 1,
-    verb: deletes ? "sync" : "copy",
-    from: shownOf(from),
-    to: shownOf(to),
-    options: Object.fromEntries(
-      kept.map((name) => [name, options[name] === Infinity ? undefined : options[name]]),
-    ) as PlanOptions, // of the names above
-  };
-}
-
 /** The verb between two places, for pack and unpack too. */
 export function transferVerb(
   from: Place,
@@ -171,7 +129,10 @@ export function transferVerb(
   checkOptions(options);
   const target = stagedTarget(to, options);
   const request = syncRequest(from, target, options, { deletes, waited, ...only });
-  return transferOf(request, options.dryRun ? planHead(from, target, options, deletes) : undefined);
+  return transferOf(
+    request,
+    options.dryRun ? planHead(deletes ? "sync" : "copy", from, target, options) : undefined,
+  );
 }
 
 /** What a task of transferring says, whoever gave it its files. */
@@ -274,44 +235,15 @@ export function syncSync(from: Location, to: Location, options: SyncOptions = {}
   return runSync(engine, verbOf(from, to, options, true, true), options);
 }
 
-function textOf(name: string, value: unknown): string {
-  if (typeof value !== "string" || value === "")
-    throw argumentError(name, `must be a location, not ${showValue(value)}`);
-  return value;
+/** Each step is looked at again: what is not as the plan has it is left. */
+function applyVerb(plan: ReadPlan, waited: boolean): Verb<Transfer, Action> {
+  const { from, to, options, verb, actions } = plan;
+  return transferVerb(from, to, options, verb === "sync", waited, { steps: actions });
 }
 
-/** A plan comes from a file that anybody may have written: everything is looked at. */
-function applyVerb(plan: Plan, options: ApplyOptions, waited: boolean): Verb<Transfer, Action> {
-  checkOptions(options);
-  if (typeof plan !== "object" || plan === null || Array.isArray(plan))
-    throw argumentError("plan", `must be an object, not ${showValue(plan)}`);
-  const { plan: head, actions } = plan as { plan?: unknown; actions?: unknown };
-  checkFields("plan.plan", head, ["version", "verb", "from", "to", "options"]);
-  const { version, verb, from, to, options: decided = {} } = head as { [name: string]: unknown };
-  if (version !== 1) throw argumentError("plan.plan.version", `is ${showValue(version)}, not 1`);
-  if (verb !== "copy" && verb !== "sync")
-    throw argumentError("plan.plan.verb", `must be copy or sync, not ${showValue(verb)}`);
-  checkFields("plan.plan.options", decided, planOptions);
-  if (!Array.isArray(actions))
-    throw argumentError("plan.actions", `must be an array, not ${showValue(actions)}`);
-  const { from: source, to: target, ...rest } = options;
-  for (const name of Object.keys(rest))
-    if (planOptions.some((known) => known === name))
-      throw argumentError(name, "is said by the plan");
-  const destination = parseLocation(target ?? textOf("plan.plan.to", to));
-  if (destination.scheme === "crypt" && !destination.fields?.length)
-    throw argumentError(
-      "to",
-      "is missing: the plan's destination is compressed or encrypted, and a plan holds no keys",
-    );
-  return transferVerb(
-    parseLocation(source ?? textOf("plan.plan.from", from)),
-    destination,
-    { ...(decided as PlanOptions), ...rest }, // each is checked as any option is
-    verb === "sync",
-    waited,
-    { steps: actions },
-  );
+function applyBothWays(plan: ReadPlan): Steps<Transfer, Action> | undefined {
+  const { from, to, options, twoWay, state, actions } = plan;
+  return twoWay && twoWayPlanSteps(from, to, { ...options, twoWay }, transferVerb, actions, state);
 }
 
 /**
@@ -327,12 +259,20 @@ function applyVerb(plan: Plan, options: ApplyOptions, waited: boolean): Verb<Tra
  * done and an `error` row says `CHANGED`. `ARGUMENT` for what is no plan.
  */
 export function apply(plan: Plan, options: ApplyOptions = {}): Task<Transfer, Action> {
-  const verb = applyVerb(plan, options, false);
-  return new NativeTask(engineOf(options.runtime), verb, options);
+  checkOptions(options);
+  const read = readPlan(plan, options);
+  const engine = engineOf(options.runtime);
+  const steps = applyBothWays(read);
+  if (steps) return new StepsTask(engine, steps, options);
+  return new NativeTask(engine, applyVerb(read, false), options);
 }
 
 /** `apply`, on this thread until it is done. */
 export function applySync(plan: Plan, options: ApplyOptions = {}): Transfer {
-  const verb = applyVerb(plan, options, true);
-  return runSync(engineOf(options.runtime), verb, options);
+  checkOptions(options);
+  const read = readPlan(plan, options);
+  const engine = engineOf(options.runtime);
+  const steps = applyBothWays(read);
+  if (steps) return runSteps(engine, steps, options);
+  return runSync(engine, applyVerb(read, true), options);
 }

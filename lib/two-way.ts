@@ -8,13 +8,14 @@ import { basename, dirname, join, resolve, sep } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import type { Place } from "./location.ts";
 import { Detail, Done, Two, TwoSeen } from "./native/abi.ts";
+import { planHead, TwoWayPlan } from "./plan.ts";
 import { checkFields, twoWayRequest } from "./request.ts";
 import { decodeRows, type SyncCounts } from "./rows.ts";
 import { byPath, sortByPath } from "./sort.ts";
 import type { Step, Steps } from "./steps.ts";
 import type { transferVerb } from "./sync.ts";
 import type { Verb } from "./task.ts";
-import type { Action, SyncOptions, Transfer, TwoWayOptions } from "./types.ts";
+import type { Action, PlanHead, SyncOptions, Transfer, TwoWayOptions } from "./types.ts";
 
 type Side = "left" | "right";
 type Options = Omit<SyncOptions, "twoWay">;
@@ -113,7 +114,9 @@ interface Asked {
   readonly options: Options;
   readonly state: string;
   readonly pair: string;
-  readonly conflict: string;
+  readonly conflict: TwoWayOptions["conflict"] & string;
+  /** Only what this has is done. */
+  readonly plan: TwoWayPlan | undefined;
 }
 
 // What only the runs want to know.
@@ -136,7 +139,7 @@ const ofRuns: ReadonlySet<string> = new Set([
 ]);
 
 function decideVerb(
-  { places, options, state, pair, conflict }: Asked,
+  { places, options, state, pair, conflict, plan }: Asked,
   keeps: boolean,
   waited: boolean,
 ): Verb<Decided, Action> {
@@ -147,6 +150,7 @@ function decideVerb(
     conflict,
     keeps,
     waited,
+    ...(plan && !keeps ? { steps: plan.atOnce } : {}),
   });
   let counts: SyncCounts | undefined;
   return {
@@ -292,9 +296,10 @@ function sum(
   passes: readonly Decided[],
   { steps, kept }: Allowed,
   errors: number,
-  isDry: boolean,
+  plan: PlanHead | undefined,
 ): (actions: Action[]) => Transfer {
   const [decided] = passes as [Decided]; // there is one at least
+  const isDry = plan !== undefined;
   const total = (of: (transfer: Transfer) => number): number =>
     transfers.reduce((all, transfer) => all + of(transfer), 0);
   const count = (kind: Action["kind"]): number =>
@@ -350,6 +355,7 @@ function sum(
       conflicts: count("conflict"),
       state: states[decided.found as keyof typeof states] ?? "new",
     },
+    ...(plan && { plan }),
     actions: sortByPath(actions),
   });
 }
@@ -360,15 +366,36 @@ export function twoWaySteps(
   right: Place,
   { twoWay, ...options }: Options & { twoWay: true | TwoWayOptions },
   transferVerb: TransferVerb,
+  plan?: TwoWayPlan,
 ): Steps<Transfer, Action> {
   const { state: named, conflict } = checkTwoWay(twoWay, options);
   const names = [trueName(left), trueName(right)];
   const state = stateFile(named, names);
   const pair = names.join("\0");
-  const asked = { places: { left, right }, options, state, pair, conflict };
+  const asked = { places: { left, right }, options, state, pair, conflict, plan };
   decideVerb(asked, false, false); // checks the rest
   if (options.dryRun !== true) mkdirSync(dirname(state), { recursive: true, mode: 0o700 });
   return run(asked, transferVerb);
+}
+
+/** The same of a plan. What it says is from anybody: it names no file that is written to. */
+export function twoWayPlanSteps(
+  left: Place,
+  right: Place,
+  { twoWay, ...options }: Options & { twoWay: TwoWayOptions },
+  transferVerb: TransferVerb,
+  actions: readonly unknown[],
+  named: string | undefined,
+): Steps<Transfer, Action> {
+  const { state, ...rest } = twoWay;
+  const mine = stateFile(named ?? "", [trueName(left), trueName(right)]);
+  if (state !== mine)
+    throw argumentError(
+      "state",
+      `is missing: the plan was made with ${showValue(state)}; name it, if it is yours`,
+    );
+  const own = { ...options, twoWay: { ...rest, state: mine } };
+  return twoWaySteps(left, right, own, transferVerb, new TwoWayPlan(actions));
 }
 
 function damaged(state: string): Action {
@@ -408,10 +435,13 @@ function* run(asked: Asked, transferVerb: TransferVerb): Steps<Transfer, Action>
   const pass = (keeps: boolean): Step<Action> => ({
     verb: (waited) => decideVerb(asked, keeps, waited),
   });
-  const decided = (yield pass(false)) as Decided; // of its verb
+  let decided = (yield pass(false)) as Decided; // of its verb
+  const held = asked.plan?.allowed(decided.actions);
+  if (held) decided = { ...decided, actions: held.actions };
   const passes = [decided];
   const transfers: Transfer[] = [];
   const may = allowed(decided, options);
+  may.refusals.push(...(held?.errors ?? []));
   if (decided.found === Two.DAMAGED) may.refusals.push(damaged(state));
   const isSaid = (action: Action): boolean => isDry || !("to" in action);
   for (const part of errors.fresh([...may.refusals, ...may.steps.filter(isSaid)])) yield { part };
@@ -432,5 +462,11 @@ function* run(asked: Asked, transferVerb: TransferVerb): Steps<Transfer, Action>
     passes.push(kept);
     for (const part of errors.fresh(kept.actions)) yield { part };
   }
-  return sum(transfers, passes, may, errors.count, isDry);
+  const head =
+    isDry &&
+    planHead("sync", asked.places.left, asked.places.right, options, {
+      conflict: asked.conflict,
+      state,
+    });
+  return sum(transfers, passes, may, errors.count, head || undefined);
 }

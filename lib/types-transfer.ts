@@ -176,7 +176,10 @@ export type PlanOptions = Pick<
   | "include"
   | "exclude"
   | "links"
->;
+> & {
+  /** Both ways; the state that it was made with. */
+  readonly twoWay?: TwoWayOptions;
+};
 
 /** What a plan is about. Locations are without credentials. */
 export interface PlanHead {
@@ -205,6 +208,8 @@ export interface ApplyOptions
   from?: Location;
   /** The destination, likewise. */
   to?: Location;
+  /** Both ways: the state that the plan was made with, where it was named then. A plan names no file that is written to. */
+  state?: string;
 }
 
 /** What `copy` takes besides the options of every verb. */

@@ -57,7 +57,7 @@ const libLayers = [
     "talk",
     "rows-blocks",
   ],
-  ["two-way"],
+  ["plan", "two-way"],
   [
     "credential",
     "look",

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { syncSync, type Transfer } from "../lib/index.ts";
+import { applySync, syncSync, type Transfer } from "../lib/index.ts";
 import { changesOf, killed, seed } from "./killed.ts";
 import { patience } from "./patience.ts";
 import { shape, strays } from "./synced.ts";
@@ -99,7 +99,17 @@ test(`${rounds} rounds of random changes on both sides (seed ${seed})`, () => {
     for (let i = random.below(12); i >= 0; i--) change(random.below(2) ? left : right, random);
     const versions = fresh(before, shape(left)).union(fresh(before, shape(right)));
     // What one side deleted altogether is not emptiness by accident here.
-    const done = syncSync(left, right, { twoWay: { state }, force: true });
+    const options = { twoWay: { state }, force: true };
+    // Every other round is looked at as a plan first.
+    const done =
+      round % 2
+        ? applySync(
+            JSON.parse(JSON.stringify(syncSync(left, right, { ...options, dryRun: true }))),
+            {
+              state,
+            },
+          )
+        : syncSync(left, right, options);
     const name = `seed ${seed}, round ${round}`;
     expect({ name, errors: done.actions.filter(({ kind }) => kind === "error") }).toEqual({
       name,
@@ -136,7 +146,12 @@ test(`${kills} kills: the next run ends it and nothing is lost (seed ${seed})`, 
       [left, right].flatMap((root) => behind.map((name) => join(root, name))),
     );
     const wanted = 1 + random.below(behind.length >> 1);
-    const work = `copse.syncSync(${JSON.stringify(left)}, ${JSON.stringify(right)}, { twoWay: { state: ${JSON.stringify(state)} } });`;
+    const said = (dryRun: boolean): string =>
+      `copse.syncSync(${JSON.stringify(left)}, ${JSON.stringify(right)}, { twoWay: { state: ${JSON.stringify(state)} }, dryRun: ${dryRun} })`;
+    const work =
+      kill % 2
+        ? `copse.applySync(${said(true)}, { state: ${JSON.stringify(state)} });`
+        : `${said(false)};`;
     const when = kill % 3 === 2 ? random.below(120) : (): boolean => changes() >= wanted;
     if ((await killed(work, when)).wasRunning) running++;
     swept += strays(left, right).length;

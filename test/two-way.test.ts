@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { apply, sync, syncSync, type SyncOptions, type Transfer } from "../lib/index.ts";
+import { apply, sync, syncSync, type Plan, type SyncOptions, type Transfer } from "../lib/index.ts";
 import { putFile, putLink, said, shape } from "./synced.ts";
 import { codeOf, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
@@ -86,7 +86,12 @@ describe("one name, each change on each side", () => {
     else if (what === "deleted") rmSync(join(root, "f"));
   };
 
-  test.each(table)("left %s, right %s", async (left, right, expected) => {
+  const both = table.flatMap((row) => [
+    [...row, "run"] as const,
+    [...row, "applied plan"] as const,
+  ]);
+
+  test.each(both)("left %s, right %s", async (left, right, expected, way) => {
     const both = pair({ other: "o" });
     const isNew = left === "created" && right === "created";
     if (!isNew) putFile(both.left, "f", "base", 1_000_000_000);
@@ -94,7 +99,8 @@ describe("one name, each change on each side", () => {
     change(both.left, left, "left", LEFT_NEW, isNew);
     change(both.right, right, "right", RIGHT_NEW, isNew);
     const plan = await both.run({ dryRun: true });
-    const done = await both.run();
+    const asFile = JSON.parse(JSON.stringify(plan)) as Plan;
+    const done = way === "run" ? await both.run() : await apply(asFile, { state: both.state });
     expect(said(plan)).toEqual(said(done));
     expect(done.errors).toBe(0);
     const isMet = ["changed", "created", "deleted"];
@@ -528,8 +534,6 @@ describe("options", () => {
     ]);
     expect(existsSync(both.state)).toBe(false);
     expect(shape(both.right)).toEqual({ b: "b" });
-    // Such a plan is there to be read: what it is about has two directions.
-    expect(() => apply(plan)).toThrow("plan.plan");
   });
 
   test("what makes no sense is refused", () => {

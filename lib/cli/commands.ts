@@ -539,11 +539,17 @@ const shapes: readonly CommandShape[] = [
     groups: {
       "How:": [
         ...transfer.filter(({ flags }) => applyFlags.some((name) => flags.includes(name))),
+        ...stages.filter(({ flags }) => flags.includes("--compress")),
         ...how,
       ],
+      "Both ways:": bothWays.filter(({ flags }) => flags.includes("--state")),
+      "Encrypted places:": crypt,
       "What is printed:": printed,
     },
-    examples: [["copse apply plan.json", "what changed since is an error line and is left"]],
+    examples: [
+      ["copse apply plan.json", "what changed since is an error line and is left"],
+      ["copse apply plan.json --key-file key", "the plan's crypt: places are opened with it"],
+    ],
     status: "0 done, 2 trouble (the rest is done), 130 interrupted",
   },
   {

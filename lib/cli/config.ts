@@ -12,6 +12,7 @@ import { commands, type CommandShape } from "./commands.ts";
 import { nameOf } from "./flags.ts";
 import { flagOf, idOf, keys, later, profiles, sectionNames, shortNames, type Key } from "./keys.ts";
 import { concerns } from "./place.ts";
+import { placesOfPlan, planIn } from "./plan.ts";
 
 /** A value, as it was written and as its flag has it; undefined: as when nothing is said. */
 export interface Setting {
@@ -58,8 +59,10 @@ export function withSettings(
   const groups = commands.find((command) => command.name === name)?.groups ?? {};
   const own = new Set(Object.values(groups).flat().map(nameOf));
   const all: Record<string, unknown> = { ...given };
+  // What a plan is about stands in it.
+  const about = name === "apply" ? placesOfPlan(planIn(places[0]!)) : places;
   for (const [flag, value] of valuesOf(settings, name))
-    if (own.has(flag) && given[flag] === undefined && concerns(flag, name, places, all))
+    if (own.has(flag) && given[flag] === undefined && concerns(flag, name, about, all))
       all[flag] = value;
   return all;
 }

@@ -1,6 +1,5 @@
 // copse copy, sync, pack, unpack and repair: what was done as a report, as JSON, or as nothing but the exit status.
 
-import { readFileSync } from "node:fs";
 import {
   apply,
   copy,
@@ -9,6 +8,7 @@ import {
   repair,
   sync,
   unpack,
+  type ApplyOptions,
   type PackOptions,
   type Action,
   type Plan,
@@ -24,6 +24,7 @@ import { inFrame, type Frame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
 import { outputStream, packOptionsFrom } from "./pack.ts";
 import { encryptionFrom } from "./place.ts";
+import { placesOfPlan, planIn } from "./plan.ts";
 import { complainAll, print, readerLeft } from "./print.ts";
 import { status } from "./status.ts";
 import { isTerminal, paintFor, type Paint } from "./terminal.ts";
@@ -40,7 +41,7 @@ export function runCopy(
 ): Promise<number> {
   return inFrame(flags, interruption, async (frame) => {
     const { sign, signPasswordFile, plugin, ...known } = flags;
-    const options = transferOptions(frame, known);
+    const options = verb === "apply" ? applyOptions(frame, known) : transferOptions(frame, known);
     if (verb === "pack")
       Object.assign(options, await packOptionsFrom({ sign, signPasswordFile, plugin }));
     // The pack itself goes to standard output.
@@ -57,7 +58,12 @@ export function runCopy(
         await tell(rows.map((row) => `${rowToJson(row)}\n`));
       }
     }
+    const isAll = options.dryRun === true || frame.log.level > 0;
+    // A million rows that nobody sees are not kept.
+    const isDocument = flags["json"] === true && flags["jsonl"] !== true;
+    const seen = isAll || isDocument || flags["jsonl"] ? [] : await troubleOf(task);
     const transfer = await task;
+    if (seen.length > 0) transfer.actions = seen;
     if (transfer.errors > 0 || !transfer.complete) frame.seen = status.trouble;
     if (verb === "repair" && frame.seen !== status.trouble && transfer.recovered?.numbered)
       frame.seen = status.different;
@@ -69,12 +75,22 @@ export function runCopy(
     else if (flags["json"]) await tell(documentJson(totals, "actions", transfer.actions));
     else {
       const paint = await paintFor(await isTerminal(isPoured ? 2 : 1));
-      const isAll = options.dryRun === true || frame.log.level > 0;
       await tell(report(transfer, { isAll, isPlan: options.dryRun === true, paint }));
     }
     return frame.seen;
   });
 }
+
+/** The rows that a person has to know of, in order. */
+async function troubleOf(task: Task<Transfer, Action>): Promise<Action[]> {
+  const kept: Action[] = [];
+  for await (const rows of task.batches())
+    for (const row of rows) if (isTrouble(row)) kept.push(row);
+  const bytesOf = ({ path, pathBytes }: Action): Uint8Array => pathBytes ?? Buffer.from(path);
+  return kept.toSorted((left, right) => Buffer.compare(bytesOf(left), bytesOf(right)));
+}
+
+const isTrouble = ({ kind }: Action): boolean => kind === "error" || kind === "conflict";
 
 /** What the flags say of a transfer. Each verb has its own flags, and checks what it is given. */
 export function transferOptions(frame: Frame, flags: Flags): SyncOptions & PackOptions {
@@ -89,6 +105,34 @@ export function transferOptions(frame: Frame, flags: Flags): SyncOptions & PackO
   else if (conflict !== undefined || state !== undefined)
     throw new CopseError("ARGUMENT", "--conflict and --state are about --two-way");
   return options;
+}
+
+function applyOptions(frame: Frame, { state, ...rest }: Flags): SyncOptions & PackOptions {
+  const options = transferOptions(frame, rest);
+  return state === undefined ? options : Object.assign(options, { state: String(state) });
+}
+
+/** What the plan's places need and no plan holds. */
+async function withKeys(
+  plan: Plan,
+  options: SyncOptions,
+  compress: SyncOptions["compress"],
+  frame: Frame,
+): Promise<[Plan, ApplyOptions]> {
+  const texts = placesOfPlan(plan);
+  // What is wrong with the plan says apply.
+  if (texts.length !== 2) return [plan, options as ApplyOptions];
+  const places = await frame.places(...texts);
+  const said: ApplyOptions = {};
+  for (const [i, name] of (["from", "to"] as const).entries()) {
+    const place = places[i]!;
+    if (typeof place !== "object" || !("crypt" in place)) continue;
+    const isWritten = name === "to" && compress !== undefined;
+    said[name] = isWritten ? { ...place, compress } : place;
+  }
+  if (compress !== undefined && !said.to)
+    throw new CopseError("ARGUMENT", "--compress: the plan's destination is not crypt:LOCATION");
+  return [plan, { ...(options as ApplyOptions), ...said }];
 }
 
 /** What is said of it is checked by the library. */
@@ -117,7 +161,8 @@ async function begin(
 ): Promise<{ task: Task<Transfer, Action> }> {
   if (verb === "apply") {
     frame.log.say(1, `apply ${escapeLocation(from)}`);
-    return { task: apply(planIn(from), options) };
+    const { compress, ...rest } = options;
+    return { task: apply(...(await withKeys(planIn(from), rest, compress, frame))) };
   }
   frame.log.say(1, `${verb} ${[from, to].map(escapeLocation).join(" to ")}`);
   if (verb === "pack" && to === "-")
@@ -131,18 +176,6 @@ async function begin(
       options,
     ),
   };
-}
-
-/** What `--dry-run --json` printed; `-` is standard input. Whether it is a plan, apply says. */
-function planIn(path: string): Plan {
-  try {
-    return JSON.parse(readFileSync(path === "-" ? 0 : path, "utf8")) as Plan;
-  } catch (error) {
-    const why = error instanceof SyntaxError ? "is no JSON" : "cannot be read";
-    throw new CopseError("ARGUMENT", `the plan ${why}: give what --dry-run --json printed`, {
-      location: path,
-    });
-  }
 }
 
 /** All but the rows, in the order of the documentation. */
@@ -170,7 +203,7 @@ export function* report(
 ): Generator<string> {
   for (const action of transfer.actions) {
     const line = lineOf(action, paint);
-    if (isAll || action.kind === "error" || action.kind === "conflict") yield `${line}\n`;
+    if (isAll || isTrouble(action)) yield `${line}\n`;
   }
   const counts = [
     [transfer.copied, "copied"],

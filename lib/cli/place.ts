@@ -49,6 +49,8 @@ export function concerns(
   flags: Flags,
 ): boolean {
   if (name === "retries" && retrying.includes(command)) return true;
+  // A plan was made for one way of writing; only whoever applies it can say it again.
+  if (name === "compress" && command === "apply") return false;
   // Two ways have a way of their own.
   if (name === "by" || name === "overwrite") return !flags["twoWay"];
   if (webFlags.some((flag) => flag === name)) return texts.some((text) => onTheWeb.test(text));

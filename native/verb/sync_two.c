@@ -63,12 +63,16 @@ static int32_t begin(struct run *run, struct fault *fault) {
   int32_t code =
       two_state_open(run->task->runtime->io, record_text(request, COPSE_KEY_TWO_STATE),
                      record_text(request, COPSE_KEY_TWO_PAIR), &two->state, &two->found, fault);
-  return code == 0 && two->keeps ? two_state_begin(two->state, fault) : code;
+  if (code == 0 && two->keeps) code = two_state_begin(two->state, fault);
+  if (code == 0 && record_number(request, COPSE_KEY_HAS_PLAN, 0))
+    code = sync_plan_read(request, &sync->plan, fault);
+  return code;
 }
 
 static void close(struct run *run) {
   struct two *two = two_of(run);
   two_state_close(two->state);
+  sync_plan_free(two->sync.plan);
   if (two->sync.is_ready) mutex_end(&two->sync.lock);
 }
 
@@ -214,11 +218,20 @@ static int32_t give_way(struct spot *spot, struct directory *directory, uint8_t 
   return code;
 }
 
+// What is done while it is decided is done when a plan has it and both sides are what they were.
+static bool is_planned(const struct spot *spot, uint8_t kind, span path, const struct entry *left,
+                       const struct entry *right) {
+  struct fault ignored = {};  // whoever gave the plan sees what came of it
+  struct plan *plan = sync_of(spot->run)->plan;
+  return sync_allows_path(plan, kind, path, (span){}, left, right, &ignored) > 0;
+}
+
 // The same content under two times or modes: the newer one's for both.
 static int32_t set_alike(struct spot *spot, span path, struct entry *pair[2], struct fault *fault) {
   const struct sync *sync = sync_of(spot->run);
   uint8_t from = pair[LEFT]->mtime_ns >= pair[RIGHT]->mtime_ns ? LEFT : RIGHT;
   if (sync_is_metadata_same(sync, 1, pair[from], pair[!from])) return 0;
+  if (!is_planned(spot, COPSE_ROW_UPDATED, path, pair[from], pair[!from])) return 0;
   struct directory *directory = spot->node->directory[!from];
   struct entry want;
   struct wanted wanted;
@@ -262,6 +275,7 @@ static int32_t settle_conflict(struct spot *spot, span path, struct entry *pair[
     tell(spot, COPSE_ROW_COPIED, path, pair[winner], pair[!winner], toward_from(winner));
     return 0;
   }
+  if (!is_planned(spot, COPSE_ROW_CONFLICT, path, pair[LEFT], pair[RIGHT])) return 0;
   struct entry *other = pair[!winner];
   span name;
   code = give_way(spot, spot->node->directory[!winner], !winner, other, &name, fault);
@@ -420,6 +434,10 @@ static int32_t part_ways(struct spot *spot, uint8_t side, struct entry *other,
   struct directory *above = node->parent->directory[!side];
   const struct store_ops *ops = above->store->ops;
   span path = spot_path(spot), name;
+  const struct entry *pair[2];
+  pair[side] = &node->entry[side];
+  pair[!side] = other;
+  if (!is_planned(spot, COPSE_ROW_CONFLICT, path, pair[LEFT], pair[RIGHT])) return 0;
   int32_t code = ops->hold(above, fault);
   if (code < 0) return code;
   code = give_way(spot, above, !side, other, &name, fault);
@@ -430,9 +448,6 @@ static int32_t part_ways(struct spot *spot, uint8_t side, struct entry *other,
   if (!as) return no_memory(fault);
   memcpy(as, path.at, before);
   memcpy(as + before, name.at, name.size);
-  const struct entry *pair[2];
-  pair[side] = &node->entry[side];
-  pair[!side] = other;
   span moved = {as, before + name.size};
   tell_conflict(spot, path, pair[LEFT], pair[RIGHT], COPSE_CONFLICT_BOTH, moved);
   tell(spot, COPSE_ROW_CREATED, path, &node->entry[side], nullptr, toward_from(side));

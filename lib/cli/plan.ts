@@ -1,0 +1,28 @@
+// The plan of copse apply: what --dry-run --json printed.
+
+import { readFileSync } from "node:fs";
+import { CopseError, type Plan } from "../index.ts";
+
+const known = new Map<string, Plan>();
+
+/** `-` is standard input, which is read once. Whether it is a plan, apply says. */
+export function planIn(path: string): Plan {
+  const before = known.get(path);
+  if (before !== undefined) return before;
+  try {
+    const plan = JSON.parse(readFileSync(path === "-" ? 0 : path, "utf8")) as Plan;
+    known.set(path, plan);
+    return plan;
+  } catch (error) {
+    const why = error instanceof SyntaxError ? "is no JSON" : "cannot be read";
+    throw new CopseError("ARGUMENT", `the plan ${why}: give what --dry-run --json printed`, {
+      location: path,
+    });
+  }
+}
+
+/** Where the plan goes from and to, or nothing. */
+export function placesOfPlan(plan: Plan): string[] {
+  const { from, to } = (plan as Partial<Plan> | null)?.plan ?? {};
+  return [from, to].filter((text) => typeof text === "string");
+}

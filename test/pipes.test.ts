@@ -8,14 +8,15 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   statSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { copy, Store, type CopseError, type Transfer } from "../lib/index.ts";
+import { copy, list, Runtime, Store, type CopseError, type Transfer } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
-import { patience } from "./patience.ts";
+import { patience, slowness } from "./patience.ts";
 import { run } from "./trees.ts";
 
 patience(60_000);
@@ -175,6 +176,80 @@ describe("42: to pipes and sockets", () => {
     const error = await store.send("sub/big", fd).catch((error: unknown) => error);
     closeSync(fd);
     expect(error).toMatchObject({ code: "CLOSED", errno: "EPIPE" });
+  });
+
+  test("what nobody reads is given up at once when it is cancelled", async () => {
+    const fifo = at("unread");
+    run("mkfifo", fifo);
+    const many = Buffer.concat([bytes, bytes, bytes, bytes]);
+    await using runtime = new Runtime({ ioWorkers: 1 });
+    await using memory = new Store("memory:pipes", { runtime });
+    await memory.write("many", many);
+    writeFileSync(at("many"), many);
+    const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+    // Without O_NONBLOCK, and so it stays: others have it, too.
+    const fd = openSync(fifo, constants.O_WRONLY);
+    const took: number[] = [];
+    for (const from of Array.from(
+      { length: 8 },
+      (_, i) => [at("many"), "memory:pipes/many"][i % 2]!,
+    )) {
+      const stop = new AbortController();
+      const done = copy(from, { fd }, { signal: stop.signal, runtime }).then(
+        () => "done",
+        (error: unknown) => error,
+      );
+      // By then the pipe is full.
+      await Bun.sleep(200);
+      const began = performance.now();
+      stop.abort(new Error("stopped"));
+      expect(await done).toEqual(new Error("stopped"));
+      // Its worker is free again.
+      await list(at("d"), { runtime });
+      took.push(performance.now() - began);
+      const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1];
+      expect(Number.parseInt(flags!, 8) & constants.O_NONBLOCK).toBe(0);
+      expect(readSync(reader, Buffer.alloc(1 << 20))).toBeGreaterThan(60_000);
+    }
+    // A busy machine may be late now and then.
+    for (const way of [0, 1])
+      expect(Math.min(...took.filter((_, i) => i % 2 === way))).toBeLessThan(100 * slowness);
+    closeSync(fd);
+    closeSync(reader);
+  });
+
+  test("a socket whose calls wait, and that nobody reads, too", async () => {
+    const hasPython = Bun.which("python3") !== null;
+    if (!hasPython) return console.log("skipped: python3 makes the pair of sockets");
+    writeFileSync(at("huge"), Buffer.alloc(64 << 20));
+    const program =
+      `import { copy, list, Runtime, Store } from ${JSON.stringify(join(import.meta.dir, "../lib/index.ts"))};` +
+      "const runtime = new Runtime({ ioWorkers: 1 });" +
+      `await new Store("memory:huge", { runtime }).write("a", Buffer.alloc(64 << 20));` +
+      `const places = [${JSON.stringify(at("huge"))}, "memory:huge/a"];` +
+      "const took = [[], []];" +
+      "for (let i = 0; i < 8; i++) {" +
+      "const stop = new AbortController();" +
+      "const options = { signal: stop.signal, runtime };" +
+      "const done = copy(places[i % 2], { fd: 3 }, options).then(() => 'done', String);" +
+      "await Bun.sleep(300);" +
+      "const began = performance.now();" +
+      "stop.abort(new Error('stopped'));" +
+      "if ((await done) !== 'Error: stopped') throw await done;" +
+      "await list('d', { runtime });" +
+      "took[i % 2].push(performance.now() - began);" +
+      "}" +
+      `console.log(took.every((times) => Math.min(...times) < ${100 * slowness}));`;
+    writeFileSync(at("unread.ts"), program);
+    // The other end stays open in the program that began it.
+    const pair =
+      "import os, socket, subprocess, sys\n" +
+      "near, far = socket.socketpair()\n" +
+      "os.dup2(near.fileno(), 3)\n" +
+      "sys.exit(subprocess.run(sys.argv[1:], pass_fds=[3]).returncode)";
+    writeFileSync(at("pair.py"), pair);
+    const { out } = await shell(`timeout 30 python3 pair.py ${process.execPath} unread.ts`);
+    expect(out).toBe("true\n");
   });
 
   test("a full disk is no quiet end", async () => {

@@ -428,14 +428,13 @@ static int32_t archive_measure(struct reader *reader, struct entry *out, bool *h
 }
 
 static int32_t archive_same(struct directory *left, const struct entry *of_left,
-                            struct directory *right, const struct entry *of_right,
-                            struct fault *fault) {
+                            struct directory *right, const struct entry *of_right, struct fault *) {
   struct archive_state *a = state_of(left->store), *b = state_of(right->store);
   if (!a->has_zip || !b->has_zip) return 0;
   uint32_t in_a = item_of(left, of_left, false), in_b = item_of(right, of_right, false);
   if (in_a == NO_ITEM || in_b == NO_ITEM) return 0;
   return zip_same(&a->zip, &a->index.items[in_a], &b->zip, &b->index.items[in_b],
-                  a->raw_equal || b->raw_equal, fault);
+                  a->raw_equal || b->raw_equal);
 }
 
 // ── In the order of the archive ──

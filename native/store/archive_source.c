@@ -117,13 +117,6 @@ int32_t source_peek(struct archive_source *source, size_t want, span *out, struc
   return 0;
 }
 
-int32_t source_drain(struct archive_source *source, struct fault *fault) {
-  const uint8_t *block;
-  int64_t got;
-  while ((got = source_read(source, &block, fault)) > 0) continue;
-  return (int32_t)got;
-}
-
 static bool begins(span bytes, const char *magic, size_t size) {
   return bytes.size >= size && memcmp(bytes.at, magic, size) == 0;
 }

@@ -53,8 +53,6 @@ int64_t source_read(struct archive_source *source, const uint8_t **block, struct
 // At least `want` bytes of what source_read will give next, fewer only where it ends. Only before
 // the first source_read. Negative: the fault.
 int32_t source_peek(struct archive_source *source, size_t want, span *out, struct fault *fault);
-// Reads on to the end, so that all that is checked there was checked.
-int32_t source_drain(struct archive_source *source, struct fault *fault);
 struct archive_file *source_bottom(struct archive_source *top);
 
 // store/archive_gzip.c, archive_xz.c, archive_filter.c: layers over `below`, which stays the

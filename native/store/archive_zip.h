@@ -37,4 +37,4 @@ void zip_close(struct zip_reader *reader);
 // 1: the packed bytes are the same, and unless `trusting` one side was unpacked and its checksum
 // proved. 0: not known.
 int32_t zip_same(struct zip_file *left, const struct item *of_left, struct zip_file *right,
-                 const struct item *of_right, bool trusting, struct fault *fault);
+                 const struct item *of_right, bool trusting);

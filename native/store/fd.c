@@ -3,7 +3,10 @@
 // itself where it can.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,8 +15,16 @@
 #include "engine/task.h"
 #include "store/store.h"
 
+// How a call that writes is kept from waiting, where nobody could cancel it.
+enum fd_way : uint8_t {
+  FREELY,    // it never waits for another program, or says EAGAIN
+  SENDING,   // a socket: each call says that it does not wait
+  SPARINGLY  // no more at once than there is room for where there is room for anything
+};
+
 struct fd_state {
-  int fd;         // our own copy: the caller may close his
+  int fd;  // our own copy: the caller may close his
+  enum fd_way way;
   bool no_pulls;  // the kernel does not do it between these two
 };
 
@@ -25,6 +36,23 @@ struct fd_writer {
 static struct fd_state *state_of(const struct store *store) { return store->state; }
 
 // ── Opening ──
+
+// Whether calls wait is said by what the caller shares with us, and maybe with others: it is not
+// ours to change. A pipe can be opened once more, for ourselves. Where that is refused (it is
+// another user's, nobody reads it, there is no /proc) little is written at once.
+static void choose_way(struct fd_state *state, mode_t mode) {
+  int flags = fcntl(state->fd, F_GETFL);
+  if (S_ISREG(mode) || S_ISBLK(mode) || (flags >= 0 && flags & O_NONBLOCK)) return;
+  state->way = S_ISSOCK(mode) ? SENDING : SPARINGLY;
+  if (!S_ISFIFO(mode) || flags < 0) return;
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", state->fd);
+  int own = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
+  if (own < 0) return;
+  close(state->fd);
+  state->fd = own;
+  state->way = FREELY;
+}
 
 static int32_t fd_open(struct store *store, const struct place *place, struct fault *fault) {
   uint64_t number = record_number(place->record, COPSE_PLACE_FD, UINT64_MAX);
@@ -43,6 +71,7 @@ static int32_t fd_open(struct store *store, const struct place *place, struct fa
     free(state);
     return code;
   }
+  choose_way(state, stat.st_mode);
   store->state = state;
   return 0;
 }
@@ -162,13 +191,20 @@ static int32_t fd_writer(struct directory *directory, const struct wanted *, str
   return 0;
 }
 
+// After poll said that there is room.
+static ssize_t write_some(const struct fd_state *state, const uint8_t *bytes, size_t size) {
+  if (state->way == SENDING) return send(state->fd, bytes, size, MSG_DONTWAIT);
+  bool is_much = state->way == SPARINGLY && size > PIPE_BUF;
+  return write(state->fd, bytes, is_much ? PIPE_BUF : size);
+}
+
 static int32_t put(struct fd_writer *writer, const uint8_t *bytes, size_t size,
                    struct fault *fault) {
   struct store *store = writer->base.store;
   while (size > 0) {
     int32_t code = store_wait(store->task, state_of(store)->fd, true, fault);
     if (code < 0) return code;
-    ssize_t wrote = write(state_of(store)->fd, bytes, size);
+    ssize_t wrote = write_some(state_of(store), bytes, size);
     if (wrote < 0 && errno != EAGAIN && errno != EINTR) return cannot_write(fault, errno, "write");
     if (wrote <= 0) continue;
     bytes += wrote;
@@ -201,20 +237,32 @@ static bool is_not_here(int64_t code) {
          code == -EBADF || code == -ENOTSOCK || code == -EPERM;
 }
 
+// What the kernel may send to a socket in one call, which waits where the socket's calls do: it is
+// ready for more when a third of its buffer is empty.
+static size_t piece_of(const struct fd_state *state) {
+  constexpr size_t PIECE = 1 << 20;  // so that a cancelled task need not wait for long
+  int buffer = 0;
+  socklen_t length = sizeof buffer;
+  if (state->way != SENDING) return PIECE;
+  if (getsockopt(state->fd, SOL_SOCKET, SO_SNDBUF, &buffer, &length) < 0 || buffer < 4 * PIPE_BUF)
+    return PIPE_BUF;
+  return (size_t)buffer / 4 < PIECE ? (size_t)buffer / 4 : PIECE;
+}
+
 static int64_t fd_pull(struct writer *base, struct reader *reader, uint64_t at, uint64_t size,
                        struct fault *fault) {
   struct fd_writer *writer = (struct fd_writer *)base;
   struct store *store = base->store;
   struct fd_state *state = state_of(store);
-  constexpr uint64_t PIECE = 1 << 20;  // so that a cancelled task need not wait for long
   if (size == UINT64_MAX || state->no_pulls || reader->flows) return 0;
   int32_t code = put_zeros(writer, at, fault);
   while (code == 0) {
     code = store_wait(store->task, state->fd, true, fault);
     if (code < 0) break;
     enum io_way way;
+    size_t piece = piece_of(state);
     int64_t got =
-        store->io->flow_out(state->fd, reader->fd, at, (size_t)(size < PIECE ? size : PIECE), &way);
+        store->io->flow_out(state->fd, reader->fd, at, size < piece ? (size_t)size : piece, &way);
     if (got == -EAGAIN) continue;
     if (is_not_here(got)) {
       state->no_pulls = true;

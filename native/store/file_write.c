@@ -348,6 +348,22 @@ static int64_t pull_flow(struct file_writer *writer, struct reader *reader, uint
   return 0;
 }
 
+// What came of copying to that place inside the kernel. 0: it does not do that, now and from now
+// on.
+static int64_t copied_range(struct file_writer *writer, int64_t copied, enum io_way way,
+                            uint64_t at, _Atomic bool *is_not, struct fault *fault) {
+  if (is_not_here(copied)) {
+    atomic_store_explicit(is_not, true, memory_order_relaxed);
+    return 0;
+  }
+  if (copied < 0) return fault_from_errno(fault, (int)-copied, "copy_file_range");
+  if (copied > 0) {
+    reach(writer, at + (uint64_t)copied);
+    went(&writer->base, way, (uint64_t)copied);
+  }
+  return copied;
+}
+
 int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint64_t size,
                   struct fault *fault) {
   struct file_writer *writer = (struct file_writer *)base;
@@ -369,16 +385,7 @@ int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint6
   size_t piece = (size_t)(size < RANGE_MAX ? size : RANGE_MAX);
   enum io_way way;
   int64_t copied = writer->io->copy_range(writer->fd, reader->fd, at, piece, &way);
-  if (is_not_here(copied)) {
-    atomic_store_explicit(&state->no_range, true, memory_order_relaxed);
-    return 0;
-  }
-  if (copied < 0) return fault_from_errno(fault, (int)-copied, "copy_file_range");
-  if (copied > 0) {
-    reach(writer, at + (uint64_t)copied);
-    went(base, way, (uint64_t)copied);
-  }
-  return copied;
+  return copied_range(writer, copied, way, at, &state->no_range, fault);
 }
 
 // The temporary, or what never had a name, gets it.
@@ -419,23 +426,19 @@ int64_t file_reuse(struct writer *base, struct reader *old, uint64_t from, uint6
   bool is_whole = size == UINT64_MAX;
   _Atomic bool *is_not = is_whole ? &state->no_own_clone : &state->no_own_range;
   if (old->store != base->store || atomic_load_explicit(is_not, memory_order_relaxed)) return 0;
-  size_t piece = (size_t)(size < RANGE_MAX ? size : RANGE_MAX);
-  int64_t code = is_whole ? writer->io->clone(writer->fd, old->fd)
-                          : writer->io->copy_from(writer->fd, at, old->fd, from, piece);
+  if (!is_whole) {
+    size_t piece = (size_t)(size < RANGE_MAX ? size : RANGE_MAX);
+    int64_t copied = writer->io->copy_from(writer->fd, at, old->fd, from, piece);
+    return copied_range(writer, copied, IO_COPY_RANGE, at, is_not, fault);
+  }
+  int code = writer->io->clone(writer->fd, old->fd);
   if (is_not_here(code)) {
     atomic_store_explicit(is_not, true, memory_order_relaxed);
     return 0;
   }
-  if (code < 0) return fault_from_errno(fault, (int)-code, is_whole ? "ioctl" : "copy_file_range");
-  if (is_whole) {
-    atomic_store_explicit(&writer->may_be_long, true, memory_order_relaxed);
-    return 1;
-  }
-  if (code > 0) {
-    reach(writer, at + (uint64_t)code);
-    went(base, IO_COPY_RANGE, (uint64_t)code);
-  }
-  return code;
+  if (code < 0) return fault_from_errno(fault, -code, "ioctl");
+  atomic_store_explicit(&writer->may_be_long, true, memory_order_relaxed);
+  return 1;
 }
 
 int32_t file_commit(struct writer *base, uint64_t size, struct entry *out, struct fault *fault) {

@@ -56,8 +56,7 @@ static int32_t check_items(struct files_state *state, struct fault *fault) {
     if (code < 0) return code;
     if (i == 0) continue;
     span last = state->items[i - 1].path;
-    bool is_below = path.size > last.size && path.at[last.size] == '/' &&
-                    memcmp(path.at, last.at, last.size) == 0;
+    bool is_below = paths_below(path, last);
     if (is_below || span_equal(path, last))
       return fault_set(fault, COPSE_E_ARGUMENT,
                        is_below ? "a path in the table is a file and a directory"

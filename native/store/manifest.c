@@ -10,6 +10,7 @@
 #include "engine/thread.h"
 #include "store/manifest_parse.h"
 #include "store/open.h"
+#include "store/paths.h"
 
 constexpr size_t TEXT_MAX = 1 << 30;  // more than ten million lines
 constexpr size_t READ_BYTES = 256 * 1024;
@@ -131,33 +132,14 @@ static const struct manifest_item *items_of(const struct directory *directory) {
   return state_of(directory->store)->manifest.items;
 }
 
-static span name_in(const struct manifest_directory *directory, size_t number, bool *is_part) {
-  span path = items_of(&directory->base)[number].path;
-  span rest = {path.at + directory->prefix, path.size - directory->prefix};
-  const uint8_t *slash = memchr(rest.at, '/', rest.size);
-  *is_part = slash;
-  return slash ? (span){rest.at, (size_t)(slash - rest.at)} : rest;
+static struct paths paths_of(const struct directory *directory) {
+  return (struct paths){(const uint8_t *)items_of(directory), sizeof(struct manifest_item)};
 }
 
-// The first item in [begin, end) whose name is not before `name` (after: is behind it).
-static size_t bound(const struct manifest_directory *directory, span name, bool after) {
-  size_t begin = directory->begin, end = directory->end;
-  while (begin < end) {
-    size_t middle = begin + (end - begin) / 2;
-    bool is_part;
-    int order = manifest_order(name_in(directory, middle, &is_part), name);
-    if (order < 0 || (after && order == 0))
-      begin = middle + 1;
-    else
-      end = middle;
-  }
-  return begin;
-}
-
-static void fill(const struct manifest_directory *directory, size_t number, struct entry *entry) {
-  bool is_part;
+// `is_part`: the item is further down.
+static void fill(const struct manifest_directory *directory, size_t number, bool is_part,
+                 struct entry *entry) {
   span name = entry->name;
-  name_in(directory, number, &is_part);
   const struct manifest_item *item = &items_of(&directory->base)[number];
   *entry = (struct entry){.name = name, .mtime_ns = INT64_MIN, .has = HAS_STAT};
   entry->type = is_part ? ENTRY_DIRECTORY : item->type;
@@ -194,10 +176,13 @@ static int32_t manifest_root(struct store *store, struct arena *, struct entry *
 
 static int32_t below(const struct manifest_directory *at, span name, struct manifest_directory *out,
                      struct entry *entry, struct fault *fault) {
-  size_t begin = bound(at, name, false), end = bound(at, name, true);
-  if (begin == end) return not_found(fault);
+  struct paths paths = paths_of(&at->base);
+  size_t begin, end;
+  bool is_part;
+  if (!paths_find(&paths, at->begin, at->end, at->prefix, name, &begin, &end, &is_part))
+    return not_found(fault);
   entry->name = name;
-  fill(at, begin, entry);
+  fill(at, begin, is_part, entry);
   // The item of the directory itself is not in it.
   if (items_of(&at->base)[begin].path.size == at->prefix + name.size) begin++;
   *out = (struct manifest_directory){
@@ -239,13 +224,16 @@ static void manifest_drop(struct directory *) {}
 
 static int32_t manifest_list(struct directory *base, struct listing *listing, struct fault *fault) {
   const struct manifest_directory *directory = (struct manifest_directory *)base;
+  struct paths paths = paths_of(base);
   for (size_t i = directory->begin; i < directory->end;) {
     bool is_part;
-    span name = name_in(directory, i, &is_part);
+    span name = paths_name(&paths, i, directory->prefix, &is_part);
     struct entry *entry = listing_add(listing, name, ENTRY_FILE, fault);
     if (!entry) return fault->code;
-    fill(directory, i, entry);
-    i = entry->type == ENTRY_DIRECTORY ? bound(directory, name, true) : i + 1;
+    fill(directory, i, is_part, entry);
+    size_t first = i++;
+    if (entry->type == ENTRY_DIRECTORY)
+      paths_find(&paths, first, directory->end, directory->prefix, name, &first, &i, &is_part);
   }
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/path.h"
+#include "store/paths.h"
 
 struct parser {
   struct manifest *manifest;
@@ -21,21 +22,6 @@ static int32_t corrupt(struct parser *parser, const char *why) {
 
 static int32_t no_memory(struct parser *parser) {
   return fault_set(parser->fault, COPSE_E_MEMORY, "out of memory");
-}
-
-int manifest_order(span left, span right) {
-  size_t shorter = left.size < right.size ? left.size : right.size;
-  for (size_t i = 0; i < shorter; i++) {
-    if (left.at[i] == right.at[i]) continue;
-    int l = left.at[i] == '/' ? -1 : left.at[i], r = right.at[i] == '/' ? -1 : right.at[i];
-    return l - r;
-  }
-  return left.size < right.size ? -1 : left.size > right.size;
-}
-
-static int by_path(const void *left, const void *right) {
-  return manifest_order(((const struct manifest_item *)left)->path,
-                        ((const struct manifest_item *)right)->path);
 }
 
 static int digit_of(uint8_t byte) {
@@ -333,14 +319,13 @@ static int32_t json_line(struct parser *parser, span line) {
 static int32_t check_order(struct parser *parser) {
   struct manifest *manifest = parser->manifest;
   if (manifest->count > 1)
-    qsort(manifest->items, manifest->count, sizeof *manifest->items, by_path);
+    qsort(manifest->items, manifest->count, sizeof *manifest->items, paths_compare);
   for (size_t i = 1; i < manifest->count; i++) {
     const struct manifest_item *last = &manifest->items[i - 1];
     span path = manifest->items[i].path;
     if (span_equal(path, last->path))
       return fault_set(parser->fault, COPSE_E_CORRUPT, "a path is twice in the manifest");
-    if (last->type != ENTRY_DIRECTORY && path.size > last->path.size &&
-        path.at[last->path.size] == '/' && memcmp(path.at, last->path.at, last->path.size) == 0)
+    if (last->type != ENTRY_DIRECTORY && paths_below(path, last->path))
       return fault_set(parser->fault, COPSE_E_CORRUPT,
                        "a path in the manifest is a directory and something else");
   }

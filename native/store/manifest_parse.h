@@ -6,7 +6,7 @@
 #include "store/store.h"
 
 struct manifest_item {
-  span path;    // ends with an uncounted '\0'; passed path_safe
+  span path;    // first: see store/paths.h; ends with an uncounted '\0'; passed path_safe
   span target;  // links; the same
   uint64_t size;
   enum entry_type type;  // FILE, DIRECTORY or LINK
@@ -15,7 +15,7 @@ struct manifest_item {
 
 struct manifest {
   struct arena arena;
-  struct manifest_item *items;  // sorted: what is in a directory stands right behind it
+  struct manifest_item *items;  // by paths_order
   size_t count, capacity;
   uint32_t algorithm;  // enum copse_algorithm
 };
@@ -24,5 +24,3 @@ struct manifest {
 // MEMORY; then there is nothing to free.
 int32_t manifest_parse(span text, uint32_t algorithm, struct manifest *out, struct fault *fault);
 void manifest_free(struct manifest *manifest);
-// '/' comes before every other byte.
-int manifest_order(span left, span right);

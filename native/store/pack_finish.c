@@ -22,11 +22,6 @@ constexpr uint64_t STRETCH_BYTES = 32 << 20;
 constexpr uint64_t STRETCH_CHUNKS = 16384;
 constexpr int COPY_LEVEL = 3;
 
-static int by_path(const void *left, const void *right) {
-  const struct written *l = *(struct written *const *)left, *r = *(struct written *const *)right;
-  return paths_order(l->path, r->path);
-}
-
 static int by_inode(const void *left, const void *right) {
   const struct written *l = *(struct written *const *)left, *r = *(struct written *const *)right;
   if (l->device != r->device) return l->device < r->device ? -1 : 1;
@@ -94,7 +89,7 @@ static int by_renamed(const void *left, const void *right) {
 // Whether something has that name already: a path, or one of `bad` before it got a number.
 static bool is_taken(const struct making *making, const span *bad, size_t count, span name) {
   struct written key = {.path = name}, *pointer = &key;
-  return bsearch(&pointer, making->all, making->count, sizeof pointer, by_path) ||
+  return bsearch(&pointer, making->all, making->count, sizeof pointer, paths_compare_pointed) ||
          (bad && bsearch(&name, bad, count, sizeof name, paths_compare));
 }
 
@@ -657,8 +652,7 @@ static int32_t check_paths(const struct making *making, struct fault *fault) {
     const struct written *written = making->all[i];
     if (i && span_equal(written->path, making->all[i - 1]->path))
       return fault_set(fault, COPSE_E_EXISTS, "a path was packed twice");
-    if (last && written->path.size > last->path.size && written->path.at[last->path.size] == '/' &&
-        memcmp(written->path.at, last->path.at, last->path.size) == 0)
+    if (last && paths_below(written->path, last->path))
       return fault_set(fault, COPSE_E_EXISTS, "a path goes through a file that was packed, too");
     if (written->type != ENTRY_DIRECTORY) last = written;
   }
@@ -678,7 +672,7 @@ int32_t pack_gather(struct making *making, struct task *task, struct fault *faul
       making->all[kept++] = making->all[i];
   }
   making->count = kept;
-  if (kept > 1) qsort(making->all, kept, sizeof *making->all, by_path);
+  if (kept > 1) qsort(making->all, kept, sizeof *making->all, paths_compare_pointed);
   int32_t code = check_paths(making, fault);
   return code < 0 ? code : seed_keep(making, task, fault);
 }

@@ -43,7 +43,7 @@ struct part_block {
 
 // What will be in the pack.
 struct written {
-  span path;
+  span path;             // first: see store/paths.h
   span target;           // links
   span renamed;          // what the index calls it, when its path is not UTF-8
   enum entry_type type;  // ENTRY_NONE: taken away again

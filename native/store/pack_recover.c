@@ -7,6 +7,7 @@
 #include "store/pack_extension.h"
 #include "store/pack_frame.h"
 #include "store/pack_rows.h"
+#include "store/paths.h"
 
 constexpr size_t WINDOW = 1 << 20;
 constexpr size_t SCHEMA_MAX = 64 * 1024;  // of a message that may begin an index
@@ -20,10 +21,6 @@ struct places {
   size_t count, capacity;
 };
 
-struct found_copy {
-  struct copy_head head;
-};
-
 struct recovery {
   struct pack_index *index;
   const struct recover_file *file;
@@ -33,7 +30,7 @@ struct recovery {
   size_t window_size;
   struct rows rows;
   uint64_t entries_max;
-  struct found_copy *copies;
+  struct copy_head *copies;
   size_t copies_count;
   uint64_t *schemas;  // where the name of an index's first column stands
   size_t schemas_count;
@@ -80,23 +77,23 @@ static int32_t see_copy(struct recovery *recovery, uint64_t at, uint64_t *next,
                         struct fault *fault) {
   const struct recover_file *file = recovery->file;
   uint8_t head[COPY_HEAD];
-  struct found_copy found = {};
+  struct copy_head found = {};
   if (file->size - at < COPY_LEAST) return 0;
   int32_t code = file->read(file->self, at, head, sizeof head, fault);
-  if (code < 0 || !copy_begins((span){head, sizeof head}, at, &found.head)) return code;
-  if (found.head.size > file->size - at || found.head.size > PACK_INDEX_MAX) return 0;
+  if (code < 0 || !copy_begins((span){head, sizeof head}, at, &found)) return code;
+  if (found.size > file->size - at || found.size > PACK_INDEX_MAX) return 0;
   uint8_t *bytes;
-  code = load(recovery, at, found.head.size, &bytes, fault);
+  code = load(recovery, at, found.size, &bytes, fault);
   if (code < 0) return code;
   struct fault damage = {};
-  bool is_whole = copy_check((span){bytes, (size_t)found.head.size}, &found.head, &damage) == 0;
+  bool is_whole = copy_check((span){bytes, (size_t)found.size}, &found, &damage) == 0;
   free(bytes);
   if (!is_whole) return 0;
-  struct found_copy *more = grown(recovery->copies, recovery->copies_count, sizeof *more);
+  struct copy_head *more = grown(recovery->copies, recovery->copies_count, sizeof *more);
   if (!more) return no_memory(fault);
   recovery->copies = more;
   more[recovery->copies_count++] = found;
-  *next = at + found.head.size;
+  *next = at + found.size;
   return 0;
 }
 
@@ -201,7 +198,7 @@ static int32_t use_copy(struct recovery *recovery, const struct copy_head *head,
 static int32_t use_copies(struct recovery *recovery, struct fault *fault) {
   uint64_t limit = recovery->file->size;
   for (size_t i = recovery->copies_count; i > 0; i--) {
-    const struct copy_head *head = &recovery->copies[i - 1].head;
+    const struct copy_head *head = &recovery->copies[i - 1];
     if (head->at + head->size > limit) continue;
     size_t before = recovery->rows.count;
     struct fault damage = {};
@@ -337,8 +334,7 @@ static int32_t use_indexes(struct recovery *recovery, struct fault *fault) {
 // ── Frames that nothing tells of ──
 
 static bool holds_path(span path, span folder) {
-  return path.size >= folder.size && memcmp(path.at, folder.at, folder.size) == 0 &&
-         (path.size == folder.size || path.at[folder.size] == '/');
+  return span_equal(path, folder) || paths_below(path, folder);
 }
 
 static bool is_taken(const struct recovery *recovery, span folder) {

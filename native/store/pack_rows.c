@@ -260,9 +260,7 @@ static int32_t check_tree(struct pack_index *index, struct fault *fault) {
       if (index->is_recovered) continue;
       return corrupt(fault, "a path is in it twice");
     }
-    bool is_below = last && last->type != ENTRY_DIRECTORY && item->path.size > last->path.size &&
-                    item->path.at[last->path.size] == '/' &&
-                    memcmp(item->path.at, last->path.at, last->path.size) == 0;
+    bool is_below = last && last->type != ENTRY_DIRECTORY && paths_below(item->path, last->path);
     bool is_root = item->path.size == 0 && item->type == ENTRY_DIRECTORY;
     if (is_below || (!is_root && is_unsafe(item->path))) {
       int32_t code = refuse(index, item->path, is_below, fault);

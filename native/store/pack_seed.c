@@ -42,15 +42,6 @@ void seed_close(struct seed *seed) {
   free(seed);
 }
 
-static size_t chunks_of(const struct pack_index *index) {
-  size_t count = 0;
-  for (size_t i = 0; i < index->count; i++) {
-    size_t end = index->items[i].first + index->items[i].count;
-    if (index->items[i].type == ENTRY_FILE && end > count) count = end;
-  }
-  return count;
-}
-
 // Not in a group of small files, whose frame may need its pack's dictionary.
 static bool is_alone(const struct pack_index *index, const struct pack_chunk *chunk) {
   if (!index->is_native) return true;
@@ -83,7 +74,7 @@ int32_t seed_load(struct making *making, struct fault *fault) {
   if (making->keeps && seed->index->is_native)
     return fault_set(fault, COPSE_E_UNSUPPORTED,
                      "only packs of znippy's format are appended to; unpack it and pack both");
-  size_t count = chunks_of(seed->index);
+  size_t count = seed->index->chunks_count;
   uint32_t slots = 64;
   while (slots / 2 < count && slots < UINT32_MAX / 2) slots *= 2;
   seed->slots = slots / 2 < count ? nullptr : calloc(slots, sizeof *seed->slots);
@@ -133,11 +124,6 @@ int32_t seed_take(struct making *making, const uint8_t digest[HASH_BYTES], uint6
 
 // ── What the seed holds is kept ──
 
-static int by_path(const void *left, const void *right) {
-  const struct written *l = *(struct written *const *)left, *r = *(struct written *const *)right;
-  return paths_order(l->path, r->path);
-}
-
 // Where an entry of that path is or would be.
 static size_t place_of(const struct making *making, size_t count, span path) {
   size_t low = 0, high = count;
@@ -151,16 +137,11 @@ static size_t place_of(const struct making *making, size_t count, span path) {
   return low;
 }
 
-static bool is_below(span path, span above) {
-  return path.size > above.size && path.at[above.size] == '/' &&
-         memcmp(path.at, above.at, above.size) == 0;
-}
-
 // Whether there is something new of that name, or in its way. `count`: of the new ones.
 static bool is_replaced(const struct making *making, size_t count, const struct pack_item *item) {
   size_t at = place_of(making, count, item->path);
   if (at < count && span_equal(making->all[at]->path, item->path)) return true;
-  bool has_below = at < count && is_below(making->all[at]->path, item->path);
+  bool has_below = at < count && paths_below(making->all[at]->path, item->path);
   if (has_below && item->type != ENTRY_DIRECTORY) return true;
   for (span path = path_parent(item->path); path.size; path = path_parent(path)) {
     at = place_of(making, count, path);
@@ -245,7 +226,8 @@ int32_t seed_keep(struct making *making, struct task *task, struct fault *fault)
       return code;
     }
   }
-  if (making->count > count) qsort(making->all, making->count, sizeof *making->all, by_path);
+  if (making->count > count)
+    qsort(making->all, making->count, sizeof *making->all, paths_compare_pointed);
   return 0;
 }
 

@@ -14,6 +14,15 @@ int paths_compare(const void *left, const void *right) {
   return paths_order(*(const span *)left, *(const span *)right);
 }
 
+int paths_compare_pointed(const void *left, const void *right) {
+  return paths_compare(*(const void *const *)left, *(const void *const *)right);
+}
+
+bool paths_below(span path, span above) {
+  return path.size > above.size && path.at[above.size] == '/' &&
+         memcmp(path.at, above.at, above.size) == 0;
+}
+
 span paths_path(const struct paths *paths, size_t item) {
   return *(const span *)(const void *)(paths->at + item * paths->stride);
 }

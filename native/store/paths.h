@@ -12,6 +12,10 @@ struct paths {
 int paths_order(span left, span right);
 // The order for qsort, of things that begin with their path.
 int paths_compare(const void *left, const void *right);
+// The same of pointers to such things.
+int paths_compare_pointed(const void *left, const void *right);
+// Whether a path leads through another one, which is not empty.
+bool paths_below(span path, span above);
 
 span paths_path(const struct paths *paths, size_t item);
 // The name that an item has in the directory whose paths begin with `prefix` bytes, and whether it

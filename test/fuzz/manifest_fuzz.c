@@ -5,6 +5,7 @@
 
 #include "base/path.h"
 #include "store/manifest_parse.h"
+#include "store/paths.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
       assert(item->target.size == strlen((const char *)item->target.at));
     if (i == 0) continue;
     const struct manifest_item *last = item - 1;
-    assert(manifest_order(last->path, item->path) < 0);
+    assert(paths_order(last->path, item->path) < 0);
     assert(last->type == ENTRY_DIRECTORY || !is_below(item->path, last->path));
   }
   manifest_free(&manifest);

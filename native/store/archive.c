@@ -161,11 +161,25 @@ static void archive_leave(struct directory *base) { free(base); }
 static int32_t archive_hold(struct directory *, struct fault *) { return 0; }
 static void archive_drop(struct directory *) {}
 
+static void lend(const struct directory *base, size_t at, struct entry *out) {
+  const struct archive_state *state = state_of(base->store);
+  const struct index *index = &state->index;
+  const struct item *directory = &index->items[((const struct archive_directory *)base)->item];
+  uint32_t child = index->order[directory->first + at];
+  *out = (struct entry){.name = index_name(index, child), .mtime_ns = INT64_MIN};
+  fill(state, child, out);
+}
+
 static int32_t archive_list(struct directory *base, struct listing *listing, struct fault *fault) {
   const struct archive_state *state = state_of(base->store);
   const struct index *index = &state->index;
   uint32_t number = ((struct archive_directory *)base)->item;
   const struct item *directory = &index->items[number];
+  bool has_bad = number == state->root && index->bad;
+  if (listing->takes_less && !has_bad) {
+    listing_lend(listing, base, directory->count, lend);
+    return 0;
+  }
   for (uint32_t i = 0; i < directory->count; i++) {
     uint32_t child = index->order[directory->first + i];
     struct entry *entry =
@@ -174,7 +188,7 @@ static int32_t archive_list(struct directory *base, struct listing *listing, str
     fill(state, child, entry);
   }
   // Names that lead nowhere are told of where the tree begins.
-  for (uint32_t i = 0; number == state->root && i < index->bad; i++) {
+  for (uint32_t i = 0; has_bad && i < index->bad; i++) {
     uint32_t bad = index->order[index->ordered - index->bad + i];
     if (!listing_add(listing, index_name(index, bad), ENTRY_NONE, fault)) return fault->code;
   }

@@ -207,12 +207,14 @@ static void crypt_drop(struct directory *base) {
   inner->store->ops->drop(inner);
 }
 
-// Sizes that a listing brings are not those of the content; whoever wants them asks for each.
+// Sizes that a listing brings are not those of the content; whoever wants them asks for each. They
+// are taken out, so what has any must not be lent.
 static int32_t crypt_list(struct directory *base, struct listing *listing, struct fault *fault) {
   struct directory *inner = crypt_inner(base);
   size_t first = listing->count;
+  listing->takes_less = listing->takes_less && !(inner->store->can & CAN_DIGEST);
   int32_t code = inner->store->ops->list(inner, listing, fault);
-  for (size_t i = first; i < listing->count; i++)
+  for (size_t i = first; listing->entries && i < listing->count; i++)
     if (listing->entries[i].type == ENTRY_FILE)
       listing->entries[i].has &= (uint8_t)~(HAS_STAT | HAS_SIZE | HAS_DIGEST);
   return code;

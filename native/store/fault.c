@@ -273,6 +273,7 @@ static int32_t fault_list(struct directory *base, struct listing *listing, struc
   FAIL_ON_CUE(base->store, CALL_LIST, fault);
   struct directory *inner = inner_of(base);
   size_t first = listing->count;
+  listing->takes_less = false;
   int32_t code = inner->store->ops->list(inner, listing, fault);
   for (size_t i = first; i < listing->count; i++) lie(base->store, &listing->entries[i]);
   return code;

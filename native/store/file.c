@@ -392,7 +392,7 @@ static int32_t file_list(struct directory *base, struct listing *listing, struct
                              : name.type == DT_UNKNOWN ? ENTRY_NONE
                                                        : ENTRY_OTHER;
       span bytes = {(const uint8_t *)name.name, name.name_len};
-      if (!listing_add(listing, bytes, type, fault)) return fault->code;
+      if (listing_add_name(listing, bytes, type, fault) < 0) return fault->code;
     }
   }
 }

@@ -220,7 +220,7 @@ static int32_t files_list(struct directory *base, struct listing *listing, struc
     bool is_directory;
     size_t begin, end = i + 1;
     span name = paths_name(&paths, i, directory->prefix, &is_directory);
-    if (!listing_add(listing, name, is_directory ? ENTRY_DIRECTORY : ENTRY_FILE, fault))
+    if (listing_add_name(listing, name, is_directory ? ENTRY_DIRECTORY : ENTRY_FILE, fault) < 0)
       return fault->code;
     if (is_directory) find_name(directory, name, &begin, &end, &is_directory);
     i = end;

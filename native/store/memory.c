@@ -361,9 +361,8 @@ static int32_t memory_list(struct directory *base, struct listing *listing, stru
   pthread_rwlock_rdlock(&forest->lock);
   for (size_t i = 0; i < directory->count && code == 0; i++) {
     const struct item *child = directory->children[i];
-    if (!listing_add(listing, child->name, child->type, fault))
-      code = fault->code;
-    else if (i % NAMES_BETWEEN_LOOKS == 0 && task_cancelled(base->store->task))
+    code = listing_add_name(listing, child->name, child->type, fault);
+    if (code == 0 && i % NAMES_BETWEEN_LOOKS == 0 && task_cancelled(base->store->task))
       code = fault_set(fault, COPSE_E_CANCELLED, "cancelled while listing");
   }
   pthread_rwlock_unlock(&forest->lock);

@@ -15,37 +15,109 @@ void listing_begin(struct listing *listing) {
 void listing_free(struct listing *listing) {
   arena_free(&listing->arena);
   free(listing->entries);
+  free(listing->order);
   *listing = (struct listing){};
+}
+
+static int32_t no_room(struct fault *fault) {
+  return fault_set(fault, COPSE_E_MEMORY, "out of memory while listing a directory");
+}
+
+// Room for one more of so many bytes; what the array is then, or nullptr.
+static void *grow(struct listing *listing, void *array, size_t each) {
+  if (listing->count < listing->capacity) return array;
+  size_t capacity = listing->capacity ? listing->capacity * 2 : 32;
+  void *grown = realloc(array, capacity * each);
+  if (grown) listing->capacity = capacity;
+  return grown;
+}
+
+static void note(struct listing *listing, span first, span name, enum entry_type type) {
+  size_t most = listing->common < name.size ? listing->common : name.size, same = 0;
+  if (listing->count == 0) {
+    same = name.size;
+  } else {
+    while (same < most && first.at[same] == name.at[same]) same++;
+  }
+  listing->common = same;
+  listing->has_untyped |= type == ENTRY_NONE;
+  listing->count++;
 }
 
 struct entry *listing_add(struct listing *listing, span name, enum entry_type type,
                           struct fault *fault) {
-  if (listing->count == listing->capacity) {
-    size_t capacity = listing->capacity ? listing->capacity * 2 : 32;
-    struct entry *entries = realloc(listing->entries, capacity * sizeof *entries);
-    if (!entries) {
-      fault_set(fault, COPSE_E_MEMORY, "out of memory while listing a directory");
-      return nullptr;
-    }
-    listing->entries = entries;
-    listing->capacity = capacity;
-  }
-  span copy = arena_copy(&listing->arena, name);
+  struct entry *entries = grow(listing, listing->entries, sizeof *entries);
+  if (entries) listing->entries = entries;
+  span copy = entries ? arena_copy(&listing->arena, name) : (span){};
   if (!copy.at) {
-    fault_set(fault, COPSE_E_MEMORY, "out of memory while listing a directory");
+    no_room(fault);
     return nullptr;
   }
-  if (listing->count == 0) {
-    listing->common = name.size;
-  } else {
-    span first = listing->entries[0].name;
-    size_t most = listing->common < name.size ? listing->common : name.size, same = 0;
-    while (same < most && first.at[same] == name.at[same]) same++;
-    listing->common = same;
-  }
-  struct entry *entry = &listing->entries[listing->count++];
+  struct entry *entry = &entries[listing->count];
+  note(listing, entries[0].name, name, type);
   *entry = (struct entry){.name = copy, .type = type, .mtime_ns = INT64_MIN};
   return entry;
+}
+
+// Before a name of a listing of names stand its size and its type.
+constexpr size_t NAME_HEAD = sizeof(uint32_t) + 1;
+
+span order_name(const struct order *order) {
+  uint32_t size;
+  memcpy(&size, order->name - NAME_HEAD, sizeof size);
+  return (span){order->name, size};
+}
+
+int32_t listing_add_name(struct listing *listing, span name, enum entry_type type,
+                         struct fault *fault) {
+  if (!listing->takes_less || listing->entries)
+    return listing_add(listing, name, type, fault) ? 0 : fault->code;
+  struct order *order = grow(listing, listing->order, sizeof *order);
+  if (order) listing->order = order;
+  uint32_t size = (uint32_t)name.size;
+  uint8_t *at = order && size == name.size
+                    ? arena_take_bytes(&listing->arena, NAME_HEAD + name.size + 1)
+                    : nullptr;
+  if (!at) return no_room(fault);
+  memcpy(at, &size, sizeof size);
+  at[sizeof size] = type;
+  at += NAME_HEAD;
+  if (size) memcpy(at, name.at, size);
+  at[size] = 0;
+  order[listing->count].name = at;
+  note(listing, order_name(&order[0]), name, type);
+  return 0;
+}
+
+void listing_lend(struct listing *listing, const struct directory *lender, size_t count,
+                  void (*lent)(const struct directory *lender, size_t at, struct entry *out)) {
+  listing->lender = lender;
+  listing->lent = lent;
+  listing->count = count;
+}
+
+struct entry *listing_entry(const struct listing *listing, size_t at, struct entry *room) {
+  if (listing->entries) return listing->order[at].entry;
+  if (listing->lent) {
+    listing->lent(listing->lender, at, room);
+    return room;
+  }
+  const struct order *order = &listing->order[at];
+  *room = (struct entry){.name = order_name(order), .type = order->name[-1], .mtime_ns = INT64_MIN};
+  return room;
+}
+
+int32_t listing_complete(struct listing *listing, struct fault *fault) {
+  if (listing->entries || listing->count == 0) return 0;
+  struct entry *entries = calloc(listing->count, sizeof *entries);
+  if (!entries) return no_room(fault);
+  for (size_t i = 0; i < listing->count; i++) (void)listing_entry(listing, i, &entries[i]);
+  free(listing->order);
+  listing->order = nullptr;
+  listing->lent = nullptr;
+  listing->entries = entries;
+  listing->capacity = listing->count;
+  return 0;
 }
 
 // The root as a directory, held; with `made` it is made when nothing is there.

@@ -106,22 +106,49 @@ struct entry {
       *digest;  // HAS_DIGEST: HASH_BYTES of store->algorithm that live as long as the store
 };
 
-// What a directory holds. Entries may move while the listing grows; their names do not.
+struct directory {  // each store puts its own fields after this
+  struct store *store;
+};
+
+struct order {   // one of a listing, to be sorted
+  uint64_t key;  // eight bytes of the name after what all names have in common, big-endian
+  union {
+    struct entry *entry;
+    const uint8_t *name;  // of a listing of names: behind its size and type
+  };
+};
+
+// What a directory holds, in one of three forms. Entries may move while the listing grows; their
+// names do not.
 struct listing {
   struct arena arena;
-  struct entry *entries;
   size_t count, capacity;
-  size_t common;  // bytes every name begins with, kept by listing_add; join.c sorts by what follows
+  size_t common;          // bytes every name begins with; join.c sorts by what follows
+  struct order *order;    // by join_sort; of names from the beginning
+  struct entry *entries;  // whole entries: what a listing is, unless takes_less
+  // Set by whoever asks for one of which listing_entry is enough: then a directory of very many
+  // names costs little more than those. The store may add names, or lend what it holds, in order.
+  bool takes_less;
+  bool has_untyped;  // one is of the type ENTRY_NONE
+  const struct directory *lender;
+  void (*lent)(const struct directory *lender, size_t at, struct entry *out);
 };
 void listing_begin(struct listing *listing);
 void listing_free(struct listing *listing);
 // A new entry with a copy of the name, everything else zero. nullptr: out of memory (fault filled).
 [[nodiscard]] struct entry *listing_add(struct listing *listing, span name, enum entry_type type,
                                         struct fault *fault);
-
-struct directory {  // each store puts its own fields after this
-  struct store *store;
-};
+// The same for a store that knows no more of it.
+int32_t listing_add_name(struct listing *listing, span name, enum entry_type type,
+                         struct fault *fault);
+// For takes_less: the store has `count` entries in order of names, whose names live as long as it.
+void listing_lend(struct listing *listing, const struct directory *lender, size_t count,
+                  void (*lent)(const struct directory *lender, size_t at, struct entry *out));
+// After join_sort: the entry at that place in order of names, its own or put into `room`.
+struct entry *listing_entry(const struct listing *listing, size_t at, struct entry *room);
+// Makes whole entries of what it holds.
+span order_name(const struct order *order);  // of a listing of names
+int32_t listing_complete(struct listing *listing, struct fault *fault);
 
 // What reading at another place than the next costs.
 enum reader_access : uint8_t {

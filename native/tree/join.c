@@ -16,20 +16,27 @@ static uint64_t key_of(span name, size_t common) {
   return key;
 }
 
-static inline bool before(const struct order *left, const struct order *right) {
+// Both kinds of listing are sorted by one piece, which the compiler makes twice.
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE span name_of(const struct order *order, bool is_names) {
+  return is_names ? order_name(order) : order->entry->name;
+}
+
+INLINE bool before(const struct order *left, const struct order *right, bool is_names) {
   if (left->key != right->key) return left->key < right->key;
-  return span_compare(left->entry->name, right->entry->name) < 0;
+  return span_compare(name_of(left, is_names), name_of(right, is_names)) < 0;
 }
 
 // Merge sort: no bad case, and stable. Runs of eight by insertion first.
-static void sort(struct order *items, struct order *spare, size_t count) {
+INLINE void sort(struct order *items, struct order *spare, size_t count, bool is_names) {
   constexpr size_t RUN = 8;
   for (size_t begin = 0; begin < count; begin += RUN) {
     size_t end = begin + RUN < count ? begin + RUN : count;
     for (size_t i = begin + 1; i < end; i++) {
       struct order item = items[i];
       size_t j = i;
-      for (; j > begin && before(&item, &items[j - 1]); j--) items[j] = items[j - 1];
+      for (; j > begin && before(&item, &items[j - 1], is_names); j--) items[j] = items[j - 1];
       items[j] = item;
     }
   }
@@ -40,7 +47,8 @@ static void sort(struct order *items, struct order *spare, size_t count) {
       size_t end = begin + 2 * width < count ? begin + 2 * width : count;
       size_t left = begin, right = middle;
       for (size_t out = begin; out < end; out++) {
-        bool take_left = left < middle && (right >= end || !before(&from[right], &from[left]));
+        bool take_left =
+            left < middle && (right >= end || !before(&from[right], &from[left], is_names));
         to[out] = take_left ? from[left++] : from[right++];
       }
     }
@@ -51,20 +59,33 @@ static void sort(struct order *items, struct order *spare, size_t count) {
   if (from != items) memcpy(items, from, count * sizeof *items);
 }
 
-int32_t join_sort(const struct listing *listing, struct order **out, struct fault *fault) {
-  *out = nullptr;
-  size_t count = listing->count;
-  if (count == 0) return 0;
-  // The upper half is the sort's spare room.
-  struct order *items = malloc(2 * count * sizeof *items);
-  if (!items) return fault_set(fault, COPSE_E_MEMORY, "out of memory while sorting a directory");
+// Fills in the keys. True: they are in order already.
+INLINE bool take_keys(struct listing *listing, bool is_names) {
+  struct order *items = listing->order;
   bool sorted = true;
-  for (size_t i = 0; i < count; i++) {
-    struct entry *entry = &listing->entries[i];
-    items[i] = (struct order){key_of(entry->name, listing->common), entry};
-    sorted = sorted && (i == 0 || before(&items[i - 1], &items[i]));
+  for (size_t i = 0; i < listing->count; i++) {
+    if (!is_names) items[i].entry = &listing->entries[i];
+    items[i].key = key_of(name_of(&items[i], is_names), listing->common);
+    sorted = sorted && (i == 0 || before(&items[i - 1], &items[i], is_names));
   }
-  if (!sorted) sort(items, items + count, count);
-  *out = items;
+  return sorted;
+}
+
+int32_t join_sort(struct listing *listing, struct fault *fault) {
+  constexpr size_t FEW = 64;
+  size_t count = listing->count;
+  bool is_names = !listing->entries;
+  if (count == 0 || listing->lent) return 0;
+  if (!is_names) listing->order = malloc(count * sizeof *listing->order);
+  if (listing->order && (is_names ? take_keys(listing, true) : take_keys(listing, false))) return 0;
+  struct order few[FEW], *spare = count <= FEW ? few : nullptr;
+  if (listing->order && !spare) spare = malloc(count * sizeof *spare);
+  if (!spare || !listing->order)
+    return fault_set(fault, COPSE_E_MEMORY, "out of memory while sorting a directory");
+  if (is_names)
+    sort(listing->order, spare, count, true);
+  else
+    sort(listing->order, spare, count, false);
+  if (spare != few) free(spare);
   return 0;
 }

@@ -1,12 +1,6 @@
-// join: two listings of one directory, sorted by bytes and merged into pairs.
+// join: a listing of one directory, sorted by bytes; two of them merge into pairs (walk.h).
 #pragma once
 #include "store/store.h"
 
-struct order {
-  uint64_t key;  // eight bytes of the name after what all names have in common, big-endian
-  struct entry *entry;
-};
-
-// The listing's entries in order of names. Takes the array from malloc (nullptr and a count of
-// zero: fine).
-int32_t join_sort(const struct listing *listing, struct order **out, struct fault *fault);
+// Puts what was listed in order of names, for listing_entry.
+int32_t join_sort(struct listing *listing, struct fault *fault);

@@ -75,7 +75,6 @@ void node_drop(struct node *node) {
     for (uint8_t side = 0; side < 2; side++) {
       if (node->directory[side]) node->directory[side]->store->ops->leave(node->directory[side]);
       listing_free(&node->listing[side]);
-      free(node->order[side]);
     }
     if (!parent || node->ignore != parent->ignore) ignore_free(node->ignore);
     free(atomic_load_explicit(&node->path, memory_order_relaxed));
@@ -143,26 +142,38 @@ void node_path(struct node *node, uint8_t *into) {
   keep_path(node, into);
 }
 
-bool node_next(struct node *node, struct entry **left, struct entry **right) {
-  struct order *side[2];
+size_t node_rest(const struct node *node) {
+  return node->listing[0].count - node->at[0] + node->listing[1].count - node->at[1];
+}
+
+bool node_next(struct node *node, struct merge *merge, struct entry **left, struct entry **right) {
+  struct entry **now = merge->now;
   for (uint8_t i = 0; i < 2; i++)
-    side[i] = node->at[i] < node->listing[i].count ? &node->order[i][node->at[i]] : nullptr;
-  if (!side[0] && !side[1]) return false;
-  int order = !side[0]   ? 1
-              : !side[1] ? -1
-                         : span_compare(side[0]->entry->name, side[1]->entry->name);
-  *left = order <= 0 ? side[0]->entry : nullptr;
-  *right = order >= 0 ? side[1]->entry : nullptr;
-  node->at[0] += order <= 0;
-  node->at[1] += order >= 0;
+    if (!now[i] && node->at[i] < node->listing[i].count)
+      now[i] = listing_entry(&node->listing[i], node->at[i], &merge->room[i]);
+  if (!now[0] && !now[1]) return false;
+  int order = !now[0] ? 1 : !now[1] ? -1 : span_compare(now[0]->name, now[1]->name);
+  *left = *right = nullptr;
+  if (order <= 0) {
+    *left = now[0];
+    now[0] = nullptr;
+    node->at[0]++;
+  }
+  if (order >= 0) {
+    *right = now[1];
+    now[1] = nullptr;
+    node->at[1]++;
+  }
   return true;
 }
 
-struct entry *node_find(const struct node *node, uint8_t side, span name, size_t *at) {
-  size_t low = 0, high = node->order[side] ? node->listing[side].count : 0;
+struct entry *node_find(const struct node *node, uint8_t side, span name, struct entry *room,
+                        size_t *at) {
+  const struct listing *listing = &node->listing[side];
+  size_t low = 0, high = listing->order || listing->lent ? listing->count : 0;
   while (low < high) {
     size_t middle = (low + high) / 2;
-    struct entry *entry = node->order[side][middle].entry;
+    struct entry *entry = listing_entry(listing, middle, room);
     int order = span_compare(entry->name, name);
     if (order == 0 && at) *at = middle;
     if (order == 0) return entry;
@@ -235,12 +246,12 @@ static int32_t list_side(struct node *node, uint8_t side, struct fault *fault) {
   }
   struct directory *directory = node->directory[side];
   struct listing *listing = &node->listing[side];
+  bool links = walk->links != COPSE_LINKS_KEEP;
+  listing->takes_less = !walk->keeps_entries && !links;
   code = directory->store->ops->list(directory, listing, fault);
+  if (code == 0 && listing->has_untyped) code = listing_complete(listing, fault);
   if (code < 0) return code;
-  bool closer = walk->links != COPSE_LINKS_KEEP;
-  for (size_t i = 0; i < listing->count && !closer; i++)
-    closer = listing->entries[i].type == ENTRY_NONE;
-  if (closer) look_closer(node, side);
+  if (links || listing->has_untyped) look_closer(node, side);
   uint64_t seen =
       atomic_fetch_add_explicit(&walk->entries[side], listing->count, memory_order_relaxed);
   if (listing->count > walk->entries_max || seen > walk->entries_max - listing->count)
@@ -248,7 +259,7 @@ static int32_t list_side(struct node *node, uint8_t side, struct fault *fault) {
         fault, COPSE_E_LIMIT,
         "the tree has more than %llu entries (limits.entries); raise the limit if you trust it",
         (unsigned long long)walk->entries_max);
-  return join_sort(listing, &node->order[side], fault);
+  return join_sort(listing, fault);
 }
 
 static void visit(struct job *job, struct worker *worker) {

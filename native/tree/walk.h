@@ -29,9 +29,8 @@ struct walk {
   // Optional. Nothing below the node is pending any more; its directories are still there, and
   // those above it.
   void (*leave)(struct walk *, struct node *);
+  bool keeps_entries;  // each listing has its entries whole until its node goes
 };
-
-struct order;  // one sorted entry; see join.h
 
 struct node {
   struct job job;  // the visit; first, so that a job is its node
@@ -42,7 +41,6 @@ struct node {
   struct directory *directory[2];  // nullptr: absent on that side, or not entered yet
   struct entry entry[2];           // what the parent's listing said; names point to `name`
   struct listing listing[2];
-  struct order *order[2];
   size_t at[2];  // how far the merge has come
   uint32_t depth;
   size_t path_size;
@@ -70,11 +68,20 @@ struct node *walk_root(struct walk *walk, span path, struct directory *left,
 [[nodiscard]] bool walk_descend(struct node *node, const struct entry *left,
                                 const struct entry *right, bool seen, bool inside);
 void walk_visit(struct node *node);  // submits the visit of a node made by walk_root
+// Where the entries of a pair are, unless the walk keeps them: only until the next pair. Zero at
+// first.
+struct merge {
+  struct entry room[2];
+  struct entry *now[2];
+};
 // The next pair in order of names; either may be nullptr. False at the end.
-bool node_next(struct node *node, struct entry **left, struct entry **right);
+bool node_next(struct node *node, struct merge *merge, struct entry **left, struct entry **right);
+// How many entries of both sides are still to come.
+size_t node_rest(const struct node *node);
 // The entry of that name; nullptr: there is none. *at (may be nullptr): its place in the side's
-// order.
-struct entry *node_find(const struct node *node, uint8_t side, span name, size_t *at);
+// order. It is put into `room` where the walk keeps none.
+struct entry *node_find(const struct node *node, uint8_t side, span name, struct entry *room,
+                        size_t *at);
 void node_again(struct node *node);  // submits the visit again, to go on where node_next stopped
 void node_hold(struct node *node);
 void node_drop(struct node *node);

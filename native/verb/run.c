@@ -11,12 +11,17 @@
 // After this many bytes read in one batch, an idle worker gets half of what is left of it.
 constexpr uint64_t SPLIT_BYTES = 1 << 20;
 
+// When so many batches of one directory are waiting, they go first: what they need is less than
+// what all of a very large directory would.
+constexpr size_t BATCHES_AHEAD = 32;
+
 struct batch {
   struct job job;
   struct node *node;
   size_t count;
-  bool is_half;  // of another batch, which looked ahead for both
-  struct step steps[BATCH_STEPS];
+  bool is_half;         // of another batch, which looked ahead for both
+  struct entry *entry;  // behind the steps, the next free one: for what the listings do not keep
+  struct step steps[];
 };
 
 void run_out_of_memory(struct run *run) {
@@ -181,15 +186,40 @@ static void batch_free(struct batch *batch) {
 
 static void batch_run(struct job *job, struct worker *worker);
 
-static struct batch *batch_new(struct node *node) {
-  struct batch *batch = malloc(sizeof *batch);
+// With room for so many steps, and entries of theirs.
+static struct batch *batch_new(struct node *node, size_t steps, size_t entries) {
+  struct batch *batch =
+      malloc(sizeof *batch + steps * sizeof(struct step) + entries * sizeof(struct entry));
   if (!batch) return nullptr;
   batch->job = (struct job){.run = batch_run};
   batch->node = node;
   batch->count = 0;
   batch->is_half = false;
+  batch->entry = (struct entry *)(batch->steps + steps);
   node_hold(node);
   return batch;
+}
+
+static void batch_keep(struct batch *batch, struct entry **entry) {
+  *batch->entry = **entry;
+  *entry = batch->entry++;
+}
+
+// The last so many steps of it as a batch of their own. nullptr: out of memory.
+static struct batch *batch_cut(struct batch *from, size_t count) {
+  struct batch *half = batch_new(from->node, count, 2 * count);
+  if (!half) return nullptr;
+  half->count = count;
+  half->is_half = true;
+  from->count -= count;
+  memcpy(half->steps, &from->steps[from->count], count * sizeof *half->steps);
+  const struct listing *listing = from->node->listing;
+  for (size_t i = 0; i < count; i++) {
+    struct pair *pair = &half->steps[i].pair;
+    if (pair->left && !listing[LEFT].entries) batch_keep(half, &pair->left);
+    if (pair->right && !listing[RIGHT].entries) batch_keep(half, &pair->right);
+  }
+  return half;
 }
 
 // The node's directories are held by the caller.
@@ -205,12 +235,8 @@ static void batch_work(struct batch *batch, struct spot *spot) {
       spot_error(spot, &fault, (step->pair.left ? step->pair.left : step->pair.right)->name);
     size_t left = batch->count - i - 1;
     if (spot->bytes < split_at || left < 2 || !pool_is_idle(run->task->runtime->pool)) continue;
-    struct batch *half = batch_new(batch->node);
+    struct batch *half = batch_cut(batch, left / 2);
     if (!half) continue;
-    half->count = left / 2;
-    half->is_half = true;
-    batch->count -= half->count;
-    memcpy(half->steps, &batch->steps[batch->count], half->count * sizeof *half->steps);
     run_add(run, run->batch_place, &half->job);
     split_at = spot->bytes + SPLIT_BYTES;
   }
@@ -236,16 +262,35 @@ static void batch_run(struct job *job, struct worker *worker) {
 
 // ── Visits of directories ──
 
-static bool add_step(struct run *run, struct node *node, struct batch **batch,
+// What a visit goes through its directory with.
+struct visiting {
+  struct merge merge;
+  struct batch *batch;
+  size_t sent;  // batches
+};
+
+static struct batch *batch_for(struct node *node) {
+  size_t most = node_rest(node) + 2, steps = most < BATCH_STEPS ? most : BATCH_STEPS;
+  bool keeps = node->listing[LEFT].entries && node->listing[RIGHT].entries;
+  return batch_new(node, steps, keeps ? 0 : most < 2 * steps ? most : 2 * steps);
+}
+
+static bool add_step(struct run *run, struct node *node, struct visiting *at,
                      const struct step *step) {
-  if (!*batch && !(*batch = batch_new(node))) {
+  if (!at->batch && !(at->batch = batch_for(node))) {
     run_out_of_memory(run);
     return false;
   }
-  (*batch)->steps[(*batch)->count++] = *step;
-  if ((*batch)->count == BATCH_STEPS) {
-    run_add(run, run->batch_place, &(*batch)->job);
-    *batch = nullptr;
+  struct batch *batch = at->batch;
+  struct step *added = &batch->steps[batch->count++];
+  *added = *step;
+  struct pair *pair = &added->pair;
+  if (pair->left == &at->merge.room[LEFT]) batch_keep(batch, &pair->left);
+  if (pair->right == &at->merge.room[RIGHT]) batch_keep(batch, &pair->right);
+  if (batch->count == BATCH_STEPS) {
+    run_add(run, run->batch_place, &batch->job);
+    at->batch = nullptr;
+    at->sent++;
   }
   return true;
 }
@@ -306,7 +351,7 @@ static void read_ignore_files(struct run *run, struct spot *spot) {
   size_t size = 0;
   while (record_next(&request, &field, &fault) == 1) {
     if (field.key != COPSE_KEY_IGNORE_FILE) continue;
-    struct entry *entry = node_find(node, LEFT, field.bytes, nullptr);
+    struct entry room, *entry = node_find(node, LEFT, field.bytes, &room, nullptr);
     if (!entry || entry->type != ENTRY_FILE) continue;
     spot->side = LEFT;
     fault = (struct fault){};
@@ -382,7 +427,7 @@ static bool is_shallow(const struct run *run, const struct node *node) {
 
 // False: out of memory.
 static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
-                      const struct verdict *verdict, struct batch **batch, struct names *names) {
+                      const struct verdict *verdict, struct visiting *at, struct names *names) {
   struct node *node = spot->node;
   struct entry *either = pair->left ? pair->left : pair->right;
   struct step step = run->verb->plan(run, pair);
@@ -404,7 +449,7 @@ static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
     return false;
   }
   if (!verdict->seen || step.kind == STEP_NONE) return true;
-  if (step.kind != STEP_NAME) return add_step(run, node, batch, &step);
+  if (step.kind != STEP_NAME) return add_step(run, node, at, &step);
   names_add(spot, names, either);
   return true;
 }
@@ -413,7 +458,7 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
   struct run *run = walk->owner;
   struct arena arena;
   struct spot spot = run_spot(run, node, worker, &arena);
-  struct batch *batch = nullptr;
+  struct visiting at = {};
   struct pair pair;
   bool again = false, first = node->at[0] == 0 && node->at[1] == 0;
   bool go_on = !first || !run->verb->enter || run->verb->enter(&spot);
@@ -427,27 +472,27 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
     go_on = sieve_begin(&sieve, run->filter, node->ignore, spot_path(&spot), &fault) == 0;
     if (!go_on) run_out_of_memory(run);
   }
-  for (size_t seen = 0; go_on && node_next(node, &pair.left, &pair.right);) {
+  for (size_t seen = 0; go_on && node_next(node, &at.merge, &pair.left, &pair.right);) {
     struct verdict verdict = {true, true, node->inside};
     if (sifts) verdict = judge(&sieve, &pair, node->inside);
     if ((verdict.seen || verdict.descend) &&
         path_fits(run, &spot, (pair.left ? pair.left : pair.right)->name))
-      go_on = take_pair(run, &spot, &pair, &verdict, &batch, &names);
+      go_on = take_pair(run, &spot, &pair, &verdict, &at, &names);
     if ((++seen & 255) != 0) continue;
     if (run_over(run)) break;
-    again = task_parked(run->task);
+    again = go_on && (at.sent >= BATCHES_AHEAD || task_parked(run->task));
     if (again) break;
   }
   if (go_on && !again && run->verb->whole && !run_over(run)) run->verb->whole(&spot);
   sieve_end(&sieve);
   names_emit(&spot, &names);
   // A few steps are done at once, while the directories are at hand.
-  bool at_once = !again && run->batch_place == JOB_LEAF && batch && batch->count <= BATCH_STEPS / 2;
-  if (at_once) {
-    batch_work(batch, &spot);
-    batch_free(batch);
-  } else if (batch) {
-    run_add(run, run->batch_place, &batch->job);
+  struct batch *last = at.batch;
+  if (last && !again && run->batch_place == JOB_LEAF && last->count <= BATCH_STEPS / 2) {
+    batch_work(last, &spot);
+    batch_free(last);
+  } else if (last) {
+    run_add(run, run->batch_place, &last->job);
   }
   run_spot_end(&spot);
   if (again)
@@ -529,7 +574,7 @@ static int32_t start_single(struct run *run, struct worker *worker, struct direc
   pair.left = &node->entry[LEFT];
   if (pair.right) pair.right = &node->entry[RIGHT];
   struct step step = run->verb->plan(run, &pair);
-  struct batch *batch = step.kind == STEP_NONE ? nullptr : batch_new(node);
+  struct batch *batch = step.kind == STEP_NONE ? nullptr : batch_new(node, 1, 0);
   if (batch) {
     // Done here and now: for one pair, handing it to another worker costs more than the work.
     batch->steps[batch->count++] = step;
@@ -696,9 +741,13 @@ static int32_t open_roots(struct run *run, struct worker *worker, uint8_t *side,
       // The roots' own step, where a verb has one for a pair of directories (their metadata).
       struct pair pair = {&root->entry[LEFT], right ? &root->entry[RIGHT] : nullptr};
       struct step step = right ? run->verb->plan(run, &pair) : (struct step){};
-      struct batch *batch = nullptr;
-      if (step.kind != STEP_NONE && add_step(run, root, &batch, &step))
+      struct batch *batch = step.kind == STEP_NONE ? nullptr : batch_new(root, 1, 0);
+      if (batch) {
+        batch->steps[batch->count++] = step;
         run_add(run, run->batch_place, &batch->job);
+      } else if (step.kind != STEP_NONE) {
+        run_out_of_memory(run);
+      }
       walk_visit(root);
     }
   } else if (code == 0 && run->verb->trees_only) {
@@ -749,6 +798,7 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
                     .visit = visit,
                     .failed = visit_failed,
                     .over = walk_over,
+                    .keeps_entries = run->verb->keeps_entries,
                     .prepare = run->verb->prepare ? prepare : nullptr,
                     .leave = run->verb->leave ? walk_leave : nullptr};
   return open_roots(run, worker, side, fault);

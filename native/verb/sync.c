@@ -352,6 +352,7 @@ static bool end(struct run *run, struct worker *) {
 const struct verb sync_verb = {.name = "sync",
                                .sides = 2,
                                .writes_right = true,
+                               .keeps_entries = true,
                                .state_size = sizeof(struct sync),
                                .begin = begin,
                                .prepare = sync_prepare,

@@ -95,7 +95,7 @@ static const struct two_record *record_of(const struct two_block *known, span na
 static void looked(const struct node *node, uint8_t side, span name) {
   const struct site *site = node->state;
   size_t at;
-  if (node_find(node, side, name, &at))
+  if (node_find(node, side, name, nullptr, &at))
     atomic_store_explicit(&site->looked[side][at], 1, memory_order_relaxed);
 }
 
@@ -415,7 +415,7 @@ static void failed(struct spot *spot, const struct fault *) {
 static int32_t in_the_way(struct node *node, uint8_t side, struct entry **out,
                           struct fault *fault) {
   *out = nullptr;
-  struct entry *entry = node_find(node->parent, side, node->name, nullptr);
+  struct entry *entry = node_find(node->parent, side, node->name, nullptr, nullptr);
   if (!entry) return 0;
   struct directory *above = node->parent->directory[side];
   const struct store_ops *ops = above->store->ops;
@@ -582,9 +582,10 @@ static int32_t leave_pairs(struct spot *spot, struct fault *fault) {
   if (!records) return no_memory(fault);
   size_t old = 0;
   int32_t code = 0;
+  struct merge merge = {};
   struct entry *pair[2];
   node->at[LEFT] = node->at[RIGHT] = 0;
-  while (code == 0 && node_next(node, &pair[LEFT], &pair[RIGHT])) {
+  while (code == 0 && node_next(node, &merge, &pair[LEFT], &pair[RIGHT])) {
     bool is_looked[2] = {};
     for (uint8_t side = 0; side < 2; side++)
       if (pair[side])
@@ -603,7 +604,7 @@ static int32_t leave_pairs(struct spot *spot, struct fault *fault) {
 static void show_above(struct node *node) {
   for (uint8_t side = 0; side < 2; side++) {
     struct entry *entry =
-        node->side[side] ? node_find(node->parent, side, node->name, nullptr) : nullptr;
+        node->side[side] ? node_find(node->parent, side, node->name, nullptr, nullptr) : nullptr;
     if (!entry) continue;
     entry->mode = node->entry[side].mode;
     looked(node->parent, side, node->name);
@@ -682,6 +683,7 @@ const struct verb sync_two_verb = {.name = "two-way sync",
                                    .sides = 2,
                                    .trees_only = true,
                                    .writes_right = true,
+                                   .keeps_entries = true,
                                    .state_size = sizeof(struct two),
                                    .begin = begin,
                                    .enter = enter,

@@ -14,6 +14,7 @@
 #include "base/record.h"
 #include "engine/runtime.h"
 #include "store/store.h"
+#include "tree/join.h"
 
 static struct runtime *runtime;
 static struct task task;
@@ -286,6 +287,21 @@ static void listings_are_complete(void) {
   put(&store, "sub/x", "");
   struct directory *root = root_of(&store);
   struct listing listing;
+  listing_begin(&listing);
+  // Names only, in order of their bytes; then the same as whole entries.
+  listing.takes_less = true;
+  CHECK(store.ops->list(root, &listing, &fault) == 0 && join_sort(&listing, &fault) == 0);
+  CHECK(listing.count == 3001 && !listing.entries);
+  struct entry room[2] = {};
+  for (size_t i = 0; i < listing.count; i++) {
+    struct entry *entry = listing_entry(&listing, i, &room[i % 2]);
+    CHECK(i == 0 || span_compare(room[(i + 1) % 2].name, entry->name) < 0);
+    CHECK(entry->type == (span_equal(entry->name, SPAN("sub")) ? ENTRY_DIRECTORY : ENTRY_FILE));
+  }
+  CHECK(listing_complete(&listing, &fault) == 0 && join_sort(&listing, &fault) == 0);
+  CHECK(listing.entries && span_equal(listing.entries[0].name, SPAN("f0")));
+  CHECK(span_equal(listing_entry(&listing, 3000, room)->name, SPAN("sub")));
+  listing_free(&listing);
   listing_begin(&listing);
   CHECK(store.ops->list(root, &listing, &fault) == 0);
   CHECK(listing.count == 3001);

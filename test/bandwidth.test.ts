@@ -1,12 +1,13 @@
 // Bandwidth: what a task, or all tasks of a runtime, may read and write a second.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   compare,
   compareSync,
+  copy,
   CopseError,
   pack,
   Runtime,
@@ -92,6 +93,21 @@ describe("of a task", () => {
     });
     const same = await compare(places[0]!, places[1]!, { bandwidth });
     expect(same).toMatchObject({ equal: true, files: 1 });
+  });
+
+  test("a file that the kernel copies comes whole, a piece at a time", async () => {
+    const content = Buffer.alloc(3 * MIB);
+    for (let i = 0; i < content.length; i++) content[i] = (i * 2654435761) >>> 13;
+    const from = join(base, "pieces");
+    writeFileSync(from, content);
+    for (const options of [{}, { delta: true }, { delta: false }]) {
+      const to = join(base, "copied");
+      const done = await copy(from, to, { bandwidth: 4 * MIB, ...options });
+      expect(done).toMatchObject({ copied: 1, transferred: 3 * MIB });
+      expect(readFileSync(to).equals(content)).toBe(true);
+      // A larger one is there the next time.
+      writeFileSync(to, "old ".repeat(MIB));
+    }
   });
 
   test("others of the runtime go on beside it", async () => {

@@ -157,7 +157,7 @@ export class Store implements AsyncDisposable {
 
   /**
    * The content of a file, or a part of it. Nothing is read before it is asked for, and no more
-   * than two pages ahead, the first of 64 KiB and what follows on this machine of 256 KiB;
+   * than two pages ahead, the first of 64 KiB and what follows on this machine of 512 KiB;
    * cancelling the stream stops the work. The chunks are the pages themselves: the content is
    * copied once, by the kernel. With `direct` it is not copied at all.
    */

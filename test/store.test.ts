@@ -381,7 +381,8 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       expect((await reader.read()).value!.length).toBeGreaterThan(0);
       // Other tasks go through the same workers, so by then the reading has stopped.
       for (let i = 0; i < 20; i++) await bench.store.list();
-      expect(bench.runtime.stats.bytesRead - before.bytesRead).toBeLessThan(MIB);
+      // The first page has 64 KiB, each of the two that wait 512 KiB at most.
+      expect(bench.runtime.stats.bytesRead - before.bytesRead).toBeLessThanOrEqual(MIB + 64 * KIB);
       expect(bench.runtime.stats.running).toBe(1);
       await reader.cancel();
       expect(bench.runtime.stats).toMatchObject({ running: 0, queued: 0 });

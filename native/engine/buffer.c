@@ -15,7 +15,7 @@ static struct {
 } kept = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .sizes = {{.size = BUFFER_KEPT_BYTES, .most = BUFFER_KEPT_MAX / 2},
-              {.size = BUFFER_KEPT_LARGE_BYTES, .most = BUFFER_KEPT_MAX}},
+              {.size = BUFFER_KEPT_LARGE_BYTES, .most = BUFFER_KEPT_MAX / 2}},
 };
 
 void buffers_begin(struct buffers *buffers, uint64_t limit) {

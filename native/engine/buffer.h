@@ -12,7 +12,7 @@
 // faults a time for the smaller ones. Of the larger ones JavaScript's collector gives many back at
 // once: 8 MiB at most.
 constexpr size_t BUFFER_KEPT_BYTES = 64 * 1024 + 64;
-constexpr size_t BUFFER_KEPT_LARGE_BYTES = 256 * 1024 + 64;
+constexpr size_t BUFFER_KEPT_LARGE_BYTES = 512 * 1024 + 64;
 constexpr uint32_t BUFFER_KEPT_MAX = 32;
 
 struct buffers {

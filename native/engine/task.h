@@ -22,7 +22,7 @@ struct page;
 enum task_state : uint8_t { TASK_QUEUED, TASK_RUNNING, TASK_DONE, TASK_FAILED, TASK_CANCELLED };
 
 constexpr size_t PAGE_BYTES = 64 * 1024;
-constexpr size_t PAGE_LARGE_BYTES = 256 * 1024;  // of the bytes of a file that is read on and on
+constexpr size_t PAGE_LARGE_BYTES = 512 * 1024;  // of the bytes of a file that is read on and on
 constexpr uint32_t PAGES_UNREAD_MAX = 2;
 constexpr uint64_t PAGE_AGE_NS =
     5'000'000;  // a page goes out when full or this long after its first row

@@ -1,7 +1,7 @@
 // bytes: the verbs about one entry: READ gives a file's bytes, WRITE takes them, REMOVE removes.
 //
-// READ: each job reads one page, sends it and submits itself again. Two unread pages park the
-// task's group, so a reader that nobody listens to holds two pages and a descriptor, and no worker.
+// READ: a job reads page after page and sends them, until two are unread: that parks the task's
+// group, so a reader that nobody listens to holds two pages and a descriptor, and no worker.
 //
 // WRITE: one job at a time writes out in order what was pushed (inflow.h).
 #include "base/path.h"
@@ -67,10 +67,9 @@ static int32_t read_check(struct reading *reading, struct fault *fault) {
   return fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read: read it again");
 }
 
-static void read_job(struct job *job, struct worker *) {
-  struct reading *reading = (struct reading *)job;
+// One page. False: it was the last one, or there will be none.
+static bool read_on(struct reading *reading) {
   struct run *run = reading->run;
-  if (run_over(run)) return;
   struct fault fault = {};
   uint8_t *bytes;
   size_t room = reading->room;
@@ -78,23 +77,34 @@ static void read_job(struct job *job, struct worker *) {
   if (!page) {
     fault_set(&fault, COPSE_E_MEMORY, "out of memory for a page of bytes");
     fail(run, &fault);
-    return;
+    return false;
   }
   bool is_last = false;
   int64_t got = read_page(reading, bytes, room, &is_last, &fault);
-  // A page costs the event loop as much as its bytes do, so who reads on gets larger ones. Not from
-  // afar: there a page would take long to fill.
-  if (run->store[LEFT].can & IS_LOCAL) reading->room = PAGE_LARGE_BYTES;
   int32_t code = got < 0 ? (int32_t)got : is_last ? read_check(reading, &fault) : 0;
   size_t filled = got < 0 ? 0 : (size_t)got;
   reading->at += filled;
+  // A page costs the event loop as much as its bytes do, so who reads on gets larger ones. Not from
+  // afar: there a page would take long to fill. Nor for a short rest, that would hold a page.
+  bool is_long = reading->at + PAGE_BYTES < reading->before.size;
+  if (run->store[LEFT].can & IS_LOCAL) reading->room = is_long ? PAGE_LARGE_BYTES : PAGE_BYTES;
   task_count(run->task, is_last && code == 0, filled);
   atomic_fetch_add_explicit(&run->task->runtime->bytes_read, filled, memory_order_relaxed);
   task_send_bytes(run->task, page, filled);
-  if (code < 0)
-    fail(run, &fault);
-  else if (!is_last)
+  if (code < 0) fail(run, &fault);
+  return code == 0 && !is_last;
+}
+
+static void read_job(struct job *job, struct worker *) {
+  struct reading *reading = (struct reading *)job;
+  struct run *run = reading->run;
+  while (!run_over(run) && read_on(reading)) {
+    // Whoever else has work gets a turn. Without others a further job would only wake a second
+    // worker for what this one is about to do.
+    if (!task_parked(run->task) && !pool_has_waiting(run->task->runtime->pool)) continue;
     run_add(run, JOB_LEAF, &reading->job);
+    return;
+  }
 }
 
 static int32_t read_find(struct run *run, struct entry *entry, struct directory **directory,

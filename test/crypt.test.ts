@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -414,6 +415,41 @@ describe("46: file encryption", () => {
     }
     const done = await copy({ crypt: place, passphrase: "x" }, scratch.at("never"));
     expect(said(done)).toEqual([0, 1, 2, 3, 4].map((i) => `error ${i} LIMIT`));
+  });
+
+  test("a large file that is interrupted begins anew, under another key, and leaves nothing", async () => {
+    const from = scratch.at("large");
+    const to = scratch.at("sealed");
+    const content = noise(20 * 2 ** 20);
+    writeFileSync(from, content);
+    const plain = scratch.at("plain");
+    // What a plain copy leaves, so that the next one goes on, would be half a file of a used key.
+    for (const [place, stages, left] of [
+      [plain, {}, 1],
+      [to, { encrypt: { key } }, 0],
+      [to, { compress: 1 }, 0],
+    ] as const) {
+      mkdirSync(place, { recursive: true });
+      const stop = new AbortController();
+      // A plain copy says that a part of it is there.
+      const onProgress = ({ bytes }: { bytes: number }): void => {
+        if (bytes > 0) stop.abort();
+      };
+      const options = { ...stages, onProgress, signal: stop.signal, bandwidth: 8 * 2 ** 20 };
+      const task = copy(from, join(place, "large"), options);
+      if (left === 0) setTimeout(() => stop.abort(), 1500);
+      expect(await task.catch(() => "stopped")).toBe("stopped");
+      while (readdirSync(place).length !== left) await Bun.sleep(5);
+    }
+    const salts = new Set<string>();
+    for (let round = 0; round < 2; round++) {
+      const done = await copy(from, join(to, "large"), { encrypt: { key } });
+      expect(done).toMatchObject({ copied: 1, resumed: 0, errors: 0 });
+      salts.add(readFileSync(join(to, "large")).toString("hex", 32, 64));
+      expect((await compare(from, { crypt: join(to, "large"), key })).equal).toBe(true);
+      rmSync(join(to, "large"));
+    }
+    expect(salts.size).toBe(2);
   });
 
   test("parts of files are in the runtime's account of memory, whatever a file asks for", async () => {

@@ -132,6 +132,8 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
   plant(source, after);
   plant(scratch.at("write-before"), before);
   packSync(scratch.at("write-before"), oldPack);
+  const oldGroups = scratch.at("write-groups.pack");
+  packSync(scratch.at("write-before"), oldGroups, { format: "copse" });
   packSync(source, scratch.at("write-new.pack"));
   const lost = scratch.at("write-lost.pack");
   writeFileSync(lost, readFileSync(scratch.at("write-new.pack")).subarray(0, -1));
@@ -337,6 +339,25 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
     {
       name: "packSync, small files together",
       run: (runtime) => packs(() => packSync(source, file, { runtime, format: "copse" })),
+    },
+    {
+      name: "packSync, appended to small files together",
+      codes: ["CORRUPT", "CHANGED"],
+      run: (runtime) => {
+        writeFileSync(file, readFileSync(oldGroups));
+        return examined(
+          () => packSync([given[0]!], file, { runtime, append: oldGroups, format: "copse" }),
+          (complete) => {
+            using fresh = new Runtime({ workers: 1, ioWorkers: 2 });
+            if (!verifySync(file, { runtime: fresh }).ok) throw new Error("a torn pack");
+            const { differences } = compareSync(`pack:${oldGroups}`, `pack:${file}`, {
+              runtime: fresh,
+            });
+            const lost = differences.filter(({ kind }) => kind === "only-left");
+            if (complete && lost.length > 0) throw new Error("appended, and yet something is gone");
+          },
+        );
+      },
     },
     {
       name: "repairSync of a pack that has lost its end",

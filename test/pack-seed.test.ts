@@ -4,7 +4,16 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { compareSync, listSync, pack, packSync, unpackSync, verifySync } from "../lib/index.ts";
+import {
+  compareSync,
+  listSync,
+  pack,
+  packSync,
+  repairSync,
+  unpackSync,
+  verify,
+  verifySync,
+} from "../lib/index.ts";
 import type { CopseError, PackOptions } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
 import { samples, text } from "./packs.ts";
@@ -224,6 +233,176 @@ describe("append", () => {
     rmSync(file);
     expect(codeOfSync(() => packSync([], file, { append: old }))).toBe("CORRUPT");
     expect(existsSync(file)).toBe(false);
+  });
+});
+
+describe("copse's own format", () => {
+  const format = "copse";
+  const metadata = ["mode", "mtime"] as const;
+  const random = new Random(11);
+  const words = Array.from({ length: 900 }, (_, i) => `${(i * 7919).toString(36)}${i} `);
+  const prose = (size: number): string => {
+    let said = "";
+    while (said.length < size) said += words[random.below(words.length)]!;
+    return said;
+  };
+  const plants = (count: number, size: number): Record<string, string> =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, i) => [`d${i % 9}/f${i}`, prose(size)] as const),
+    );
+  /** Of each file of a pack: where its group is. */
+  const groupsOf = (pack: string): Set<string> => {
+    const bytes = readFileSync(pack);
+    const frames = new Set<string>();
+    for (let at = bytes.indexOf(magic); at >= 0; at = bytes.indexOf(magic, at + 1))
+      frames.add(bytes.subarray(at, at + 64).toString("hex"));
+    return frames;
+  };
+  const magic = Buffer.from([0xd9, 0xa5, 0xb1, 0xd7, 3, 1]);
+
+  test("nothing changed: all is taken, and the bytes are the old ones", () => {
+    for (const [name, count] of [
+      ["few", 40],
+      ["many", 2500],
+    ] as const) {
+      const root = scratch.plant(`own-${name}`, {
+        ...plants(count, 2500),
+        "big.log": text(20_000),
+      });
+      const first = packSync(root, old, { format });
+      const again = packSync(root, file, { format, seed: old });
+      expect(again.report!.reusedBytes).toBe(first.report!.bytesIn);
+      expect(readFileSync(file).equals(readFileSync(old))).toBe(true);
+      // A level that is asked for is that of what is new, which is nothing.
+      packSync(root, scratch.at("level.pack"), { format, seed: old, level: 19 });
+      const more = statSync(scratch.at("level.pack")).size - statSync(old).size;
+      expect(Math.abs(more)).toBeLessThan(16); // the level in the index
+    }
+  });
+
+  test("groups none of whose files changed are taken as they are, the others are made anew", async () => {
+    const root = scratch.plant("some", plants(2500, 2500));
+    packSync(root, old, { format });
+    writeFileSync(join(root, "d3/f3"), prose(2500));
+    writeFileSync(join(root, "d4/new"), prose(2500));
+    rmSync(join(root, "d7/f7"));
+    const { report } = packSync(root, file, { format, seed: old });
+    const size = 2500 * 2500;
+    expect(report!.reusedBytes).toBeGreaterThan(size / 2);
+    expect(report!.reusedBytes).toBeLessThan(size - 2_000_000);
+    const before = groupsOf(old);
+    const same = [...groupsOf(file)].filter((frame) => before.has(frame));
+    expect(same.length).toBeGreaterThan(3);
+    expect((await verify(file)).ok).toBe(true);
+    expect(compareSync(root, `pack:${file}`, { metadata }).differences).toEqual([]);
+    // The new one is a seed as well, and what is repaired of it, too.
+    packSync(root, old, { format, seed: file });
+    expect(compareSync(root, `pack:${old}`, { metadata }).differences).toEqual([]);
+    writeFileSync(file, readFileSync(old).subarray(0, -20));
+    const mended = scratch.at("some-mended.pack");
+    expect(repairSync(file, mended, { format })).toMatchObject({ errors: 0 });
+    expect(compareSync(root, `pack:${mended}`, { metadata }).differences).toEqual([]);
+  });
+
+  test("what is mostly new gets a dictionary of its own", () => {
+    packSync(scratch.plant("little", plants(2000, 2500)), old, { format });
+    const all = scratch.plant("little", plants(6000, 2500));
+    const { report } = packSync(all, file, { format, seed: old });
+    packSync(all, scratch.at("plain.pack"), { format });
+    expect(report!.reusedBytes).toBe(0);
+    expect(readFileSync(file).equals(readFileSync(scratch.at("plain.pack")))).toBe(true);
+    // Few files had none, and many want one.
+    packSync(scratch.plant("tiny", plants(30, 2500)), old, { format });
+    expect(packSync(all, file, { format, seed: old }).report!.reusedBytes).toBe(0);
+    expect(readFileSync(file).equals(readFileSync(scratch.at("plain.pack")))).toBe(true);
+  });
+
+  test("append keeps the groups that it can, and nothing of the rest is lost", () => {
+    for (const count of [60, 2500]) {
+      const root = scratch.plant(`grown-${count}`, {
+        ...plants(count, 2500),
+        "same-1": "same",
+        "same-2": "same",
+        empty: "",
+        "big.log": text(20_000),
+        "pic.png": random.bytes(3000),
+        link: link("empty"),
+      });
+      packSync(root, old, { format });
+      const entries = [
+        { path: "d1/f1", data: "new" },
+        { path: "d2/a-new-one", data: prose(2500) },
+        { path: "copy", data: readFileSync(join(root, "d5/f5")) },
+      ];
+      const { report } = packSync(entries, file, { format, append: old });
+      expect(report!.reusedBytes).toBeGreaterThan(count > 100 ? 4_000_000 : 0);
+      expect(verifySync(file)).toMatchObject({ ok: true, errors: 0 });
+      for (const { path, data } of entries) {
+        scratch.plant(`grown-${count}`, {});
+        writeFileSync(join(root, path), data);
+      }
+      const { differences } = compareSync(root, `pack:${file}`);
+      expect(differences).toEqual([]);
+      // To the other format, and from it.
+      const other = scratch.at("other.znippy");
+      packSync([{ path: "x", data: "x" }], other, { append: file });
+      const changed = compareSync(`pack:${file}`, `pack:${other}`, { metadata }).differences;
+      expect(changed.map(({ path }) => path)).toEqual(["x"]);
+      packSync([{ path: "y", data: "y" }], file, { format, append: other });
+      expect(
+        compareSync(`pack:${file}`, `pack:${other}`).differences.map(({ path }) => path),
+      ).toEqual(["y"]);
+      expect(verifySync(file).ok).toBe(true);
+    }
+  });
+
+  test("plugins are asked of what is kept, too", () => {
+    packSync(scratch.plant("asked", plants(50, 2500)), old, { format });
+    const seen: string[] = [];
+    const plugin = {
+      typeId: 9,
+      match: ["**/f1*"],
+      fields: { first: "utf8" as const },
+      extract(path: string, bytes: Uint8Array) {
+        seen.push(path);
+        return { first: Buffer.from(bytes.subarray(0, 4)).toString() };
+      },
+    };
+    packSync([{ path: "d0/f1x", data: "fresh" }], file, { format, append: old, plugins: [plugin] });
+    expect(seen.length).toBe(12);
+    expect(verifySync(file).ok).toBe(true);
+  });
+
+  test("a damaged one: what is damaged is packed again, or is an error row where it is kept", () => {
+    const root = scratch.plant("hurt", { ...plants(30, 700), z: "z", "n.png": random.bytes(300) });
+    packSync(root, old, { format });
+    const bytes = readFileSync(old);
+    let [less, lost] = [0, 0];
+    for (let at = 0; at < bytes.length; at += step === 1 ? 1 : 6 * step) {
+      const bad = Buffer.from(bytes);
+      bad[at]! ^= 1 << (at % 8);
+      writeFileSync(old, bad);
+      for (const way of ["seed", "append"] as const) {
+        const from = way === "seed" ? root : [{ path: "fresh", data: "fresh" }];
+        let done;
+        try {
+          done = packSync(from, file, { format, [way]: old });
+        } catch (error) {
+          expect((error as CopseError).code).toBeOneOf(["UNSUPPORTED", "CORRUPT"]);
+          continue;
+        }
+        expect(verifySync(file).ok, `byte ${at}`).toBe(true);
+        const against = compareSync(root, `pack:${file}`).differences;
+        const wrong = against.filter(({ kind }) => kind !== "only-left" && kind !== "only-right");
+        expect(wrong).toEqual([]);
+        if (way === "seed") expect(against).toEqual([]);
+        else expect(against.filter(({ kind }) => kind === "only-left").length).toBe(done.errors);
+        if (way === "seed" && done.report!.reusedBytes < done.report!.bytesIn) less++;
+        if (done.errors) lost++;
+      }
+    }
+    expect(less).toBeGreaterThan(0);
+    expect(lost).toBeGreaterThan(0);
   });
 });
 

@@ -397,6 +397,14 @@ int32_t pack_index_of(struct store *store, const struct pack_index **out, struct
   return code;
 }
 
+int32_t pack_dictionary_of(struct store *store, span *out, struct fault *fault) {
+  struct decoder *decoder = calloc(1, sizeof *decoder);
+  if (!decoder) return no_memory(fault);
+  int32_t code = need_dictionary(state_of(store), decoder, out, fault);
+  decoder_free(decoder);
+  return code;
+}
+
 int32_t pack_take_blob(struct store *store, const struct pack_chunk *chunk, struct proved *out,
                        struct fault *fault) {
   struct pack_state *state = state_of(store);
@@ -406,6 +414,7 @@ int32_t pack_take_blob(struct store *store, const struct pack_chunk *chunk, stru
   int32_t code = decode(state, out->decoder, chunk, fault);
   const uint8_t *bytes = chunk->is_frame ? out->decoder->blob : out->decoder->plain;
   out->blob = (span){bytes, (size_t)chunk->blob_size};
+  out->content = (span){out->decoder->plain, (size_t)chunk->group_size};
   return code;
 }
 

@@ -212,8 +212,16 @@ static int32_t put_group(struct output *out, struct fault *fault) {
 static int32_t reach_group(struct output *out, uint32_t number, struct fault *fault) {
   const struct chunk_group *group = &out->making->grouping.all[number - 1];
   if (number == out->open || group->at != UINT64_MAX) return 0;
-  int32_t code = put_group(out, fault);
+  uint32_t open = out->open;
+  bool is_taken = number <= out->making->grouping.taken;
+  int32_t code = 0;
+  // One that is made stands where it is closed, as the next one begins.
+  if (open && !is_taken) code = put_group(out, fault);
+  if (code < 0) return code;
   out->open = number;
+  if (!is_taken) return 0;
+  code = put_group(out, fault);
+  out->open = open;
   return code;
 }
 

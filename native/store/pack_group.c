@@ -22,16 +22,24 @@ static void *grown(void *at, size_t count, size_t size) {
   return realloc(at, (count ? count * 2 : 1) * size);
 }
 
+int32_t grouping_take(struct grouping *grouping, const struct chunk_group *group,
+                      struct fault *fault) {
+  struct chunk_group *all = grown(grouping->all, grouping->count, sizeof *all);
+  if (!all) return no_memory(fault);
+  grouping->all = all;
+  all[grouping->count++] = *group;
+  return 0;
+}
+
 static int32_t add_blob(struct making *making, uint32_t number, struct fault *fault) {
   struct grouping *grouping = &making->grouping;
   struct blob *blob = &making->spool.blobs[number];
   struct chunk_group *last = grouping->count ? &grouping->all[grouping->count - 1] : nullptr;
   if (!grouping->is_open || blob->size > GROUP_BYTES - last->content) {
-    struct chunk_group *all = grown(grouping->all, grouping->count, sizeof *all);
-    if (!all) return no_memory(fault);
-    grouping->all = all;
-    last = &all[grouping->count++];
-    *last = (struct chunk_group){.first = grouping->blobs_count, .at = UINT64_MAX};
+    const struct chunk_group group = {.first = grouping->blobs_count, .at = UINT64_MAX};
+    int32_t code = grouping_take(grouping, &group, fault);
+    if (code < 0) return code;
+    last = &grouping->all[grouping->count - 1];
     grouping->is_open = true;
   }
   uint32_t *blobs = grown(grouping->blobs, grouping->blobs_count, sizeof *blobs);
@@ -82,7 +90,7 @@ struct samples {
   size_t filled, count, capacity;
 };
 
-static uint64_t grouped_bytes(const struct making *making, uint64_t *chunks) {
+uint64_t grouped_bytes(const struct making *making, uint64_t *chunks) {
   uint64_t bytes = 0;
   *chunks = 0;
   for (size_t i = 0; i < making->count; i++) {
@@ -117,7 +125,7 @@ static int32_t gather(struct making *making, uint64_t every, struct samples *sam
 // What small files have in common, when there are enough of them.
 static int32_t make_dictionary(struct making *making, struct fault *fault) {
   uint64_t chunks, bytes = grouped_bytes(making, &chunks);
-  if (bytes < DICTIONARY_CONTENT) return 0;
+  if (bytes < DICTIONARY_CONTENT || making->grouping.is_decided) return 0;
   uint64_t every = bytes / DICTIONARY_SAMPLES + 1;
   struct samples samples = {.capacity = (size_t)(chunks / every + 1)};
   samples.bytes = malloc(DICTIONARY_SAMPLES);
@@ -215,9 +223,11 @@ static void group_work(struct job *base, struct worker *) {
 int32_t groups_begin(struct making *making, struct task *task, struct fault *fault) {
   int32_t code = plan(making, fault);
   if (code == 0) code = make_dictionary(making, fault);
-  if (code < 0 || making->grouping.count == 0) return code;
+  uint32_t count = making->grouping.count - making->grouping.taken;
+  if (code < 0 || count == 0) return code;
+  atomic_store_explicit(&making->grouping.next, making->grouping.taken, memory_order_relaxed);
   uint32_t most = task->runtime->cpu_workers ? task->runtime->cpu_workers : 1;
-  if (most > making->grouping.count) most = making->grouping.count;
+  if (most > count) most = count;
   for (uint32_t i = 0; i < most; i++) {
     // One there must be, whatever else the budget is spent on.
     bool is_counted = i > 0;

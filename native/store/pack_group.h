@@ -29,15 +29,22 @@ struct chunk_group {
 struct grouping {
   struct chunk_group *all;
   uint32_t count;
+  uint32_t taken;   // the first of them are from the seed as they are
   uint32_t *blobs;  // in the order in which they are in their groups
   size_t blobs_count;
   bool is_open;         // the last one
   uint8_t *dictionary;  // nullptr, or of no size: none
   size_t dictionary_size;
+  bool is_decided;        // the dictionary: none is made
   _Atomic uint32_t next;  // that nobody packs yet
 };
 
 void grouping_end(struct grouping *grouping);
+// One whose frame is in the spool already; before any is planned.
+int32_t grouping_take(struct grouping *grouping, const struct chunk_group *group,
+                      struct fault *fault);
+// Bytes of all that will be in groups and is known by now, and in how many chunks.
+uint64_t grouped_bytes(const struct making *making, uint64_t *chunks);
 // Once all entries are in the pack's order. 1: jobs were added that pack the groups, and what fails
 // in them is the making's fault. 0: there are none.
 int32_t groups_begin(struct making *making, struct task *task, struct fault *fault);

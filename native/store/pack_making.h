@@ -98,6 +98,10 @@ static inline int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory while packing");
 }
 
+// A chunk is hashed, and what is stored of it put into the spool unless it is there. `is_raw`: as
+// it is.
+int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *part,
+                  struct fault *fault);
 // Whether the chunk goes into a group of small ones, so that nobody compresses it before.
 bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size);
 [[nodiscard]] struct compressor *compressor_take(struct making *making);  // nullptr: no memory

@@ -5,9 +5,13 @@
 // Of an opened pack store. The index lives as long.
 int32_t pack_index_of(struct store *store, const struct pack_index **out, struct fault *fault);
 
-// The stored bytes of a chunk, which passed all checks.
+// Of one that is loaded: what all its groups have in common, as long as the store is open; empty
+// when they have nothing.
+int32_t pack_dictionary_of(struct store *store, span *out, struct fault *fault);
+
+// The stored bytes of a chunk, which passed all checks, and what they hold.
 struct proved {
-  span blob;
+  span blob, content;
   struct decoder *decoder;
 };
 int32_t pack_take_blob(struct store *store, const struct pack_chunk *chunk, struct proved *out,

@@ -131,14 +131,15 @@ static int32_t append(struct spool *spool, span bytes, struct fault *fault) {
   return 0;
 }
 
-int32_t spool_add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is_frame, span bytes,
-                  uint32_t *out, struct fault *fault) {
+// `bytes.at` nullptr: they are elsewhere.
+static int32_t add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is_frame, span bytes,
+                   uint32_t *out, struct fault *fault) {
   mutex_lock(&spool->lock);
   int32_t code = make_room(spool) ? 0 : no_memory(fault);
   uint32_t *slot = code == 0 ? slot_of(spool, digest, is_frame) : nullptr;
   if (code == 0 && *slot == 0) {
-    uint64_t at = spool->begin + spool->filled;
-    code = append(spool, bytes, fault);
+    uint64_t at = bytes.at ? spool->begin + spool->filled : UINT64_MAX;
+    if (bytes.at) code = append(spool, bytes, fault);
     if (code == 0) {
       struct blob *blob = &spool->blobs[spool->count++];
       *blob = (struct blob){
@@ -150,6 +151,16 @@ int32_t spool_add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is
   if (code == 0) *out = *slot - 1;
   mutex_unlock(&spool->lock);
   return code;
+}
+
+int32_t spool_add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is_frame, span bytes,
+                  uint32_t *out, struct fault *fault) {
+  return add(spool, digest, is_frame, bytes.at ? bytes : SPAN(""), out, fault);
+}
+
+int32_t spool_note(struct spool *spool, const uint8_t digest[HASH_BYTES], uint64_t size,
+                   uint32_t *out, struct fault *fault) {
+  return add(spool, digest, false, (span){nullptr, (size_t)size}, out, fault);
 }
 
 int32_t spool_put(struct spool *spool, span bytes, uint64_t *at, struct fault *fault) {

@@ -8,7 +8,7 @@
 
 struct blob {
   uint8_t digest[HASH_BYTES];  // of the content
-  uint64_t at, size;           // in the spool
+  uint64_t at, size;           // in the spool; at UINT64_MAX: only in its group's frame
   uint64_t placed_at;          // in the pack; UINT64_MAX: not yet
   uint32_t group, group_at;    // where it is in a group, which counts from 1; 0: in none
   bool is_frame;
@@ -40,6 +40,9 @@ int32_t spool_add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is
 int32_t spool_file(int *fd, struct fault *fault);
 int32_t spool_write(int fd, uint64_t at, const uint8_t *bytes, size_t size, struct fault *fault);
 int32_t spool_get(int fd, uint64_t at, uint8_t *into, size_t size, struct fault *fault);
+// A blob whose bytes are in a group's frame, unless there is one of that content.
+int32_t spool_note(struct spool *spool, const uint8_t digest[HASH_BYTES], uint64_t size,
+                   uint32_t *out, struct fault *fault);
 // Bytes of no blob; *at: where they are.
 int32_t spool_put(struct spool *spool, span bytes, uint64_t *at, struct fault *fault);
 // Bytes of what was added or put at once, also while others add.

@@ -158,8 +158,8 @@ bool written_is_grouped(const struct making *making, const struct written *writt
          size <= GROUP_CHUNK_MAX;
 }
 
-static int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *part,
-                         struct fault *fault) {
+int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *part,
+                  struct fault *fault) {
   hash_of(bytes, part->digest);
   part->size = bytes.size;
   part->blob = spool_find(&making->spool, part->digest, !is_raw);

@@ -4,6 +4,8 @@
 // because an open reader keeps the process alive and opening one per task costs five times the
 // throughput.
 
+import { Notify } from "./async/gates.ts";
+import type { Wait } from "./async/waiters.ts";
 import { CopseError, codeName } from "./errors.ts";
 import { Code, Event, EventKind, Field, Key, ProgressSaid, Stats, Verb } from "./native/abi.ts";
 import { Latency } from "./latency.ts";
@@ -122,7 +124,7 @@ export class Engine {
   #linger: Timer | undefined;
   readonly #tokens = new WeakMap<AbortSignal, Token>();
   #lastToken = 0;
-  #idle: (() => void)[] = [];
+  readonly #idle = new Notify();
   readonly #latency = new Latency();
   readonly observers = new Set<Observer>();
   state: "open" | "draining" | "closed" = "open";
@@ -368,7 +370,7 @@ export class Engine {
   }
 
   #becameIdle(): void {
-    for (const resolve of this.#idle.splice(0)) resolve();
+    this.#idle.all();
     if (this.#reader) this.#linger ??= setTimeout(() => this.#unwatch(), LINGER_MS);
   }
 
@@ -431,10 +433,8 @@ export class Engine {
 
   // ── Ending ──
 
-  whenIdle(): Promise<void> {
-    return this.pending === 0
-      ? Promise.resolve()
-      : new Promise((resolve) => this.#idle.push(resolve));
+  whenIdle(options: Wait): Promise<void> {
+    return this.pending === 0 ? Promise.resolve() : this.#idle.wait(options);
   }
 
   close(): void {
@@ -450,7 +450,7 @@ export class Engine {
     this.native.copse_runtime_close(this.id);
     const error = new CopseError("CLOSED", "the runtime was closed before the task ended");
     for (const receiver of left) receiver?.refused(error);
-    for (const resolve of this.#idle.splice(0)) resolve();
+    this.#idle.all();
   }
 
   stats(): RuntimeStats & { backend: number } {

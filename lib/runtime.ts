@@ -1,6 +1,6 @@
 // Runtime: threads, buffers and limits as the user sees them; engine.ts is what runs.
 
-import { after } from "./async/sleep.ts";
+import { withTimeout } from "./async/race.ts";
 import { Engine, openNative } from "./engine.ts";
 import { argumentError, showValue } from "./errors.ts";
 import { Io, Option } from "./native/abi.ts";
@@ -175,12 +175,9 @@ export class Runtime implements Disposable, AsyncDisposable {
       throw argumentError("grace", `must be milliseconds, at least 0, not ${showValue(grace)}`);
     const engine = this[engineKey];
     if (engine.state === "open") engine.state = "draining";
-    if (grace > 0 && engine.pending > 0) {
-      const { promise: isOver, resolve } = Promise.withResolvers<void>();
-      const forget = after(grace, resolve);
-      await Promise.race([engine.whenIdle(), isOver]);
-      forget();
-    }
+    // A grace that is over is no failure.
+    if (grace > 0 && engine.pending > 0)
+      await withTimeout(grace, (signal) => engine.whenIdle({ signal })).catch(() => {});
     engine.close();
   }
 

@@ -3,6 +3,9 @@
 // nothing is lost with events that were lost, and a tree of which nothing was said is looked at once more
 // a moment after the last change.
 
+import { Notify } from "./async/gates.ts";
+import { race } from "./async/race.ts";
+import { nextPause } from "./async/retry.ts";
 import { sleep } from "./async/sleep.ts";
 import { argumentError, showValue } from "./errors.ts";
 import { parseLocation } from "./location.ts";
@@ -28,15 +31,13 @@ const LOOK_AGAIN_MS = 1000;
 const RETRY_LEAST_MS = 1000;
 const RETRY_MOST_MS = 60_000;
 
-const ignore = (): void => {};
-
 /** That something changed, and when. */
 class Changes implements Disposable {
   readonly #watchers: readonly Watcher[];
   #first: number | undefined;
   #last = 0;
   #failed: { readonly error: unknown } | undefined;
-  #told = Promise.withResolvers<void>();
+  readonly #told = new Notify();
 
   constructor(roots: readonly Location[], options: WatchOptions) {
     this.#watchers = roots.map((root) => watch(root, options));
@@ -48,7 +49,7 @@ class Changes implements Disposable {
       for await (const _ of watcher) this.tell();
     } catch (error) {
       this.#failed = { error };
-      this.#told.resolve();
+      this.#told.all();
     }
   }
 
@@ -56,7 +57,7 @@ class Changes implements Disposable {
     const now = performance.now();
     this.#first ??= now;
     this.#last = now;
-    this.#told.resolve();
+    this.#told.all();
   }
 
   /** When the watches follow changes. */
@@ -81,16 +82,11 @@ class Changes implements Disposable {
           ? until
           : Math.min(this.#last + settle, this.#first + maxWait, until);
       if (now >= quiet) return;
-      this.#told = Promise.withResolvers();
-      await this.#pause(quiet - now, signal);
+      await race(
+        [(signal) => this.#told.wait({ signal }), (signal) => sleep(quiet - now, { signal })],
+        { signal },
+      );
     }
-  }
-
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    const stop = new AbortController();
-    const over = AbortSignal.any([signal, stop.signal]);
-    await Promise.race([this.#told.promise, sleep(ms, { signal: over }).catch(ignore)]);
-    stop.abort();
   }
 
   [Symbol.dispose](): void {
@@ -199,7 +195,7 @@ class Syncer extends Watching<WatchSyncEvent> implements WatchSyncer {
 }
 
 const nextRetry = (before: number): number =>
-  Math.min(RETRY_MOST_MS, Math.max(RETRY_LEAST_MS, before * 2));
+  nextPause(before, { first: RETRY_LEAST_MS, factor: 2, most: RETRY_MOST_MS });
 
 /**
  * `sync`, and again whenever something changed, until it is closed, left or aborted.

@@ -6,6 +6,7 @@
 
 import { statSync, watch as watchSystem, type FSWatcher } from "node:fs";
 import { resolve } from "node:path";
+import { Notify } from "./async/gates.ts";
 import { sleep } from "./async/sleep.ts";
 import { CopseError } from "./errors.ts";
 import type { Place } from "./location.ts";
@@ -53,7 +54,7 @@ class DirectoryWatcher extends Watching<WatchEvent> implements Watcher {
   /** Paths that something was said of; true: their content. */
   #hints = new Map<string, boolean>();
   #overflowed = false;
-  #hinted = Promise.withResolvers<void>();
+  #hinted = new Notify();
   /** What each directory holds. */
   #known = new Map<string, Map<string, EntryType>>();
   /** Numbers of the patterns that each directory fits. */
@@ -104,12 +105,12 @@ class DirectoryWatcher extends Watching<WatchEvent> implements Watcher {
       return;
     }
     this.#hints.set(path, isContent || (this.#hints.get(path) ?? false));
-    this.#hinted.resolve();
+    this.#hinted.one();
   }
 
   #overflow(): void {
     this.#overflowed = true;
-    this.#hinted.resolve();
+    this.#hinted.one();
   }
 
   // ── Looking ──
@@ -265,21 +266,17 @@ class DirectoryWatcher extends Watching<WatchEvent> implements Watcher {
   }
 
   protected override async *events(): AsyncGenerator<WatchEvent, void> {
-    const stopped = new Promise<void>((done) => {
-      if (this.signal.aborted) done();
-      this.signal.addEventListener("abort", () => done(), { once: true });
-    });
+    const { signal } = this;
     try {
-      this.signal.throwIfAborted();
+      signal.throwIfAborted();
       this.#listen();
       // Hints that come while this is done are looked at after it.
       yield* this.#fresh(this.#initial);
       this.follows();
       for (;;) {
-        await Promise.race([this.#hinted.promise, stopped]);
-        if (this.signal.aborted) break;
-        await sleep(SETTLE_MS, { signal: this.signal }).catch(() => {}); // and then it ends
-        this.#hinted = Promise.withResolvers();
+        await this.#hinted.wait({ signal });
+        await sleep(SETTLE_MS, { signal });
+        this.#hinted = new Notify();
         if (this.#overflowed || (this.#options.ignoreFiles && this.#hints.size > 0)) {
           yield { kind: "rescan" };
           yield* this.#fresh(true);
@@ -287,7 +284,6 @@ class DirectoryWatcher extends Watching<WatchEvent> implements Watcher {
           yield* this.#changes();
         }
       }
-      throw this.signal.reason;
     } finally {
       this.#system?.close();
     }

@@ -91,7 +91,9 @@ const libLayers = [
 const platform = /^(node:|bun$|bun:)/;
 const cliPackages = ["commander", "picocolors"];
 // Listening for Ctrl-C begins before anybody knows whether the library is needed.
-const cliUses = ["index.ts", "signals.ts"];
+const cliUses = ["index.ts", "signals.ts", "async/index.ts"];
+// Those who come second run on unheard; async/ aborts them and waits.
+const secondRace = /\bPromise\.(race|any)\(/;
 
 function nativeRank(path: string): number {
   return nativeLayers.indexOf(path.includes("/") ? path.split("/")[0]! : "abi");
@@ -151,6 +153,8 @@ async function wrongImports(root: string): Promise<string[]> {
     if (/^(declarations|native\/prebuilt)\/|\.d\.ts$/.test(file)) continue;
     if (libRank(file) < 0) wrong.push(`${file}: it is in no layer`);
     const text = await Bun.file(join(root, file)).text();
+    if (!file.startsWith("async/") && secondRace.test(text))
+      wrong.push(`${file}: several works at once are of async/`);
     const own: string[] = [];
     for (const { path } of transpiler.scanImports(text.replace(/^#!.*/, ""))) {
       const inCli = file.startsWith("cli/");
@@ -266,7 +270,7 @@ test("each lib rule catches a planted fault", async () => {
       "types.ts": 'import type { Task } from "./task.ts"; export type A = Task;',
       "task.ts": 'import { dlopen } from "bun:ffi"; import { red } from "picocolors"; dlopen(red);',
       "async/race.ts": 'import { x } from "../types.ts"; x();',
-      "list.ts": 'import { y } from "./store.ts"; y();',
+      "list.ts": 'import { y } from "./store.ts"; await Promise.race([y()]);',
       "store.ts": 'import { z } from "./list.ts"; z();',
       "cli/main.ts":
         '#!/usr/bin/env bun\nimport { red } from "picocolors"; import { x } from "../task.ts"; import { y } from "../index.ts"; red(x, y);',
@@ -286,6 +290,7 @@ test("each lib rule catches a planted fault", async () => {
     "extra.ts: it is in no layer",
     "index.ts: it is a table of contents, only `export … from`",
     "list.ts → store.ts → list.ts: a circle",
+    "list.ts: several works at once are of async/",
     "task.ts: bun:ffi belongs to native/",
     "task.ts: the library has no package picocolors at run time",
   ]);

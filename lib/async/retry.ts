@@ -17,6 +17,18 @@ export interface RetryOptions extends Wait {
   when?(error: unknown): boolean;
 }
 
+/** The pause after one of `before` milliseconds; 0: there was none. */
+export function nextPause(
+  before: number,
+  {
+    first,
+    factor,
+    most,
+  }: { readonly first: number; readonly factor: number; readonly most: number },
+): number {
+  return Math.min(most, before === 0 ? first : before * factor);
+}
+
 /** Tries again after a failure. The last error is thrown, with the earlier ones as its cause chain. */
 export async function retry<T>(
   work: (signal: AbortSignal, attempt: number) => T | PromiseLike<T>,
@@ -28,7 +40,7 @@ export async function retry<T>(
   if (!(first >= 0)) throw new RangeError(`delay must be at least 0, not ${String(first)}`);
   const signal = options.signal ?? new AbortController().signal;
   let previous: unknown;
-  for (let attempt = 1, delay = first; ; attempt++, delay *= factor) {
+  for (let attempt = 1, pause = 0; ; attempt++) {
     signal.throwIfAborted();
     try {
       return await work(signal, attempt);
@@ -38,7 +50,7 @@ export async function retry<T>(
       if (attempt >= attempts || !when(error)) throw error;
       previous = error;
     }
-    const pause = Math.min(delay, DELAY_MAX);
+    pause = nextPause(pause, { first, factor, most: DELAY_MAX });
     await sleep(jitter ? pause * (0.5 + Math.random() / 2) : pause, { signal });
   }
 }

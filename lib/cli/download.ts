@@ -1,6 +1,7 @@
 // copse download, or dl: files of web servers, several at once, into a directory or to standard output.
 
 import { mkdirSync } from "node:fs";
+import { all } from "../async/index.ts";
 import {
   copy,
   CopseError,
@@ -123,14 +124,12 @@ async function fetchAll(
 ): Promise<Download[]> {
   const { onProgress } = options;
   const progress = locations.map((): Progress => ({ files: 0, bytes: 0 }));
-  const all: Download[] = [];
   const shown = locations.map((location) => parseLocation(location).shown);
   const batch = ++batches;
-  let next = 0;
 
-  const one = async (at: number): Promise<Download> => {
+  const one = async (at: number, signal: AbortSignal): Promise<Download> => {
     const url = shown[at]!;
-    const own: CopyOptions = { ...options, batch };
+    const own: CopyOptions = { ...options, batch, signal };
     if (onProgress) {
       own.onProgress = (now) => {
         progress[at] = now;
@@ -145,20 +144,18 @@ async function fetchAll(
       return { url, kind: "done", transfer: await task };
     } catch (error) {
       // One that is not there is no reason not to fetch the others; an interruption is.
-      if (!(error instanceof CopseError) || options.signal?.aborted) throw error;
+      if (!(error instanceof CopseError) || signal.aborted) throw error;
       if (error.code === "ARGUMENT") throw error;
       const failed: Download = { url, kind: "failed", error };
       if (frame.flags["jsonl"]) await print(actionsOf(failed).map((row) => `${toJson(row)}\n`));
       return failed;
     }
   };
-  const worker = async (): Promise<void> => {
-    for (let at; (at = next++) < locations.length;) all[at] = await one(at);
-  };
-  await Promise.all(
-    Array.from({ length: Math.max(1, Math.min(parallel, locations.length)) }, worker),
+  const { signal } = options;
+  return all(
+    locations.map((_, at) => (signal) => one(at, signal)),
+    { concurrency: Math.max(1, parallel), ...(signal && { signal }) },
   );
-  return all;
 }
 
 function actionsOf(one: Download): UrlAction[] {

@@ -1,7 +1,15 @@
 // What sync keeps and says by option: hard links, a place for what is replaced, the report.
 
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { compare, copy, sync, type SyncOptions } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
@@ -80,6 +88,16 @@ describe("hard links", () => {
       run("rsync", "-aHin", "--delete", "--checksum", `${from}/`, `${scratch.at("to")}/`),
     ).toBe("");
   });
+});
+
+test("hard links of an archive in its own order: again there is nothing to do, and nothing left", async () => {
+  const from = scratch.plant("from", { a: "one", "d/b": hard("a") });
+  run("tar", "-C", from, "-czf", scratch.at("a.tar.gz"), ".");
+  const [archive, to] = [`archive:${scratch.at("a.tar.gz")}`, scratch.at("to")];
+  expect(await copy(archive, to)).toMatchObject({ copied: 2, errors: 0 });
+  expect(inode(join(to, "a"))).toBe(inode(join(to, "d/b")));
+  expect(await copy(archive, to)).toMatchObject({ copied: 0, skipped: 2, errors: 0 });
+  expect(shape(to)).toEqual(shape(from));
 });
 
 describe("batch", () => {
@@ -178,6 +196,20 @@ describe("backupDir", () => {
     expect(result).toMatchObject({ copied: 3, errors: 0 });
     expect(shape(to)).toEqual(shape(from));
     expect(shape(kept)).toEqual({ a: "older", d: "/", "d/b": "older b" });
+  });
+
+  test("what was kept before stays when nothing can be kept in its place", async () => {
+    const [from, to] = plantPair();
+    const backup = scratch.plant("kept", { a: "older" });
+    const full = `fault:writer=1,sticky,code=NO_SPACE:${backup}`;
+    const result = await sync(from, to, { backupDir: full, retries: 0 });
+    expect(said(result)).toContain("error a NO_SPACE");
+    expect(shape(backup)).toMatchObject({ a: "older" });
+    // What has the name there already may be the same file.
+    run("ln", "-f", join(to, "a"), join(backup, "a"));
+    expect(await sync(from, to, { backupDir: backup })).toMatchObject({ errors: 0 });
+    expect(shape(backup)).toMatchObject({ a: "old" });
+    expect(readdirSync(backup).filter((name) => name.includes(".copse"))).toEqual([]);
   });
 
   test("what cannot be kept is not replaced", async () => {

@@ -363,8 +363,10 @@ static int32_t compare_open(struct both *both, struct spot *spot, const struct p
   size_t size = compare_of(spot->run)->chunk;
   int64_t got[2];
   for (uint8_t side = 0; side < 2; side++) {
+    const struct entry *entry = side == LEFT ? pair->left : pair->right;
+    uint64_t expected = entry->has & HAS_SIZE ? entry->size : 0;  // where it is known anyway
     both->side = side;
-    got[side] = run_read_full(&both->reader[side], 0, slab[side], size, 0, fault);
+    got[side] = run_read_full(&both->reader[side], 0, slab[side], size, expected, fault);
     if (got[side] < 0) return (int32_t)got[side];
   }
   size_t shorter = (size_t)(got[LEFT] < got[RIGHT] ? got[LEFT] : got[RIGHT]);

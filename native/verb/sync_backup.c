@@ -30,10 +30,13 @@ void sync_backup_end(struct sync *sync) {
   if (sync->backs_up) store_close(&sync->backup);
 }
 
+static bool is_one_file(const struct entry *left, const struct entry *right) {
+  return (left->has & right->has & HAS_STAT) && (left->inode || left->device) &&
+         left->inode == right->inode && left->device == right->device;
+}
+
 bool sync_is_backup(const struct sync *sync, const struct entry *entry) {
-  const struct entry *root = &sync->backup_root;
-  return sync->backs_up && (entry->has & root->has & HAS_STAT) && (root->inode || root->device) &&
-         entry->inode == root->inode && entry->device == root->device;
+  return sync->backs_up && is_one_file(&sync->backup_root, entry);
 }
 
 static int32_t by_copy(struct spot *spot, struct directory *from, const struct entry *old,
@@ -70,14 +73,14 @@ int32_t sync_back_up(struct spot *spot, struct directory *directory, const struc
   if (code < 0) return code;
   if (there.type == ENTRY_DIRECTORY)
     code = fault_set(fault, COPSE_E_EXISTS, "backupDir has a directory of that path already");
-  else if (there.type != ENTRY_NONE)
-    code = ops->remove(to, &there, fault);
   bool is_one_place = code == 0 && ops->scheme == directory->store->ops->scheme;
-  bool is_done = false, is_gone = false;
+  bool is_done = is_one_place && is_one_file(&there, old), is_gone = false;
   struct fault ignored = {};
-  if (is_one_place && takes_away && ops->rename)
+  // What an earlier run kept there stays until this is there.
+  bool is_free = takes_away && there.type == ENTRY_NONE;
+  if (is_one_place && !is_done && is_free && ops->rename)
     is_done = is_gone = ops->rename(directory, old, to, there.name, &ignored) == 0;
-  else if (is_one_place && ops->link)
+  else if (is_one_place && !is_done && ops->link)
     is_done = ops->link(directory, old, to, there.name, &ignored) == 0;
   if (code == 0 && !is_done) code = by_copy(spot, directory, old, to, there.name, fault);
   if (code == 0 && ops->settle) code = ops->settle(to, fault);

@@ -92,9 +92,9 @@ static int32_t forward_directory(struct forward *forward, struct spot *spot, spa
   return 0;
 }
 
-// A further name of a file that came before.
+// A further name of a file that came before. 1: it is that file already.
 static int32_t forward_twin(struct spot *spot, const struct entry *left, struct directory *parent,
-                            span name, struct fault *fault) {
+                            const struct entry *found, struct fault *fault) {
   struct store *store = &spot->run->store[RIGHT];
   const struct store_ops *ops = store->ops;
   if (!(store->can & CAN_TWINS))
@@ -105,9 +105,12 @@ static int32_t forward_twin(struct spot *spot, const struct entry *left, struct 
   if (code == 0)
     code = store_place(store, left->target, nullptr, spot->arena, &first, &from, fault);
   if (code < 0) return code;
-  code = first.type == ENTRY_FILE
-             ? ops->link(from, &first, parent, name, fault)
-             : fault_set(fault, COPSE_E_NOT_FOUND, "the file it is a further name of is not there");
+  if (first.type != ENTRY_FILE)
+    code = fault_set(fault, COPSE_E_NOT_FOUND, "the file it is a further name of is not there");
+  else if ((found->has & HAS_STAT) && first.inode == found->inode && first.device == found->device)
+    code = 1;
+  else
+    code = ops->link(from, &first, parent, found->name, fault);
   ops->leave(from);
   return code;
 }
@@ -189,7 +192,8 @@ static int32_t copy_leaf(struct spot *spot, const struct entry *left, struct rea
     if (code == 0 && sync->verifies)
       code = sync_verify_hash(spot, parent, found->name, pump.bytes, &hash, fault);
   } else if (left->type == ENTRY_FILE) {
-    code = forward_twin(spot, left, parent, found->name, fault);
+    code = forward_twin(spot, left, parent, found, fault);
+    if (code == 1) return sync_skip(spot, left, 0);
   } else {
     code = ops->make(parent, wanted, fault);
   }

@@ -193,6 +193,13 @@ export class TwoWayPlan {
     const { kind, to, path } = row;
     if (kind === "error" || kind === "skipped") return;
     const own = nameIn(row, "path", name);
+    if (kind === "renamed") {
+      // What it is decided as; `sync` finds the rename again.
+      const { source, target, from, fromBytes } = row;
+      this.#add({ ...row, kind: "copied", source, target: undefined }, name);
+      this.#add({ kind: "deleted", to, path: from, pathBytes: fromBytes, source: target }, name);
+      return;
+    }
     const isConflict = kind === "conflict";
     if (!isConflict && !["copied", "created", "updated", "deleted"].includes(String(kind)))
       throw argumentError(`${name}.kind`, `is ${showValue(kind)}`);

@@ -35,21 +35,11 @@ const states = { [Two.NEW]: "new", [Two.KNOWN]: "known", [Two.DAMAGED]: "damaged
 
 // ── Options ──
 
-const refused = [
-  "by",
-  "overwrite",
-  "delete",
-  "moves",
-  "hardLinks",
-  "links",
-  "compress",
-  "encrypt",
-] as const;
+const refused = ["by", "overwrite", "delete", "hardLinks", "links", "compress", "encrypt"] as const;
 const usual: { readonly [name in (typeof refused)[number]]: unknown } = {
   by: "stat",
   overwrite: "different",
   delete: true,
-  moves: false,
   hardLinks: false,
   links: "keep",
   compress: false,
@@ -259,8 +249,25 @@ function allowed(decided: Decided, options: Options): Allowed {
   return { steps, kept, refusals };
 }
 
-function keyOf({ path, pathBytes }: { path: string; pathBytes?: Uint8Array }): string {
+function keyOf({ path, pathBytes }: { path: string; pathBytes?: Uint8Array | undefined }): string {
   return pathBytes ? `/${pathBytes.toHex()}` : path; // no path begins with a slash
+}
+
+/** What a dry run of one direction found to be renamed, in the place of a copy and a deletion. */
+function withRenames(steps: readonly Action[], to: Side, found: readonly Action[]): Action[] {
+  const renamed = found.filter((action) => action.kind === "renamed");
+  const gone = new Set(
+    renamed.map(({ from, fromBytes }) => keyOf({ path: from, pathBytes: fromBytes })),
+  );
+  const come = new Set(renamed.map(keyOf));
+  const isReplaced = (step: Action): boolean =>
+    isStep(step, to) &&
+    ((step.kind === "copied" && come.has(keyOf(step))) ||
+      (step.kind === "deleted" && gone.has(keyOf(step))));
+  return [
+    ...steps.filter((step) => !isReplaced(step)),
+    ...renamed.map((action) => withSide(action, to)),
+  ];
 }
 
 // One request holds at most 16 MiB.
@@ -317,6 +324,7 @@ function sum(
     created: planned("created", (one) => one.created),
     updated: planned("updated", (one) => one.updated) + (isDry ? 0 : done),
     deleted: planned("deleted", (one) => one.deleted),
+    renamed: planned("renamed", (one) => one.renamed),
   };
   const touched = new Set(decided.actions.filter(({ kind }) => kind !== "created").map(keyOf));
   return (actions) => ({
@@ -329,7 +337,6 @@ function sum(
     errors,
     milliseconds,
     ...counts,
-    renamed: 0,
     linked: 0,
     skipped: Math.max(0, decided.files - touched.size) + count("skipped"),
     kept: kept + total((one) => one.kept),
@@ -343,12 +350,12 @@ function sum(
       splice: total(({ ways }) => ways.splice),
       sendfile: total(({ ways }) => ways.sendfile),
     },
-    planned: counts.copied + counts.created + counts.updated + counts.deleted + errors,
+    planned: Object.values(counts).reduce((all, one) => all + one, errors),
     rate: milliseconds > 0 ? Math.round((transferred * 1000) / milliseconds) : 0,
     verified: total((one) => one.verified),
     phases: {
       copy: passed + total(({ phases }) => phases.copy),
-      moves: 0,
+      moves: total(({ phases }) => phases.moves),
       delete: total(({ phases }) => phases.delete),
     },
     twoWay: {
@@ -440,9 +447,19 @@ function* run(asked: Asked, transferVerb: TransferVerb): Steps<Transfer, Action>
   if (held) decided = { ...decided, actions: held.actions };
   const passes = [decided];
   const transfers: Transfer[] = [];
-  const may = allowed(decided, options);
-  may.refusals.push(...(held?.errors ?? []));
-  if (decided.found === Two.DAMAGED) may.refusals.push(damaged(state));
+  const permitted = allowed(decided, options);
+  permitted.refusals.push(...(held?.errors ?? []));
+  if (decided.found === Two.DAMAGED) permitted.refusals.push(damaged(state));
+  let said = permitted.steps;
+  if (isDry && options.moves === true)
+    for (const to of ["right", "left"] as const)
+      for (const steps of inRequests(said.filter((action) => isStep(action, to)))) {
+        const found = (yield {
+          verb: (waited) => runVerb(asked, to, steps, waited, transferVerb),
+        }) as Transfer; // of its verb
+        said = withRenames(said, to, found.actions);
+      }
+  const may = { ...permitted, steps: said };
   const isSaid = (action: Action): boolean => isDry || !("to" in action);
   for (const part of errors.fresh([...may.refusals, ...may.steps.filter(isSaid)])) yield { part };
   const copied = may.steps.filter((action) => action.kind === "copied");

@@ -383,7 +383,7 @@ export interface SyncOptions extends CopyOptions {
   /**
    * Changes of either side are brought to the other. What both had in common is kept in a state
    * file, which says what was changed, created and deleted since the last run; without it, or when
-   * it is damaged, nothing is deleted. Takes none of `by`, `overwrite`, `delete`, `moves`,
+   * it is damaged, nothing is deleted. Takes none of `by`, `overwrite`, `delete`,
    * `hardLinks`, `links`, `compress`, `encrypt`; `preserve` must have `mtime`. Default false.
    */
   twoWay?: boolean | TwoWayOptions;

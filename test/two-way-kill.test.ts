@@ -4,6 +4,7 @@
 
 import { afterAll, expect, test } from "bun:test";
 import {
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -99,7 +100,7 @@ test(`${rounds} rounds of random changes on both sides (seed ${seed})`, () => {
     for (let i = random.below(12); i >= 0; i--) change(random.below(2) ? left : right, random);
     const versions = fresh(before, shape(left)).union(fresh(before, shape(right)));
     // What one side deleted altogether is not emptiness by accident here.
-    const options = { twoWay: { state }, force: true };
+    const options = { twoWay: { state }, force: true, moves: round % 3 > 0 };
     // Every other round is looked at as a plan first.
     const done =
       round % 2
@@ -135,8 +136,13 @@ test(`${kills} kills: the next run ends it and nothing is lost (seed ${seed})`, 
     for (let i = 0; i < 60; i++) {
       const root = random.below(2) ? left : right;
       const name = `d${random.below(6)}/f${random.below(150)}`;
-      if (random.below(4) === 0) rmSync(join(root, name), { force: true });
-      else write(root, name, random.below(10) === 0 ? 700_000 : 3000);
+      const what = random.below(5);
+      if (what === 0) rmSync(join(root, name), { force: true });
+      else if (what === 1 && existsSync(join(root, name))) {
+        const to = join(root, `d${random.below(6)}/g${kill}-${i}`);
+        mkdirSync(dirname(to), { recursive: true });
+        renameSync(join(root, name), to);
+      } else write(root, name, random.below(10) === 0 ? 700_000 : 3000);
     }
     const [l, r] = [shape(left), shape(right)];
     const versions = fresh(before, l).union(fresh(before, r));
@@ -147,7 +153,7 @@ test(`${kills} kills: the next run ends it and nothing is lost (seed ${seed})`, 
     );
     const wanted = 1 + random.below(behind.length >> 1);
     const said = (dryRun: boolean): string =>
-      `copse.syncSync(${JSON.stringify(left)}, ${JSON.stringify(right)}, { twoWay: { state: ${JSON.stringify(state)} }, dryRun: ${dryRun} })`;
+      `copse.syncSync(${JSON.stringify(left)}, ${JSON.stringify(right)}, { twoWay: { state: ${JSON.stringify(state)} }, moves: true, dryRun: ${dryRun} })`;
     const work =
       kill % 2
         ? `copse.applySync(${said(true)}, { state: ${JSON.stringify(state)} });`

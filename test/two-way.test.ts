@@ -542,7 +542,6 @@ describe("options", () => {
       { by: "content" },
       { overwrite: "never" },
       { delete: false },
-      { moves: true },
       { hardLinks: true },
       { links: "follow" },
       { compress: true },

@@ -440,6 +440,21 @@ static bool took_it(struct moves *moves, span path) {
   return is_well;
 }
 
+// As sync_allows_path. A plan that copies the one and deletes the other has it too; where the
+// latter is not what it was, there is still the copy.
+static int32_t allows_rename(struct plan *plan, span own, span path, const struct entry *left,
+                             const struct entry *now, struct fault *fault) {
+  int32_t code = sync_allows_path(plan, COPSE_ROW_RENAMED, own, path, left, now, fault);
+  if (code != 0 || !sync_plan_has(plan, COPSE_ROW_COPIED, own) ||
+      !sync_plan_has(plan, COPSE_ROW_DELETED, path))
+    return code;
+  code = sync_allows_path(plan, COPSE_ROW_COPIED, own, (span){}, left, nullptr, fault);
+  if (code < 0) return code;
+  code = sync_allows_path(plan, COPSE_ROW_DELETED, path, (span){}, now, nullptr, fault);
+  if (code < 0) *fault = (struct fault){};
+  return code > 0;
+}
+
 // 1: renamed; 0: it is to be copied. The left node is held.
 static int32_t rename_held(struct spot *spot, struct mover *mover, struct mover *from,
                            struct fault *fault) {
@@ -460,8 +475,8 @@ static int32_t rename_held(struct spot *spot, struct mover *mover, struct mover 
     *fault = (struct fault){};
     return 0;
   }
-  code = sync_allows_path(sync->plan, COPSE_ROW_RENAMED, own, path, left, &now, fault);
-  if (code <= 0) return code < 0 ? code : sync->plan != nullptr;
+  code = allows_rename(sync->plan, own, path, left, &now, fault);
+  if (code <= 0) return code;
   if (!sync->is_dry) {
     code = ops->rename(of, &now, to, left->name, fault);
     if (code < 0) {  // taken meanwhile, or another file system: then it is copied

@@ -203,11 +203,11 @@ function unsigned(view: DataView, at: number): number {
   return view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
 }
 
-// All ones: nobody knows. Sizes above 2^53 do not occur in any file system.
+// All ones: nobody knows. Nor does a number know what is above 2^53, as sparse files in memory may be:
+// it would be another one.
 export function known(view: DataView, at: number): number | undefined {
-  return view.getUint32(at, true) === 0xffffffff && view.getUint32(at + 4, true) === 0xffffffff
-    ? undefined
-    : unsigned(view, at);
+  const value = unsigned(view, at);
+  return value <= Number.MAX_SAFE_INTEGER ? value : undefined;
 }
 
 // Nanoseconds to milliseconds, rounded down. A double has no room for the nanoseconds of our time,

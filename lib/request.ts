@@ -285,6 +285,7 @@ const digestTable: Table<Omit<ManifestOptions, keyof WalkOptions>> = {
 
 const listTable: Table<Omit<ListOptions, keyof WalkOptions>> = {
   stat: bool("stat", Key.STAT),
+  columns: bool("columns", Key.COLUMNS),
   // Checked here, done when all is there.
   sort: (_, value) => {
     oneOf("sort", value, ["path", "name", "size", "time", "none"]);
@@ -790,6 +791,7 @@ export function listRequest(
   const { sort, stat } = options;
   if ((sort === "size" || sort === "time") && !stat)
     throw argumentError("sort", `by ${sort} wants stat: true`);
+  if (options.columns && !stat) throw argumentError("columns", "wants stat: true");
   return inPlace(Verb.LIST, place, what, options, [common, walkTable, listTable], waited);
 }
 

@@ -92,9 +92,19 @@ function* fieldsOf(bytes: Uint8Array): Generator<DetailField, void> {
 export class Details {
   readonly #numbers = new Map<number, number>();
   readonly #texts = new Map<number, Uint8Array>();
+  /** Of a pack's index: what is said of the file. */
+  readonly columns: Record<string, string | number> | undefined;
 
   constructor(bytes: Uint8Array) {
+    let column: string | undefined;
     for (const [key, value] of fieldsOf(bytes)) {
+      if (key === Detail.COLUMN) {
+        column = decode(value as Uint8Array).text;
+      } else if (key === Detail.COLUMN_TEXT || key === Detail.COLUMN_NUMBER) {
+        // Own properties only, whatever their names.
+        this.columns ??= Object.create(null) as Record<string, string | number>;
+        this.columns[column!] = typeof value === "number" ? value : decode(value).text;
+      }
       if (typeof value === "number") this.#numbers.set(key, value);
       else this.#texts.set(key, value);
     }
@@ -249,6 +259,7 @@ function entryOf(
   if (target?.bytes) entry.targetBytes = target.bytes;
   const hash = details.hex(left ? Detail.LEFT_HASH : Detail.RIGHT_HASH);
   if (hash !== undefined) entry.hash = hash;
+  if (details.columns) entry.columns = details.columns;
   return entry;
 }
 

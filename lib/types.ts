@@ -286,6 +286,11 @@ export interface Entry extends Named {
   target?: string;
   /** The bytes of the target, set only when they are not UTF-8. */
   targetBytes?: Uint8Array;
+  /**
+   * What plugins found in it when it was packed, by the names of the index's columns, with
+   * `columns: true`. `pkg_type` is the type of the plugin.
+   */
+  columns?: Record<string, string | number>;
 }
 
 /** One entry that could not be looked at. The rest goes on. */
@@ -656,6 +661,8 @@ export interface ListOptions extends WalkOptions {
    * false: paths and types only.
    */
   stat?: boolean;
+  /** What plugins found in the files of a pack, as `columns` of their entries. Wants `stat`. */
+  columns?: boolean;
   /**
    * The order of the awaited entries: `path` (default) by the bytes of the path, `name` by the last
    * part, `size` largest first and `time` newest first (both want `stat`), `none` as they were found.

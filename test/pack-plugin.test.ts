@@ -5,7 +5,16 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { compareSync, CopseError, pack, packSync, Runtime, verifySync } from "../lib/index.ts";
+import {
+  compareSync,
+  CopseError,
+  list,
+  listSync,
+  pack,
+  packSync,
+  Runtime,
+  verifySync,
+} from "../lib/index.ts";
 import type { PackPlugin, PluginFields } from "../lib/index.ts";
 import maven from "../examples/plugins/maven.ts";
 import npm from "../examples/plugins/npm.ts";
@@ -119,6 +128,20 @@ describe("plugins", () => {
     await pack(root, file, { plugins: [first, second] });
     expect(verifySync(file).ok).toBe(true);
     hasTexts(file, ["pkg_type", "name", "length", "other", "<a.x><c.z>"]);
+    const listed = await list(`pack:${file}`, { stat: true, columns: true });
+    expect(Object.fromEntries(listed.map(({ path, columns }) => [path, columns]))).toEqual({
+      "a.x": { pkg_type: 2, name: "<a.x>", length: 3, other: 4_294_967_295 },
+      "b.y": undefined,
+      "c.z": { pkg_type: 2, name: "<c.z>", length: 1 },
+      d: undefined,
+    });
+    // They are not asked for otherwise, and nothing but a pack has any.
+    for (const [place, columns] of [
+      [`pack:${file}`, false],
+      [root, true],
+    ] as const)
+      expect(listSync(place, { stat: true, columns }).some((row) => row.columns)).toBe(false);
+    expect(() => listSync(root, { columns: true })).toThrow("wants stat");
     if (!python) return;
     expect(columnsOf(file)).toEqual({
       "a.x": { manifest: 0, pkg_type: 2, name: "<a.x>", length: 3, other: 4_294_967_295 },
@@ -262,6 +285,15 @@ describe("the examples: npm packages and Java archives", () => {
     const root = plant("examples");
     expect(await pack(root, file, { plugins })).toMatchObject({ errors: 0, copied: 6 });
     hasTexts(file, ["group_id", "artifact_id", "version", "org.example", "left-pad", "22.0.1"]);
+    for (const format of ["znippy", "copse"] as const) {
+      await pack(root, file, { plugins, format });
+      const said = (await list(`pack:${file}`, { stat: true, columns: true })).flatMap(
+        ({ path, columns: of }) =>
+          of ? [`${path} ${of["group_id"]}:${of["artifact_id"]}:${of["version"]}`] : [],
+      );
+      expect(said.toSorted()).toEqual(lines);
+    }
+    await pack(root, file, { plugins });
     if (!python) return;
     const found = Object.entries(columnsOf(file))
       .filter(([, row]) => row["pkg_type"] !== null)
@@ -293,6 +325,10 @@ describe("the examples: npm packages and Java archives", () => {
     const { status, err } = await copse(...words, "--package-type", "4");
     expect([status, err]).toEqual([0, ""]);
     hasTexts(file, ["group_id", "org.example", "left-pad", "central"]);
+    const shown = await copse("list", `pack:${file}`, "--columns");
+    expect(shown.out).toMatch(/plain\.tgz  pkg_type=\d+ .*artifact_id=left-pad/);
+    const rows = await copse("list", `pack:${file}`, "--columns", "--jsonl");
+    expect(rows.out).toContain('"artifact_id":"left-pad"');
     for (const wrong of [join(root, "none.ts"), join(root, "readme.md")])
       expect((await copse("pack", root, file, "--plugin", wrong)).status).toBe(2);
   });

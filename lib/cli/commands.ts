@@ -227,6 +227,7 @@ const shapes: readonly CommandShape[] = [
       "What is printed:": [
         { flags: "-l, --long", about: "permissions and exact bytes too" },
         { flags: "-h, --human", about: "with -l: sizes for people" },
+        { flags: "--columns", about: "of files in a pack: what plugins found in them" },
         {
           flags: "-s, --sort <order>",
           about: "path (default), name, size (largest first), time (newest first), none",

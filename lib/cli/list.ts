@@ -22,7 +22,8 @@ export function runList(
     const [place] = await frame.places(location);
     // Bare paths in an order of names need no look at the entries.
     const stat = !flags["null"] || flags["sort"] === "size" || flags["sort"] === "time";
-    const task = list(place, { ...options, stat }) as Task<Found<Entry>, Entry | Failure>;
+    const columns = flags["columns"] === true && stat;
+    const task = list(place, { ...options, stat, columns }) as Task<Found<Entry>, Entry | Failure>;
 
     let entries = 0;
     let errors = 0;
@@ -110,7 +111,9 @@ function* lines(
     const kind = isLong ? permissions(entry) : letters[entry.type];
     const head = `${kind}  ${sizes[i]!.padStart(width)}  ${time.padEnd(16)}  `;
     const name = nameOf(entry, location);
-    yield `${paint.dim(head)}${colour(entry, paint)(shorten(name, columns - head.length))}\n`;
+    const said = columnsSaid(entry);
+    const room = columns - head.length - said.length;
+    yield `${paint.dim(head)}${colour(entry, paint)(shorten(name, room))}${paint.dim(said)}\n`;
   }
 }
 
@@ -138,6 +141,12 @@ function nameOf(entry: Entry, location: string): string {
   if (entry.type === "link" && entry.target !== undefined)
     return `${name} → ${escapeName(entry.target)}`;
   return name;
+}
+
+/** `  group_id=org.x version=1.0`, after the name. */
+function columnsSaid({ columns }: Entry): string {
+  const pairs = Object.entries(columns ?? {});
+  return pairs.map(([name, value]) => `  ${escapeText(`${name}=${value}`)}`).join("");
 }
 
 function colour({ type, mode }: Entry, paint: Paint): (text: string) => string {

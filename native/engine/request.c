@@ -54,6 +54,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_TEXT, RECORD, true, COPSE_VERB_COMPARE, 0, 0, "text"},
     {COPSE_KEY_SELF, NUMBER, false, COPSE_VERB_LIST, 0, 1, "self"},
     {COPSE_KEY_STAT, NUMBER, false, COPSE_VERB_LIST, 0, 1, "stat"},
+    {COPSE_KEY_COLUMNS, NUMBER, false, COPSE_VERB_LIST, 0, 1, "columns"},
     {COPSE_KEY_IGNORE_FILE, TEXT, true, 0, 0, 0, "ignoreFiles"},
     {COPSE_KEY_MAX_DEPTH, NUMBER, false, 0, 1, ANY, "maxDepth"},
     {COPSE_KEY_ONE_FILE_SYSTEM, NUMBER, false, 0, 0, 1, "oneFileSystem"},

@@ -131,6 +131,7 @@ enum copse_key : uint16_t {
   COPSE_KEY_TEXT = 72,               // compare by content, record, repeated: enum copse_text_rule;
                                      // of those whose globs match a file the first one counts
   COPSE_KEY_SELF = 80,               // list, bool: only the entry itself, not what is below it
+  COPSE_KEY_COLUMNS = 89,            // list, bool: with STAT, what plugins found, as packs have it
   COPSE_KEY_STAT = 81,         // list, bool: sizes, times, modes and targets too, not only names
                                // and types
   COPSE_KEY_IGNORE_FILE = 82,  // list, scan, text, repeated: files of this name say what is left
@@ -512,6 +513,9 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_DELETE_NS = 55,
   COPSE_DETAIL_AS = 100,             // text: the path that the other version of a conflict has got
   COPSE_DETAIL_TWO_STATE = 101,      // number: enum copse_two | bits of enum copse_two_seen << 8
+  COPSE_DETAIL_COLUMN = 102,         // text: a column's name; its value is the next field
+  COPSE_DETAIL_COLUMN_TEXT = 103,    // text
+  COPSE_DETAIL_COLUMN_NUMBER = 104,  // number
   COPSE_DETAIL_WAY_CLONE = 80,       // number: bytes that were shared (reflink)
   COPSE_DETAIL_WAY_COPY_RANGE = 81,  // bytes that copy_file_range moved
   COPSE_DETAIL_WAY_SENDFILE = 96,    // bytes that went from a file to a socket

@@ -679,6 +679,36 @@ static int32_t pack_target(struct directory *base, struct entry *entry, struct a
   return 0;
 }
 
+// Names and values of what plugins found, a name before each value.
+static int32_t pack_columns(struct directory *base, const struct entry *entry, struct arena *arena,
+                            span *out, struct fault *fault) {
+  const struct pack_index *index = &state_of(base->store)->index;
+  struct found found;
+  *out = (span){};
+  if (!find_name((struct pack_directory *)base, entry->name, &found)) return not_found(fault);
+  if (type_of(&found) != ENTRY_FILE || !index->kinds) return 0;
+  const struct pack_kind *kind = &index->kinds[found.item->kind];
+  struct record_writer writer = {};
+  for (int turn = 0; turn < 2; turn++) {  // how much, and then what
+    for (size_t i = 0; i < kind->columns_count; i++) {
+      const struct arrow_column *column = &kind->columns[i];
+      uint64_t row = found.item->row;
+      if (arrow_is_null(column, row)) continue;
+      record_put_text(&writer, COPSE_DETAIL_COLUMN, column->name);
+      if (column->type == ARROW_UTF8)
+        record_put_text(&writer, COPSE_DETAIL_COLUMN_TEXT, arrow_text(column, row));
+      else
+        record_put_number(&writer, COPSE_DETAIL_COLUMN_NUMBER, arrow_number(column, row));
+    }
+    if (writer.at || writer.size == 0) break;
+    writer =
+        (struct record_writer){.at = arena_take_bytes(arena, writer.size), .capacity = writer.size};
+    if (!writer.at) return no_memory(fault);
+  }
+  *out = (span){writer.at, writer.size};
+  return 0;
+}
+
 static int32_t pack_attributes(struct directory *, const struct entry *, struct arena *, span *,
                                struct fault *fault) {
   return fault_set(fault, COPSE_E_UNSUPPORTED, "a pack has no extended attributes");
@@ -814,6 +844,7 @@ const struct store_ops pack_store = {
     .list = pack_list,
     .stat = pack_stat,
     .target = pack_target,
+    .columns = pack_columns,
     .attributes = pack_attributes,
     .reader = pack_reader_open,
     .read = pack_read,

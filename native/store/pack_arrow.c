@@ -394,10 +394,14 @@ int32_t arrow_read(span stream, struct arrow *out, struct fault *fault) {
 
 // ── Values ──
 
+bool arrow_is_null(const struct arrow_column *column, uint64_t row) {
+  return column->validity.size && !(column->validity.at[row / 8] >> (row % 8) & 1);
+}
+
 static bool has_null(const struct arrow_column *column, uint64_t rows) {
   if (column->validity.size == 0) return false;
   for (uint64_t row = 0; row < rows; row++)
-    if (!(column->validity.at[row / 8] >> (row % 8) & 1)) return true;
+    if (arrow_is_null(column, row)) return true;
   return false;
 }
 

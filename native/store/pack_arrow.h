@@ -54,6 +54,7 @@ int32_t arrow_find(const struct arrow *arrow, const char *name, enum arrow_type 
 // nullptr: there is none of that name and type without nulls.
 const struct arrow_column *arrow_optional(const struct arrow *arrow, const char *name,
                                           enum arrow_type type);
+bool arrow_is_null(const struct arrow_column *column, uint64_t row);
 uint64_t arrow_number(const struct arrow_column *column, uint64_t row);  // sign-extended
 bool arrow_bool(const struct arrow_column *column, uint64_t row);
 span arrow_text(const struct arrow_column *column, uint64_t row);

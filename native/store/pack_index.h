@@ -4,6 +4,7 @@
 #pragma once
 #include "base/fault.h"
 #include "base/hash.h"
+#include "store/pack_arrow.h"
 #include "store/store.h"
 
 constexpr size_t PACK_TRAILER = 16;
@@ -30,6 +31,8 @@ struct pack_place {
 struct pack_kind {
   uint8_t type;
   span repo;
+  struct arrow_column *columns;  // besides those of every pack
+  size_t columns_count;
 };
 
 struct pack_item {
@@ -40,7 +43,7 @@ struct pack_item {
   size_t first, count;  // chunks
   uint32_t mode;        // with the type bits; permission bits zero: not kept
   uint32_t twins;       // others that share its inode have the same number; 0: none
-  uint32_t kind;        // files: of its sub-index
+  uint32_t kind, row;   // files: its sub-index, and where the first chunk is in it
   enum entry_type type;
 };
 

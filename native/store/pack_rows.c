@@ -85,6 +85,7 @@ int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksu
         .mode = mode ? (uint32_t)arrow_number(mode, i) & 07777 : 0,
         .mtime_ns = mtime ? (int64_t)arrow_number(mtime, i) : INT64_MIN,
         .kind = kind,
+        .row = (uint32_t)i,
     };
     code = check_row(&row, end, fault);
     if (code < 0) return code;
@@ -177,6 +178,7 @@ static int32_t add_file(struct pack_index *index, const struct row *rows, size_t
                              .mode = KIND_FILE | rows->mode,
                              .mtime_ns = rows->mtime_ns,
                              .kind = rows->kind,
+                             .row = rows->row,
                              .first = first,
                              .count = count};
   for (size_t i = 0; i < count; i++) {

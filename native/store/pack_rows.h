@@ -7,7 +7,7 @@
 struct row {
   span path;
   struct pack_chunk chunk;
-  uint32_t number, mode, kind;
+  uint32_t number, mode, kind, row;  // row: in its stream, whose kind it is
   int64_t mtime_ns;
 };
 

@@ -258,6 +258,9 @@ struct store_ops {
   // itself. `follow`: of what a link points to, and then HAS_FOLLOWED is set when it is not a link;
   // NOT_FOUND for a link that dangles or loops.
   int32_t (*stat)(struct directory *, struct entry *, bool follow, struct fault *);
+  // Optional: what an index says of a file besides its place, as fields COPSE_DETAIL_COLUMN*.
+  int32_t (*columns)(struct directory *, const struct entry *, struct arena *, span *out,
+                     struct fault *);
   int32_t (*target)(struct directory *, struct entry *, struct arena *,
                     struct fault *);  // HAS_TARGET
   // CAN_XATTR: all attributes in one canonical order, so that equal bytes mean equal attributes.

@@ -4,12 +4,14 @@
 #include "verb/run.h"
 
 struct list {
-  bool stat;
+  bool stat, columns;
 };
 
 static int32_t begin(struct run *run, struct fault *) {
   span request = {run->task->request, run->task->request_len};
-  ((struct list *)run->state)->stat = record_number(request, COPSE_KEY_STAT, 0);
+  struct list *list = run->state;
+  list->stat = record_number(request, COPSE_KEY_STAT, 0);
+  list->columns = record_number(request, COPSE_KEY_COLUMNS, 0);
   return 0;
 }
 
@@ -23,7 +25,13 @@ static struct step plan(const struct run *run, const struct pair *pair) {
 static int32_t work(struct spot *spot, const struct step *step, struct fault *fault) {
   struct entry *entry = step->pair.left;
   if (entry->type == ENTRY_NONE) return node_trouble(spot->node, LEFT, entry, fault);
-  return spot_report(spot, COPSE_ROW_ENTRY, entry, LEFT, fault);
+  struct directory *directory = spot->node->directory[LEFT];
+  const struct store_ops *ops = directory->store->ops;
+  span columns = {};
+  int32_t code = 0;
+  if (((const struct list *)spot->run->state)->columns && ops->columns && entry->type == ENTRY_FILE)
+    code = ops->columns(directory, entry, spot->arena, &columns, fault);
+  return code < 0 ? code : spot_report_with(spot, entry, columns, fault);
 }
 
 const struct verb list_verb = {.name = "list",

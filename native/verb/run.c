@@ -127,7 +127,7 @@ copse_row run_row_of(uint8_t kind, const struct entry *entry) {
 }
 
 static int32_t report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
-                      const uint8_t *hash, struct fault *fault) {
+                      const uint8_t *hash, span more, struct fault *fault) {
   struct directory *directory = spot->node->directory[side];
   const struct store_ops *ops = directory->store->ops;
   spot->side = side;
@@ -139,15 +139,16 @@ static int32_t report(struct spot *spot, uint8_t kind, struct entry *entry, uint
   copse_row row = run_row_of(kind, entry);
   bool right = kind == COPSE_ROW_ONLY_RIGHT;
   span detail = {};
-  if (hash || (entry->has & HAS_TARGET)) {
-    struct record_writer writer = {.capacity = entry->target.size + HASH_BYTES + 32};
+  if (hash || more.size || (entry->has & HAS_TARGET)) {
+    struct record_writer writer = {.capacity = entry->target.size + HASH_BYTES + 32 + more.size};
     writer.at = arena_take_bytes(spot->arena, writer.capacity);
     if (!writer.at) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
     if (entry->has & HAS_TARGET)
       record_put_text(&writer, right ? COPSE_DETAIL_RIGHT_TARGET : COPSE_DETAIL_LEFT_TARGET,
                       entry->target);
     if (hash) record_put_text(&writer, COPSE_DETAIL_LEFT_HASH, (span){hash, HASH_BYTES});
-    detail = (span){writer.at, writer.size};
+    if (more.size) memcpy(writer.at + writer.size, more.at, more.size);
+    detail = (span){writer.at, writer.size + more.size};
   }
   if (entry->type == ENTRY_FILE) spot->files++;
   spot_emit(spot, &row, entry->name, detail);
@@ -156,12 +157,17 @@ static int32_t report(struct spot *spot, uint8_t kind, struct entry *entry, uint
 
 int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
                     struct fault *fault) {
-  return report(spot, kind, entry, side, nullptr, fault);
+  return report(spot, kind, entry, side, nullptr, (span){}, fault);
 }
 
 int32_t spot_report_hash(struct spot *spot, struct entry *entry, const uint8_t hash[HASH_BYTES],
                          struct fault *fault) {
-  return report(spot, COPSE_ROW_ENTRY, entry, LEFT, hash, fault);
+  return report(spot, COPSE_ROW_ENTRY, entry, LEFT, hash, (span){}, fault);
+}
+
+int32_t spot_report_with(struct spot *spot, struct entry *entry, span details,
+                         struct fault *fault) {
+  return report(spot, COPSE_ROW_ENTRY, entry, LEFT, nullptr, details, fault);
 }
 
 bool run_stop(struct run *run) {

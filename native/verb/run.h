@@ -106,6 +106,8 @@ copse_row run_row_of(uint8_t kind, const struct entry *entry);
 // target first.
 int32_t spot_report(struct spot *spot, uint8_t kind, struct entry *entry, uint8_t side,
                     struct fault *fault);
+// The same about an entry of the left side, with more details.
+int32_t spot_report_with(struct spot *spot, struct entry *entry, span details, struct fault *fault);
 // The same about a file of the left side, with the hash of its content.
 int32_t spot_report_hash(struct spot *spot, struct entry *entry, const uint8_t hash[HASH_BYTES],
                          struct fault *fault);

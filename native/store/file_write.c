@@ -521,12 +521,6 @@ int32_t file_link(struct directory *from, const struct entry *from_entry, struct
   int at = fd_of(base);
   int code = io->link(fd_of(from), name_of(from_entry->name), at, name_of(name));
   if (code == -EEXIST) {
-    struct io_stat own, there;
-    // To rename a file onto another name of itself does nothing, and the temporary would stay.
-    if (io->stat(fd_of(from), name_of(from_entry->name), false, &own) == 0 &&
-        io->stat(at, name_of(name), false, &there) == 0 && own.inode == there.inode &&
-        own.device == there.device)
-      return 0;
     char temporary[32];
     code = temporary_name(temporary)
                ? io->link(fd_of(from), name_of(from_entry->name), at, temporary)

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { compare, type Difference } from "../lib/index.ts";
 import { isSanitized } from "./patience.ts";
-import { directory, groundsIn, plantDeep, run, Scratch, type Tree } from "./trees.ts";
+import { directory, groundsIn, plantDeep, quickFolder, run, Scratch, type Tree } from "./trees.ts";
 import { fact, facts, leaveNothingOpen, ways } from "./ways.ts";
 
 leaveNothingOpen();
@@ -305,6 +305,7 @@ describe("compare.md 2.7 and 2.8:", () => {
 
   for (const depth of isSanitized ? [300, 1000] : [300, 10_000])
     test(`2.8: depth ${depth} works`, async () => {
+      using scratch = new Scratch(quickFolder(2 * depth));
       plantDeep(scratch.at(`deep-left-${depth}`), "d", depth, { leaf: "abc" });
       plantDeep(scratch.at(`deep-right-${depth}`), "d", depth, { leaf: "abd" });
       for (const way of ways) {
@@ -318,6 +319,7 @@ describe("compare.md 2.7 and 2.8:", () => {
 
   test("2.8: thousands of levels work with few open files", async () => {
     const depth = isSanitized ? 300 : 3000;
+    using scratch = new Scratch(quickFolder(2 * depth));
     plantDeep(scratch.at("few-left"), "d", depth, { leaf: "abc", other: "x" });
     plantDeep(scratch.at("few-right"), "d", depth, { leaf: "abd", other: "x" });
     const script = `import { compareSync } from ${JSON.stringify(`${import.meta.dir}/../lib/index.ts`)};
@@ -340,6 +342,7 @@ describe("compare.md 1.5, width:", () => {
   const count = isSanitized ? 5000 : 100_000;
 
   test(`a directory with ${count} entries`, async () => {
+    using scratch = new Scratch(quickFolder(3 * count));
     const script = 'mkdir -p "$1" && cd "$1" && seq "$2" | xargs touch';
     for (const side of ["wide-left", "wide-right"])
       run("sh", "-c", script, "sh", scratch.at(side), String(count));

@@ -11,7 +11,17 @@ import { compare, compareSync, Store, type CompareOptions, type Difference } fro
 import { isSanitized, slowness } from "./patience.ts";
 import { tied } from "./servers/tied.ts";
 import { nobody } from "./somebody.ts";
-import { device, isRoot, link, pipe, plantDeep, run, Scratch, type Tree } from "./trees.ts";
+import {
+  device,
+  isRoot,
+  link,
+  pipe,
+  plantDeep,
+  quickFolder,
+  run,
+  Scratch,
+  type Tree,
+} from "./trees.ts";
 import { codeOf, fact, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
@@ -258,8 +268,11 @@ const odd: Tree = {
   ...(isRoot ? { device: device(1, 3), terminal: device(5, 0) } : {}),
 };
 
+const quick = new Scratch(quickFolder(3 * wideCount));
+afterAll(() => quick[Symbol.dispose]());
+
 function plantOdd(name: string): string {
-  const root = scratch.plant(name, odd);
+  const root = quick.plant(name, odd);
   // A name that is no UTF-8; node and Bun would make it some.
   run("sh", "-c", `cd "$1" && printf 8 > "$(printf 'bad\\377name')"`, "sh", root);
   run("sh", "-c", `mkdir "$1/wide" && cd "$1/wide" && seq ${wideCount} | xargs touch`, "sh", root);

@@ -6,12 +6,17 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CopseError, verify } from "../lib/index.ts";
+import { quickFolder } from "./trees.ts";
 
 export const samples = join(import.meta.dir, "fixtures", "packs");
 
 /** A folder that goes with the test. */
 export class Folder implements Disposable {
-  readonly path = mkdtempSync(join(tmpdir(), "copse-pack-"));
+  readonly path: string;
+
+  constructor(above = tmpdir()) {
+    this.path = mkdtempSync(join(above, "copse-pack-"));
+  }
 
   at(name: string): string {
     return join(this.path, name);
@@ -41,7 +46,7 @@ export const text = (lines: number, word = "text"): string =>
 
 /** Which flipped bits (in every so manieth byte), cuts and a byte more verify does not find in a pack. */
 export async function missedDamage(whole: Buffer, step: number): Promise<string[]> {
-  using folder = new Folder();
+  using folder = new Folder(quickFolder(1));
   const isFound = async (bytes: Uint8Array): Promise<boolean> => {
     try {
       return !(await verify(folder.put("damaged", bytes))).ok;

@@ -14,7 +14,17 @@ import {
   type Pattern,
   type ScanOptions,
 } from "../lib/index.ts";
-import { groundsIn, isRoot, link, pipe, plantDeep, run, Scratch, type Tree } from "./trees.ts";
+import {
+  groundsIn,
+  isRoot,
+  link,
+  pipe,
+  plantDeep,
+  quickFolder,
+  run,
+  Scratch,
+  type Tree,
+} from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
@@ -398,7 +408,8 @@ describe("scan, on disk:", () => {
   });
 
   test("1500 nested directories, beyond PATH_MAX: complete", () => {
-    const root = scratch.at("deep");
+    using quick = new Scratch(quickFolder(1500));
+    const root = quick.at("deep");
     plantDeep(root, "deep", 1500, { f: "" });
     const result = scanSync(root, [{ name: "deep" }, { files: ["f"] }]);
     expect(result).toHaveLength(1502); // the root has the name, too
@@ -419,7 +430,8 @@ describe("scan, on disk:", () => {
   });
 
   test("leaving after the first row, aborting, and 50 at once", async () => {
-    const root = scratch.plant(
+    using quick = new Scratch(quickFolder(2000));
+    const root = quick.plant(
       "stopped",
       Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`d${i}/`, ""])),
     );

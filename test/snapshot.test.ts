@@ -18,7 +18,17 @@ import {
   type Snapshot,
 } from "../lib/index.ts";
 import { isSanitized } from "./patience.ts";
-import { asTree, groundsIn, link, pipe, plantDeep, Random, randomTree, Scratch } from "./trees.ts";
+import {
+  asTree,
+  groundsIn,
+  link,
+  pipe,
+  plantDeep,
+  quickFolder,
+  Random,
+  randomTree,
+  Scratch,
+} from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
@@ -201,7 +211,8 @@ describe("closing", () => {
   test.skipIf(isSanitized)(
     "gives the memory back: 30 snapshots of 20,000 entries are not kept",
     async () => {
-      const wide = scratch.at("wide");
+      using quick = new Scratch(quickFolder(20_000));
+      const wide = quick.at("wide");
       for (let i = 0; i < 20; i++) {
         mkdirSync(join(wide, `d${i}`), { recursive: true });
         for (let j = 0; j < 1000; j++)

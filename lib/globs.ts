@@ -12,6 +12,9 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 // Paths of one native call: enough to make the call cheap, few enough to stay in the cache.
 const CHUNK = 4096;
+// Paths up to this long are put into the buffer byte by byte, where they are ASCII: it takes a
+// nanosecond a character, and no string of all of them has to be made first. Longer ones are joined.
+const SHORT = 40;
 const none: readonly number[] = Object.freeze([]);
 let text = new Uint8Array(4096);
 let answers = new Uint8Array(4096);
@@ -81,13 +84,15 @@ class Globs implements GlobSet {
   match(paths: readonly string[]): (readonly number[])[];
   match(paths: string | readonly string[]): readonly number[] | (readonly number[])[] {
     if (typeof paths === "string") {
-      this.#ask(paths, 1, GlobsAnswer.BITS, this.#bytes);
+      this.#ask(paths, GlobsAnswer.BITS, this.#bytes);
       return this.#list(new Uint32Array(answers.buffer, 0, this.#bytes / 4), 0);
     }
-    const lists: (readonly number[])[] = [];
-    this.#each(paths, GlobsAnswer.BITS, this.#bytes, (count) => {
-      const words = new Uint32Array(answers.buffer, 0, (count * this.#bytes) / 4);
-      for (let at = 0; at < words.length; at += this.#bytes / 4) lists.push(this.#list(words, at));
+    // oxlint-disable-next-line unicorn/no-new-array -- of that length, so that it need not grow
+    const lists = new Array<readonly number[]>(lengthOf(paths));
+    this.#each(paths, GlobsAnswer.BITS, this.#bytes, (from, to) => {
+      const words = new Uint32Array(answers.buffer, 0, ((to - from) * this.#bytes) / 4);
+      const step = this.#bytes / 4;
+      for (let i = from, at = 0; i < to; i++, at += step) lists[i] = this.#list(words, at);
     });
     return lists;
   }
@@ -100,12 +105,13 @@ class Globs implements GlobSet {
 
   #flags(paths: string | readonly string[], answer: number): boolean | boolean[] {
     if (typeof paths === "string") {
-      this.#ask(paths, 1, answer, 1);
+      this.#ask(paths, answer, 1);
       return answers[0] === 1;
     }
-    const flags: boolean[] = [];
-    this.#each(paths, answer, 1, (count) => {
-      for (let i = 0; i < count; i++) flags.push(answers[i] === 1);
+    // oxlint-disable-next-line unicorn/no-new-array -- of that length, so that it need not grow
+    const flags = new Array<boolean>(lengthOf(paths));
+    this.#each(paths, answer, 1, (from, to) => {
+      for (let i = from; i < to; i++) flags[i] = answers[i - from] === 1;
     });
     return flags;
   }
@@ -114,25 +120,27 @@ class Globs implements GlobSet {
     paths: readonly string[],
     answer: number,
     bytes: number,
-    take: (count: number) => void,
+    take: (from: number, to: number) => void,
   ): void {
-    if (!Array.isArray(paths))
-      throw argumentError("paths", `must be a string or an array of them, not ${showValue(paths)}`);
-    for (const path of paths)
-      if (typeof path !== "string")
-        throw argumentError("paths", `must hold strings, not ${showValue(path)}`);
-    for (let at = 0; at < paths.length; at += CHUNK) {
-      const some = paths.length <= CHUNK ? paths : paths.slice(at, at + CHUNK);
-      this.#ask(some.join("\0"), some.length, answer, bytes);
-      take(some.length);
+    let areShort = true;
+    for (let from = 0; from < paths.length; from += CHUNK) {
+      const to = Math.min(from + CHUNK, paths.length);
+      let written: number = areShort ? putShort(paths, from, to) : -1;
+      areShort = written >= 0;
+      if (!areShort) written = putJoined(paths.slice(from, to));
+      this.#answer(written, to - from, answer, bytes);
+      take(from, to);
     }
   }
 
   /** The answers are in `answers` then. */
-  #ask(joined: string, count: number, answer: number, bytes: number): void {
-    if (text.length < joined.length * 3) text = new Uint8Array(joined.length * 3);
+  #ask(path: string, answer: number, bytes: number): void {
+    this.#answer(put(path), 1, answer, bytes);
+  }
+
+  /** Of what is in `text`. */
+  #answer(written: number, count: number, answer: number, bytes: number): void {
     if (answers.length < count * bytes) answers = new Uint8Array(count * bytes);
-    const { written } = encoder.encodeInto(joined, text);
     const code = this.#native.copse_globs_match(
       this.#id,
       text,
@@ -161,6 +169,51 @@ class Globs implements GlobSet {
     }
     return indexes(words, at, this.#bytes / 4);
   }
+}
+
+function lengthOf(paths: readonly string[]): number {
+  if (!Array.isArray(paths))
+    throw argumentError("paths", `must be a string or an array of them, not ${showValue(paths)}`);
+  return paths.length;
+}
+
+function refuse(path: unknown): never {
+  throw argumentError("paths", `must hold strings, not ${showValue(path)}`);
+}
+
+/** Bytes written to `text`. */
+function put(joined: string): number {
+  if (text.length < joined.length * 3) text = new Uint8Array(joined.length * 3);
+  return encoder.encodeInto(joined, text).written;
+}
+
+function putJoined(paths: readonly string[]): number {
+  for (const path of paths) if (typeof path !== "string") refuse(path);
+  return put(paths.join("\0"));
+}
+
+/** -1: there is one that is not short, or not ASCII. */
+function putShort(paths: readonly string[], from: number, to: number): number {
+  const most = (to - from) * (SHORT + 1);
+  if (text.length < most) text = new Uint8Array(most);
+  const into = text;
+  let at = 0;
+  for (let i = from; i < to; i++) {
+    const path = paths[i]!;
+    if (typeof path !== "string") refuse(path);
+    const { length } = path;
+    if (length > SHORT) return -1;
+    let seen = 0;
+    for (let k = 0; k < length; k++) {
+      const code = path.charCodeAt(k);
+      seen |= code;
+      into[at + k] = code;
+    }
+    if (seen > 127) return -1;
+    at += length;
+    into[at++] = 0;
+  }
+  return at - 1; // no NUL after the last one
 }
 
 function indexes(words: Uint32Array, at: number, count: number): readonly number[] {

@@ -48,6 +48,27 @@ describe("what a set answers", () => {
     }
   });
 
+  test("is the same for short, long and non-ASCII paths of one call as for each alone", () => {
+    const some = globSet(["**/*a*", "*é*", "日*", "x/**", "*🌲", "?"]);
+    const pieces = ["a", "é", "日本", "🌲", "x/", "", "z".repeat(41), "b".repeat(40), "\ud800"];
+    const paths = Array.from(
+      { length: 9000 },
+      (_, i) => `${pieces[(i * 7) % (i < 4100 ? 2 : 9)]}${pieces[(i >> 3) % 9]}${i % 10}`,
+    );
+    for (const asked of [paths, paths.toReversed()]) {
+      const lists = some.match(asked);
+      const expected = asked.map((path) => some.match(path));
+      expect(Bun.deepEquals(lists, expected)).toBe(true);
+      expect(
+        Bun.deepEquals(
+          some.test(asked),
+          expected.map((list) => list.length > 0),
+        ),
+      ).toBe(true);
+    }
+    expect(some.match([])).toEqual([]);
+  });
+
   test("takes linear time where a backtracking matcher takes for ever", () => {
     const text = "a".repeat(100_000);
     expect(globSet(["*a*a*a*a*a*a*a*a*b", "**/**/a*a*a*b"]).match(text)).toEqual([]);

@@ -25,8 +25,18 @@ void arena_free(struct arena *arena) {
   *arena = (struct arena){};
 }
 
+void arena_reset(struct arena *arena) {
+  struct arena_block *kept = arena->block;
+  if (!kept) return;
+  struct arena rest = {.block = kept->next};
+  arena_free(&rest);
+  kept->next = nullptr;
+  arena->at = kept->bytes;
+  arena->taken = (size_t)(arena->end - (uint8_t *)kept);
+}
+
 // A new block with `size` bytes taken from its front.
-static uint8_t *take_from_new_block(struct arena *arena, size_t size) {
+uint8_t *arena_take_more(struct arena *arena, size_t size) {
   size_t wanted = arena->taken < BLOCK_MIN   ? BLOCK_MIN
                   : arena->taken > BLOCK_MAX ? BLOCK_MAX
                                              : arena->taken;
@@ -53,18 +63,9 @@ static uint8_t *take_from_new_block(struct arena *arena, size_t size) {
 void *arena_take(struct arena *arena, size_t size) {
   size_t left = (size_t)(arena->end - arena->at);
   size_t padding = -(uintptr_t)arena->at & (ALIGNMENT - 1);
-  if (!arena->block || padding > left || size > left - padding)
-    return take_from_new_block(arena, size);
+  if (!arena->block || padding > left || size > left - padding) return arena_take_more(arena, size);
   uint8_t *taken = arena->at + padding;
   arena->at = taken + size;
-  return taken;
-}
-
-uint8_t *arena_take_bytes(struct arena *arena, size_t size) {
-  if (!arena->block || size > (size_t)(arena->end - arena->at))
-    return take_from_new_block(arena, size);
-  uint8_t *taken = arena->at;
-  arena->at += size;
   return taken;
 }
 

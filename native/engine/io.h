@@ -33,6 +33,7 @@ struct io_name {
   size_t name_len;
   uint64_t inode;
   uint8_t type;
+  bool is_last;  // of the directory, and no further call is needed to know it; also said of "."
 };
 
 // One of several small files that are read in one go: its first `size` bytes, by one read.

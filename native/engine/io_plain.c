@@ -210,10 +210,16 @@ bool io_each_name(const void *buffer, size_t filled, size_t *at, struct io_name 
     *at += head.d_reclen;
     bool self = length == 1 && name[0] == '.',
          above = length == 2 && name[0] == '.' && name[1] == '.';
-    if (self || above || length == 0) continue;
-    *out = (struct io_name){
-        .name = name, .name_len = length, .inode = head.d_ino, .type = head.d_type};
-    return true;
+    // d_off is where the next one would be looked for. ext4 and btrfs go to the greatest place
+    // there is when they have come to the end, and only then: after an error (which the call that
+    // has names to give does not tell) they stay where it was. Other file systems have ends of
+    // their own, that might be places elsewhere; those are asked again.
+    *out = (struct io_name){.name = name,
+                            .name_len = length,
+                            .inode = head.d_ino,
+                            .type = head.d_type,
+                            .is_last = head.d_off == INT64_MAX && *at == filled};
+    if (!self && !above && length > 0) return true;
   }
   return false;
 }

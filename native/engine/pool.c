@@ -94,9 +94,17 @@ static enum kind kind_of(const struct pool *pool, enum job_place place) {
   return place == JOB_COMPUTE && pool->kinds[KIND_CPU].most > 0 ? KIND_CPU : KIND_IO;
 }
 
+static uint32_t waiting_for(const struct group *group, enum job_place place) {
+  return atomic_load_explicit(&group->waiting[place], memory_order_relaxed);
+}
+
+static bool is_parked(const struct group *group) {
+  return atomic_load_explicit(&group->parked, memory_order_relaxed);
+}
+
 static struct job **next_job(struct pool *pool, struct group *group, enum kind kind) {
   for (int place = 0; place < JOB_PLACES; place++) {
-    if (place == JOB_BRANCH && group->computing >= COMPUTING_MAX) continue;
+    if (place == JOB_BRANCH && waiting_for(group, JOB_COMPUTE) >= COMPUTING_MAX) continue;
     if (group->jobs[place] && kind_of(pool, (enum job_place)place) == kind)
       return &group->jobs[place];
   }
@@ -124,7 +132,7 @@ static void lane_append(struct workers *workers, struct group *group, enum kind 
 
 // Puts the group into the lanes it belongs to now.
 static void lanes_refresh(struct pool *pool, struct group *group) {
-  bool may = !group->parked && (group->running_max == 0 || group->running < group->running_max);
+  bool may = !is_parked(group) && (group->running_max == 0 || group->running < group->running_max);
   for (int kind = 0; kind < KINDS; kind++) {
     bool wanted = may && next_job(pool, group, (enum kind)kind);
     if (wanted && !group->ready[kind])
@@ -252,7 +260,7 @@ static void run_job(struct pool *pool, struct group *group, struct worker *worke
   struct job **from = next_job(pool, group, kind);
   struct job *job = *from;
   *from = job->next;
-  if (from == &group->jobs[JOB_COMPUTE]) group->computing--;
+  atomic_fetch_sub_explicit(&group->waiting[from - group->jobs], 1, memory_order_relaxed);
   group->running++;
   lane_remove(workers, group, kind);  // to the end of its lane, so that groups take turns
   lanes_refresh(pool, group);
@@ -468,10 +476,19 @@ static void add(struct group *group, enum job_place place, struct job *job) {
   job->group = group;
   job->next = group->jobs[place];
   group->jobs[place] = job;
-  group->computing += place == JOB_COMPUTE;
+  atomic_fetch_add_explicit(&group->waiting[place], 1, memory_order_relaxed);
   group->pending++;
   lanes_refresh(group->pool, group);
   if (!wake_one(group->pool, kind_of(group->pool, place))) work_inline(group->pool);
+}
+
+enum branch_turn group_turn(const struct group *group) {
+  uint32_t ready = atomic_load_explicit(&group->pool->kinds[KIND_IO].ready, memory_order_relaxed);
+  bool waits = waiting_for(group, JOB_BRANCH) > 0;
+  if (is_parked(group) || waiting_for(group, JOB_LEAF) > 0 ||
+      waiting_for(group, JOB_COMPUTE) >= COMPUTING_MAX || ready > waits)
+    return BRANCH_END;
+  return waits ? BRANCH_GO_ON : BRANCH_SHARE;
 }
 
 void group_run(struct group *group, enum job_place place, struct job *job) {
@@ -503,14 +520,14 @@ void group_let_go(struct group *group) {
 
 void group_park(struct group *group) {
   mutex_lock(&group->pool->lock);
-  group->parked = true;
+  atomic_store_explicit(&group->parked, true, memory_order_relaxed);
   lanes_refresh(group->pool, group);
   mutex_unlock(&group->pool->lock);
 }
 
 void group_unpark(struct group *group) {
   mutex_lock(&group->pool->lock);
-  group->parked = false;
+  atomic_store_explicit(&group->parked, false, memory_order_relaxed);
   lanes_refresh(group->pool, group);
   mutex_unlock(&group->pool->lock);
 }

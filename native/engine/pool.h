@@ -64,11 +64,11 @@ constexpr size_t WORKER_SLAB = 256 * 1024;
 
 struct group {
   struct pool *pool;
-  struct job *jobs[JOB_PLACES];  // newest first; guarded by the pool's lock, as all below
-  uint32_t computing;            // of them in JOB_COMPUTE
+  struct job *jobs[JOB_PLACES];          // newest first; guarded by the pool's lock, as all below
+  _Atomic uint32_t waiting[JOB_PLACES];  // how many of them; group_turn looks without the lock
   struct group *next_ready[2], *previous_ready[2];  // its place in the lane of each kind of worker
   bool ready[2];
-  bool parked;
+  _Atomic bool parked;            // likewise
   uint8_t priority;               // 0 high, 1 normal, 2 low
   uint32_t running, running_max;  // of both kinds; max 0: no cap
   uint64_t pending;               // jobs submitted and not ended, plus holds
@@ -118,6 +118,14 @@ void group_let_go(struct group *group);
 void group_hold(struct group *group);
 // Jobs that wait or run now, and holds.
 uint64_t group_pending(struct group *group);
+// For a branch that could go on with the next one by itself, which spares two trips through the
+// pool's lock: a glance at what its group and the others wait for.
+enum branch_turn : uint8_t {
+  BRANCH_GO_ON,
+  BRANCH_SHARE,  // no branch of the group waits: another worker could take one
+  BRANCH_END,    // others come first: hand back what is left
+};
+enum branch_turn group_turn(const struct group *group);
 // Both only note it, so that the caller can do so under the lock that decides. After unparking, and
 // without that lock, comes pool_wake.
 void group_park(struct group *group);

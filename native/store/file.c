@@ -28,8 +28,10 @@ constexpr size_t DEVICES_KNOWN = 16;
 struct descriptors {
   struct attachment attachment;
   mutex lock;
-  struct file_directory *oldest, *newest;  // open and held by nobody, in order of last use
-  size_t open, open_max;
+  // Open and perhaps held by nobody, in the order in which they were let go of first.
+  struct file_directory *oldest, *newest;
+  _Atomic size_t open;
+  size_t open_max;  // set once
   struct {
     uint64_t device;
     bool short_is_end;
@@ -60,31 +62,84 @@ static struct attachment *descriptors_make(struct runtime *) {
 
 // ── Keeping few descriptors open ──
 
+constexpr int32_t GIVEN_UP = -1;
+
 static void list_remove(struct descriptors *all, struct file_directory *directory) {
-  if (!directory->listed) return;
+  if (!atomic_load_explicit(&directory->listed, memory_order_relaxed)) return;
   *(directory->older ? &directory->older->newer : &all->oldest) = directory->newer;
   *(directory->newer ? &directory->newer->older : &all->newest) = directory->older;
   directory->older = directory->newer = nullptr;
-  directory->listed = false;
+  atomic_store(&directory->listed, false);
 }
 
-// Closes directories that nobody holds until at most `most` are open. The lock is held.
-static void close_oldest(struct descriptors *all, const struct io_ops *io, size_t most) {
-  while (all->open > most && all->oldest) {
-    struct file_directory *directory = all->oldest;
-    list_remove(all, directory);
-    struct io_stat stat;
-    // What cannot be told apart when it is opened again is not closed: it just stays open.
-    if (!directory->identified) {
-      if (io->stat(directory->fd, "", true, &stat) < 0) continue;
-      directory->device = stat.device;
-      directory->inode = stat.inode;
-      directory->identified = true;
+static void list_append(struct descriptors *all, struct file_directory *directory) {
+  directory->older = all->newest;
+  directory->newer = nullptr;
+  *(all->newest ? &all->newest->newer : &all->oldest) = directory;
+  all->newest = directory;
+  if (!directory->was_listed) directory->was_listed = true;
+  atomic_store(&directory->listed, true);
+}
+
+// Holds it when it is open.
+static bool hold_if_open(struct file_directory *directory) {
+  if (directory->here) return true;
+  int32_t held = atomic_load_explicit(&directory->held, memory_order_relaxed);
+  do {
+    if (held == GIVEN_UP) return false;
+  } while (!atomic_compare_exchange_weak_explicit(&directory->held, &held, held + 1,
+                                                  memory_order_acquire, memory_order_relaxed));
+  if (held == 0 && !atomic_load_explicit(&directory->used, memory_order_relaxed))
+    atomic_store_explicit(&directory->used, true, memory_order_relaxed);
+  return true;
+}
+
+// Closes a directory that nobody holds and that is on no list. The lock is held.
+static void give_up(struct descriptors *all, const struct io_ops *io,
+                    struct file_directory *directory) {
+  int32_t nobody = 0;
+  if (!atomic_compare_exchange_strong(&directory->held, &nobody, GIVEN_UP)) return;
+  struct io_stat stat;
+  // What cannot be told apart when it is opened again is not closed: it just stays open.
+  if (!directory->identified) {
+    if (io->stat(directory->fd, "", true, &stat) < 0) {
+      atomic_store_explicit(&directory->held, 0, memory_order_release);
+      return;
     }
-    io->close(directory->fd);
-    directory->fd = -1;
-    all->open--;
+    directory->device = stat.device;
+    directory->inode = stat.inode;
+    directory->identified = true;
   }
+  io->close(directory->fd);
+  directory->fd = -1;
+  atomic_fetch_sub_explicit(&all->open, 1, memory_order_relaxed);
+}
+
+// Closes directories that nobody holds until at most `most` are open; what was used since somebody
+// looked gets another turn. The lock is held.
+static void close_oldest(struct descriptors *all, const struct io_ops *io, size_t most) {
+  struct file_directory *spared = nullptr;  // the first one: when it comes again all were looked at
+  while (atomic_load_explicit(&all->open, memory_order_relaxed) > most && all->oldest) {
+    struct file_directory *directory = all->oldest;
+    bool is_used = atomic_exchange_explicit(&directory->used, false, memory_order_relaxed);
+    list_remove(all, directory);
+    if (is_used && most > 0 && directory != spared) {
+      if (!spared) spared = directory;
+      list_append(all, directory);
+      continue;
+    }
+    // Held: whoever drops it last finds that it is not listed and does so, or it was dropped just
+    // before.
+    give_up(all, io, directory);
+  }
+}
+
+static void count_open(struct descriptors *all, const struct io_ops *io) {
+  size_t open = atomic_fetch_add_explicit(&all->open, 1, memory_order_relaxed) + 1;
+  if (open <= all->open_max) return;
+  mutex_lock(&all->lock);
+  close_oldest(all, io, all->open_max);
+  mutex_unlock(&all->lock);
 }
 
 // Opens, and when the process has no descriptor left gives up idle directories and tries once more.
@@ -104,7 +159,8 @@ static struct file_directory *directory_new(struct store *store, struct file_dir
   struct file_directory *directory = malloc(size);
   if (!directory) return nullptr;
   *directory = (struct file_directory){
-      .base.store = store, .parent = parent, .here = fd == IO_HERE, .fd = fd, .held = 1};
+      .base.store = store, .parent = parent, .here = fd == IO_HERE, .fd = fd};
+  atomic_init(&directory->held, 1);
   atomic_init(&directory->references, 1);
   atomic_init(&directory->short_is_end, SHORT_UNKNOWN);
   memcpy(directory->name, name.at, name.size);
@@ -112,10 +168,7 @@ static struct file_directory *directory_new(struct store *store, struct file_dir
   if (parent) atomic_fetch_add_explicit(&parent->references, 1, memory_order_relaxed);
   if (fd >= 0) {
     struct file_state *state = store->state;
-    mutex_lock(&state->all->lock);
-    state->all->open++;
-    close_oldest(state->all, state->io, state->all->open_max);
-    mutex_unlock(&state->all->lock);
+    count_open(state->all, state->io);
   }
   return directory;
 }
@@ -126,11 +179,15 @@ static void file_leave(struct directory *base) {
          atomic_fetch_sub_explicit(&directory->references, 1, memory_order_acq_rel) == 1) {
     struct file_state *state = directory->base.store->state;
     struct file_directory *parent = directory->parent;
-    mutex_lock(&state->all->lock);
-    list_remove(state->all, directory);
-    if (directory->fd >= 0) state->all->open--;
-    mutex_unlock(&state->all->lock);
-    if (directory->fd >= 0) state->io->close(directory->fd);
+    if (directory->was_listed) {  // else nobody else ever saw it
+      mutex_lock(&state->all->lock);
+      list_remove(state->all, directory);
+      mutex_unlock(&state->all->lock);
+    }
+    if (directory->fd >= 0) {
+      atomic_fetch_sub_explicit(&state->all->open, 1, memory_order_relaxed);
+      state->io->close(directory->fd);
+    }
     free(directory);
     directory = parent;
   }
@@ -149,38 +206,24 @@ int32_t file_directory_at(struct store *store, span name, int fd, struct directo
   return 0;
 }
 
-static bool hold_if_open(struct descriptors *all, struct file_directory *directory) {
-  if (directory->here) return true;
-  mutex_lock(&all->lock);
-  bool open = directory->fd >= 0;
-  if (open && directory->held++ == 0) list_remove(all, directory);
-  mutex_unlock(&all->lock);
-  return open;
-}
-
 static void file_drop(struct directory *base) {
   struct file_directory *directory = (struct file_directory *)base;
   if (directory->here) return;
   struct file_state *state = base->store->state;
   struct descriptors *all = state->all;
+  // Either we see that it is not listed, or who takes it off the list sees that nobody holds it.
+  if (atomic_fetch_sub(&directory->held, 1) != 1 || atomic_load(&directory->listed)) return;
   mutex_lock(&all->lock);
-  if (--directory->held == 0) {
-    directory->older = all->newest;
-    directory->newer = nullptr;
-    *(all->newest ? &all->newest->newer : &all->oldest) = directory;
-    all->newest = directory;
-    directory->listed = true;
-    close_oldest(all, state->io, all->open_max);
-  }
+  bool is_open = atomic_load_explicit(&directory->held, memory_order_relaxed) != GIVEN_UP;
+  if (is_open && !atomic_load_explicit(&directory->listed, memory_order_relaxed))
+    list_append(all, directory);
+  close_oldest(all, state->io, all->open_max);
   mutex_unlock(&all->lock);
 }
 
 void file_directory_keep(struct file_directory *directory) {
-  struct file_state *state = directory->base.store->state;
   atomic_fetch_add_explicit(&directory->references, 1, memory_order_relaxed);
-  mutex_lock(&state->all->lock);
-  directory->held++;
-  mutex_unlock(&state->all->lock);
+  atomic_fetch_add_explicit(&directory->held, 1, memory_order_relaxed);
 }
 
 void file_directory_free(struct file_directory *directory) {
@@ -204,27 +247,27 @@ static int32_t open_again(struct file_state *state, struct file_directory *direc
                      "the directory was replaced by another one meanwhile; run again");
   }
   mutex_lock(&state->all->lock);
-  if (directory->fd >= 0) {  // somebody was faster
-    state->io->close(fd);
-    if (directory->held++ == 0) list_remove(state->all, directory);
-  } else {
+  bool is_ours = !hold_if_open(directory);
+  if (is_ours) {
     directory->fd = fd;
-    directory->held++;
-    state->all->open++;
-    close_oldest(state->all, state->io, state->all->open_max);
+    atomic_store_explicit(&directory->held, 1, memory_order_release);
   }
   mutex_unlock(&state->all->lock);
+  if (is_ours)
+    count_open(state->all, state->io);
+  else
+    state->io->close(fd);  // somebody was faster
   return 0;
 }
 
 static int32_t file_hold(struct directory *base, struct fault *fault) {
   struct file_directory *directory = (struct file_directory *)base;
   struct file_state *state = base->store->state;
-  if (hold_if_open(state->all, directory)) return 0;
+  if (hold_if_open(directory)) return 0;
   // Up to the nearest ancestor that is open, then down again. Not recursive: trees are deep.
   size_t count = 0;
   struct file_directory *from = directory;
-  for (; from && !hold_if_open(state->all, from); from = from->parent) count++;
+  for (; from && !hold_if_open(from); from = from->parent) count++;
   struct file_directory **chain = malloc(count * sizeof(struct file_directory *));
   int32_t code = 0;
   if (!chain) {
@@ -384,7 +427,7 @@ static int32_t file_list(struct directory *base, struct listing *listing, struct
     if (task_cancelled(base->store->task))
       return fault_set(fault, COPSE_E_CANCELLED, "cancelled while listing");
     size_t at = 0;
-    struct io_name name;
+    struct io_name name = {};
     while (io_each_name(buffer, (size_t)filled, &at, &name)) {
       enum entry_type type = name.type == DT_REG       ? ENTRY_FILE
                              : name.type == DT_DIR     ? ENTRY_DIRECTORY
@@ -394,6 +437,7 @@ static int32_t file_list(struct directory *base, struct listing *listing, struct
       span bytes = {(const uint8_t *)name.name, name.name_len};
       if (listing_add_name(listing, bytes, type, fault) < 0) return fault->code;
     }
+    if (name.is_last) return 0;
   }
 }
 

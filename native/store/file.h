@@ -34,10 +34,15 @@ struct file_directory {
   _Atomic uint8_t short_is_end;   // enum short_read: what a short read means here
   bool followed;                  // was entered through a link
   bool here;                      // no directory: stands for a root that is a file
+  // How often it is held. Whoever finds it open may hold it without the lock; only with the lock,
+  // and only when nobody holds it, it becomes GIVEN_UP, and ceases to be that.
+  _Atomic int32_t held;
+  int fd;               // written while it is GIVEN_UP; IO_HERE where `here` is set
+  _Atomic bool listed;  // among those that may be given up; written with the lock
+  _Atomic bool used;    // held since somebody looked for one to give up
   // Guarded by the lock of descriptors:
-  bool identified, listed;
-  int fd;  // -1: given up; IO_HERE where `here` is set
-  uint32_t held;
+  bool identified;
+  bool was_listed;  // once: the lock is needed to end it. Read by its last owner, too
   uint64_t device, inode;
   struct file_directory *older, *newer;
   char name[];

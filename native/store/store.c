@@ -19,6 +19,18 @@ void listing_free(struct listing *listing) {
   *listing = (struct listing){};
 }
 
+void listing_reset(struct listing *listing) {
+  constexpr size_t KEPT_NAMES = 1024;
+  if (listing->entries || listing->capacity > KEPT_NAMES) {
+    listing_free(listing);
+    return;
+  }
+  struct listing kept = {
+      .arena = listing->arena, .order = listing->order, .capacity = listing->capacity};
+  arena_reset(&kept.arena);
+  *listing = kept;
+}
+
 static int32_t no_room(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory while listing a directory");
 }
@@ -46,6 +58,11 @@ static void note(struct listing *listing, span first, span name, enum entry_type
 
 struct entry *listing_add(struct listing *listing, span name, enum entry_type type,
                           struct fault *fault) {
+  if (!listing->entries) {  // it may have been one of names
+    free(listing->order);
+    listing->order = nullptr;
+    listing->capacity = 0;
+  }
   struct entry *entries = grow(listing, listing->entries, sizeof *entries);
   if (entries) listing->entries = entries;
   span copy = entries ? arena_copy(&listing->arena, name) : (span){};
@@ -57,15 +74,6 @@ struct entry *listing_add(struct listing *listing, span name, enum entry_type ty
   note(listing, entries[0].name, name, type);
   *entry = (struct entry){.name = copy, .type = type, .mtime_ns = INT64_MIN};
   return entry;
-}
-
-// Before a name of a listing of names stand its size and its type.
-constexpr size_t NAME_HEAD = sizeof(uint32_t) + 1;
-
-span order_name(const struct order *order) {
-  uint32_t size;
-  memcpy(&size, order->name - NAME_HEAD, sizeof size);
-  return (span){order->name, size};
 }
 
 int32_t listing_add_name(struct listing *listing, span name, enum entry_type type,
@@ -103,7 +111,8 @@ struct entry *listing_entry(const struct listing *listing, size_t at, struct ent
     return room;
   }
   const struct order *order = &listing->order[at];
-  *room = (struct entry){.name = order_name(order), .type = order->name[-1], .mtime_ns = INT64_MIN};
+  *room =
+      (struct entry){.name = order_name(order), .type = order_type(order), .mtime_ns = INT64_MIN};
   return room;
 }
 

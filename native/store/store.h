@@ -135,6 +135,8 @@ struct listing {
 };
 void listing_begin(struct listing *listing);
 void listing_free(struct listing *listing);
+// Empty again. The memory of one of names is kept for the next, as long as it is not much.
+void listing_reset(struct listing *listing);
 // A new entry with a copy of the name, everything else zero. nullptr: out of memory (fault filled).
 [[nodiscard]] struct entry *listing_add(struct listing *listing, span name, enum entry_type type,
                                         struct fault *fault);
@@ -146,8 +148,18 @@ void listing_lend(struct listing *listing, const struct directory *lender, size_
                   void (*lent)(const struct directory *lender, size_t at, struct entry *out));
 // After join_sort: the entry at that place in order of names, its own or put into `room`.
 struct entry *listing_entry(const struct listing *listing, size_t at, struct entry *room);
+// Of a listing of names: before each stand its size and its type.
+constexpr size_t NAME_HEAD = sizeof(uint32_t) + 1;
+static inline bool listing_is_names(const struct listing *listing) {
+  return listing->order && !listing->entries && !listing->lent;
+}
+static inline span order_name(const struct order *order) {
+  uint32_t size;
+  memcpy(&size, order->name - NAME_HEAD, sizeof size);
+  return (span){order->name, size};
+}
+static inline enum entry_type order_type(const struct order *order) { return order->name[-1]; }
 // Makes whole entries of what it holds.
-span order_name(const struct order *order);  // of a listing of names
 int32_t listing_complete(struct listing *listing, struct fault *fault);
 
 // What reading at another place than the next costs.

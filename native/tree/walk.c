@@ -57,12 +57,16 @@ bool walk_descend(struct node *parent, const struct entry *left, const struct en
   if (!node) return false;
   node->seen = seen;
   node->inside = inside;
-  walk_visit(node);
+  node->next = parent->below;
+  parent->below = node;
+  parent->below_count++;
   return true;
 }
 
-void walk_visit(struct node *node) { group_run(node->walk->group, JOB_BRANCH, &node->job); }
-void node_again(struct node *node) { walk_visit(node); }
+void walk_visit(struct node *node) {
+  node->together = 1;
+  group_run(node->walk->group, JOB_BRANCH, &node->job);
+}
 
 void node_hold(struct node *node) {
   atomic_fetch_add_explicit(&node->references, 1, memory_order_relaxed);
@@ -262,37 +266,132 @@ static int32_t list_side(struct node *node, uint8_t side, struct fault *fault) {
   return join_sort(listing, fault);
 }
 
-static void visit(struct job *job, struct worker *worker) {
-  struct node *node = (struct node *)job;
+// ── Visits, one after the other ──
+
+// Directories this job has still to visit, newest first, so that what is begun is ended before more
+// is. Most of a walk's directories are found and visited by one worker: only when no other work of
+// the walk waits, half of them, the oldest, become a job of their own.
+struct pending {
+  struct node *first;
+  size_t count, visits;
+  struct listing spare[2];  // the memory of listings that nobody needs any more
+};
+
+// A job looks as if it had ended now and then, so that groups take turns.
+constexpr size_t VISITS_MAX = 64;
+
+static void run_together(struct node *first, size_t count) {
+  first->together = count;
+  group_run(first->walk->group, JOB_BRANCH, &first->job);
+}
+
+static void add_below(struct pending *pending, struct node *node) {
+  if (!node->below) return;
+  struct node *last = node->below;
+  while (last->next) last = last->next;
+  last->next = pending->first;
+  pending->first = node->below;
+  pending->count += node->below_count;
+  node->below = nullptr;
+  node->below_count = 0;
+}
+
+static void share_oldest(struct pending *pending) {
+  if (pending->count < 2) return;
+  size_t kept = (pending->count + 1) / 2;
+  struct node *last = pending->first;
+  for (size_t i = 1; i < kept; i++) last = last->next;
+  struct node *oldest = last->next;
+  last->next = nullptr;
+  run_together(oldest, pending->count - kept);
+  pending->count = kept;
+}
+
+static void spare_give(struct pending *pending, struct node *node) {
+  for (uint8_t side = 0; side < 2; side++) {
+    if (node->listing[side].capacity == 0) continue;
+    listing_free(&pending->spare[side]);
+    pending->spare[side] = node->listing[side];
+    node->listing[side] = (struct listing){};
+    listing_reset(&pending->spare[side]);
+  }
+}
+
+static void spare_take(struct pending *pending, struct node *node) {
+  for (uint8_t side = 0; side < 2; side++) {
+    if (!node->side[side] || node->listing[side].capacity > 0) continue;
+    node->listing[side] = pending->spare[side];
+    pending->spare[side] = (struct listing){};
+  }
+}
+
+// The visit is over. A directory below which nothing is pending is left at once: who lets go of it
+// first only puts it on the list of those whose descriptor may be wanted again.
+static void finish(struct pending *pending, struct node *node) {
+  bool is_last = atomic_load_explicit(&node->references, memory_order_acquire) == 1;
+  if (node->forgotten || (is_last && !node->walk->leave)) spare_give(pending, node);
+  if (!is_last) node_let_go(node);
+  node_drop(node);
+}
+
+static void visit_one(struct pending *pending, struct node *node, struct worker *worker) {
   struct walk *walk = node->walk;
-  if (!walk->over(walk)) {
-    struct fault fault = {};
-    uint8_t side = 0;
-    if (!node->listed) {
-      node->listed = true;
-      if (walk->prepare && walk->prepare(walk, node, worker, &side, &fault) < 0) {
-        node->broken = true;
-        walk->failed(walk, node, worker, side, &fault);
-      }
-      bool is_prepared = !node->broken;
-      for (side = 0; side < 2 && is_prepared; side++) {
-        if (!node->side[side]) continue;
-        fault = (struct fault){};
-        if (list_side(node, side, &fault) == 0) continue;
-        node->broken = true;
-        walk->failed(walk, node, worker, side, &fault);
-      }
-    } else if (node_use(node, &side, &fault) < 0) {
+  if (walk->over(walk)) {
+    node_drop(node);
+    return;
+  }
+  struct fault fault = {};
+  uint8_t side = 0;
+  if (!node->listed) {
+    node->listed = true;
+    spare_take(pending, node);
+    if (walk->prepare && walk->prepare(walk, node, worker, &side, &fault) < 0) {
       node->broken = true;
       walk->failed(walk, node, worker, side, &fault);
     }
-    if (!node->broken) {
-      node_hold(node);  // node_again may finish the node before we are back
-      walk->visit(walk, node, worker);
-      node_let_go(node);
-      node_drop(node);
-      return;  // the visit dropped the job's own reference, or handed it on by node_again
+    bool is_prepared = !node->broken;
+    for (side = 0; side < 2 && is_prepared; side++) {
+      if (!node->side[side]) continue;
+      fault = (struct fault){};
+      if (list_side(node, side, &fault) == 0) continue;
+      node->broken = true;
+      walk->failed(walk, node, worker, side, &fault);
     }
+  } else if (node_use(node, &side, &fault) < 0) {
+    node->broken = true;
+    walk->failed(walk, node, worker, side, &fault);
   }
-  node_drop(node);
+  if (node->broken) {
+    node_drop(node);
+    return;
+  }
+  bool is_whole = walk->visit(walk, node, worker);
+  add_below(pending, node);
+  if (is_whole) {
+    finish(pending, node);
+  } else {
+    node_let_go(node);
+    walk_visit(node);
+  }
+}
+
+static void visit(struct job *job, struct worker *worker) {
+  struct node *first = (struct node *)job;
+  struct group *group = first->walk->group;
+  struct pending pending = {.first = first, .count = first->together};
+  while (pending.first) {
+    enum branch_turn turn = pending.visits == 0 ? BRANCH_GO_ON : group_turn(group);
+    if (turn == BRANCH_END || pending.visits == VISITS_MAX) {
+      run_together(pending.first, pending.count);
+      break;
+    }
+    if (turn == BRANCH_SHARE) share_oldest(&pending);
+    struct node *node = pending.first;
+    pending.first = node->next;
+    pending.count--;
+    pending.visits++;
+    node->next = nullptr;
+    visit_one(&pending, node, worker);
+  }
+  for (uint8_t side = 0; side < 2; side++) listing_free(&pending.spare[side]);
 }

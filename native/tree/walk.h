@@ -17,9 +17,9 @@ struct walk {
   uint64_t look_max;                          // levels that are looked at; deeper ones are left out
   _Atomic uint64_t entries[2];
   void *owner;
-  // Both listings are there and sorted: merge them with node_next. Ends with node_drop, or with
-  // node_again to be called once more later.
-  void (*visit)(struct walk *, struct node *, struct worker *);
+  // Both listings are there and sorted: merge them with node_next. False: to be called once more
+  // later, to go on where node_next stopped.
+  bool (*visit)(struct walk *, struct node *, struct worker *);
   // One side could not be entered or listed.
   void (*failed)(struct walk *, struct node *, struct worker *, uint8_t side, const struct fault *);
   bool (*over)(struct walk *);
@@ -34,6 +34,10 @@ struct walk {
 
 struct node {
   struct job job;  // the visit; first, so that a job is its node
+  // Directories that are visited by one job after this one, newest first, and how many they are
+  // with it.
+  struct node *next;
+  size_t together;
   _Atomic uint32_t references;
   struct walk *walk;
   struct node *parent;
@@ -46,10 +50,13 @@ struct node {
   size_t path_size;
   _Atomic(uint8_t *) path;  // kept for those below, of few nodes; often nullptr
   bool side[2];             // which sides there are
+  struct node *below;       // during a visit: what it found to be visited, newest first
+  size_t below_count;
   struct ignore *ignore;    // nearest one; its own when it is not the parent's
   bool seen;                // filter.h: it is part of the tree itself
   bool inside;              // an include named it
   bool listed;              // entered and listed: only the merge is left
+  bool forgotten;           // nobody looks at the listings after the visit
   bool nameless;            // holds a root that is a file: its one entry has the path ""
   bool cut;                 // a limit left out something below it
   void *state;              // the verb's, from enter to leave
@@ -63,8 +70,8 @@ struct node {
 struct node *walk_root(struct walk *walk, span path, struct directory *left,
                        const struct entry *left_entry, struct directory *right,
                        const struct entry *right_entry);
-// Adds a visit of the directory that `left` and `right` (either may be nullptr) name below `node`.
-// False: out of memory.
+// During a visit of `node`: adds one of the directory that `left` and `right` (either may be
+// nullptr) name below it. False: out of memory.
 [[nodiscard]] bool walk_descend(struct node *node, const struct entry *left,
                                 const struct entry *right, bool seen, bool inside);
 void walk_visit(struct node *node);  // submits the visit of a node made by walk_root
@@ -82,7 +89,6 @@ size_t node_rest(const struct node *node);
 // order. It is put into `room` where the walk keeps none.
 struct entry *node_find(const struct node *node, uint8_t side, span name, struct entry *room,
                         size_t *at);
-void node_again(struct node *node);  // submits the visit again, to go on where node_next stopped
 void node_hold(struct node *node);
 void node_drop(struct node *node);
 // True when entering `entry` of `side` would come back to a directory that is an ancestor.

@@ -12,6 +12,7 @@ static int32_t begin(struct run *run, struct fault *) {
   struct list *list = run->state;
   list->stat = record_number(request, COPSE_KEY_STAT, 0);
   list->columns = record_number(request, COPSE_KEY_COLUMNS, 0);
+  run->only_names = !list->stat && !list->columns;
   return 0;
 }
 
@@ -36,6 +37,7 @@ static int32_t work(struct spot *spot, const struct step *step, struct fault *fa
 
 const struct verb list_verb = {.name = "list",
                                .sides = 1,
+                               .forgets = true,
                                .state_size = sizeof(struct list),
                                .begin = begin,
                                .plan = plan,

@@ -228,6 +228,12 @@ static struct batch *batch_cut(struct batch *from, size_t count) {
   return half;
 }
 
+// From here on another worker may look at what the node's listings hold.
+static void queue_batch(struct run *run, struct batch *batch) {
+  if (batch->node->forgotten) batch->node->forgotten = false;
+  run_add(run, run->batch_place, &batch->job);
+}
+
 // The node's directories are held by the caller.
 static void batch_work(struct batch *batch, struct spot *spot) {
   struct run *run = spot->run;
@@ -243,7 +249,7 @@ static void batch_work(struct batch *batch, struct spot *spot) {
     if (spot->bytes < split_at || left < 2 || !pool_is_idle(run->task->runtime->pool)) continue;
     struct batch *half = batch_cut(batch, left / 2);
     if (!half) continue;
-    run_add(run, run->batch_place, &half->job);
+    queue_batch(run, half);
     split_at = spot->bytes + SPLIT_BYTES;
   }
 }
@@ -294,7 +300,7 @@ static bool add_step(struct run *run, struct node *node, struct visiting *at,
   if (pair->left == &at->merge.room[LEFT]) batch_keep(batch, &pair->left);
   if (pair->right == &at->merge.room[RIGHT]) batch_keep(batch, &pair->right);
   if (batch->count == BATCH_STEPS) {
-    run_add(run, run->batch_place, &batch->job);
+    queue_batch(run, batch);
     at->batch = nullptr;
     at->sent++;
   }
@@ -389,24 +395,38 @@ static void names_emit(struct spot *spot, struct names *names) {
   names->size = names->count = 0;
 }
 
-static void names_add(struct spot *spot, struct names *names, const struct entry *entry) {
-  size_t size = entry->name.size + 2;
+static void names_add(struct spot *spot, struct names *names, span name, enum entry_type type) {
+  size_t size = name.size + 2;
   if (size > sizeof names->at - names->size) names_emit(spot, names);
-  if (entry->type == ENTRY_FILE) spot->files++;
+  if (type == ENTRY_FILE) spot->files++;
   if (size > sizeof names->at) {  // no file system has such names; some store may
     copse_row row = {.kind = COPSE_ROW_ENTRY,
-                     .type = entry->type,
+                     .type = type,
                      .left_size = COPSE_UNKNOWN,
                      .left_mtime_ns = COPSE_UNKNOWN_TIME};
-    spot_emit(spot, &row, entry->name, (span){});
+    spot_emit(spot, &row, name, (span){});
     return;
   }
   uint8_t *at = names->at + names->size;
-  at[0] = (uint8_t)('0' + entry->type);
-  memcpy(at + 1, entry->name.at, entry->name.size);
+  at[0] = (uint8_t)('0' + type);
+  memcpy(at + 1, name.at, name.size);
   at[size - 1] = 0;
   names->size += size;
   names->count++;
+}
+
+// Those that come next in a list of which nothing is left out: what is no directory needs no entry
+// and no plan. After 256 entries somebody looks whether to go on.
+static void names_take(struct spot *spot, struct names *names, size_t *seen) {
+  struct node *node = spot->node;
+  const struct listing *listing = &node->listing[LEFT];
+  for (; node->at[LEFT] < listing->count && (*seen & 255) != 255; ++*seen) {
+    const struct order *order = &listing->order[node->at[LEFT]];
+    enum entry_type type = order_type(order);
+    if (type == ENTRY_DIRECTORY || type == ENTRY_NONE) return;
+    names_add(spot, names, order_name(order), type);
+    node->at[LEFT]++;
+  }
 }
 
 // ── A visit ──
@@ -456,17 +476,18 @@ static bool take_pair(struct run *run, struct spot *spot, struct pair *pair,
   }
   if (!verdict->seen || step.kind == STEP_NONE) return true;
   if (step.kind != STEP_NAME) return add_step(run, node, at, &step);
-  names_add(spot, names, either);
+  names_add(spot, names, either->name, either->type);
   return true;
 }
 
-static void visit(struct walk *walk, struct node *node, struct worker *worker) {
+static bool visit(struct walk *walk, struct node *node, struct worker *worker) {
   struct run *run = walk->owner;
   struct arena arena;
   struct spot spot = run_spot(run, node, worker, &arena);
   struct visiting at = {};
   struct pair pair;
   bool again = false, first = node->at[0] == 0 && node->at[1] == 0;
+  if (first) node->forgotten = run->verb->forgets;
   bool go_on = !first || !run->verb->enter || run->verb->enter(&spot);
   if (go_on && first && run->ignores) read_ignore_files(run, &spot);
   struct sieve sieve = {.levels = sieve.few};
@@ -478,7 +499,11 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
     go_on = sieve_begin(&sieve, run->filter, node->ignore, spot_path(&spot), &fault) == 0;
     if (!go_on) run_out_of_memory(run);
   }
-  for (size_t seen = 0; go_on && node_next(node, &at.merge, &pair.left, &pair.right);) {
+  bool is_plain = run->only_names && !sifts && walk->path_max == UINT64_MAX &&
+                  listing_is_names(&node->listing[LEFT]);
+  for (size_t seen = 0; go_on;) {
+    if (is_plain) names_take(&spot, &names, &seen);
+    if (!node_next(node, &at.merge, &pair.left, &pair.right)) break;
     struct verdict verdict = {true, true, node->inside};
     if (sifts) verdict = judge(&sieve, &pair, node->inside);
     if ((verdict.seen || verdict.descend) &&
@@ -498,13 +523,10 @@ static void visit(struct walk *walk, struct node *node, struct worker *worker) {
     batch_work(last, &spot);
     batch_free(last);
   } else if (last) {
-    run_add(run, run->batch_place, &last->job);
+    queue_batch(run, last);
   }
   run_spot_end(&spot);
-  if (again)
-    node_again(node);
-  else
-    node_drop(node);
+  return !again;
 }
 
 static void visit_failed(struct walk *walk, struct node *node, struct worker *worker, uint8_t side,

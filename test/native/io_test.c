@@ -236,16 +236,21 @@ static void every_name_once(void) {
   static bool seen[NAMES];
   int count = 0;
   uint8_t buffer[4096];
+  bool is_over = false;
   for (int64_t got; (got = io->read_directory(fd, buffer, sizeof buffer)) != 0;) {
     CHECK(got > 0);
-    struct io_name entry;
-    for (size_t at = 0; io_each_name(buffer, (size_t)got, &at, &entry); count++) {
+    CHECK(!is_over);  // one was said to be the last
+    struct io_name entry = {};
+    size_t at = 0;
+    for (; io_each_name(buffer, (size_t)got, &at, &entry); count++) {
       int i = atoi(entry.name);
       CHECK(i >= 0 && i < NAMES && !seen[i]);
       seen[i] = true;
       CHECK(entry.name_len == strlen(entry.name) && entry.inode != 0);
       CHECK(entry.type == DT_REG || entry.type == DT_UNKNOWN);
+      CHECK(!entry.is_last || at == (size_t)got);
     }
+    is_over = entry.is_last;
   }
   CHECK(count == NAMES);
   CHECK(io->read_directory(root, buffer, 1) < 0);

@@ -143,6 +143,39 @@ static void leaves_first_and_newest_first(void) {
   end();
 }
 
+// While the only worker is busy with a job of `work`.
+static void a_branch_goes_on_unless_others_wait(void) {
+  begin(1, 0, 1);
+  struct work work, other;
+  struct job job;
+  work_begin(&work, 1, 0);
+  work_begin(&other, 1, 0);
+  stop(&work, &job);
+  CHECK(group_turn(&work.group) == BRANCH_SHARE);
+  put(&work, JOB_BRANCH, 'b');
+  CHECK(group_turn(&work.group) == BRANCH_GO_ON);
+  group_park(&work.group);
+  CHECK(group_turn(&work.group) == BRANCH_END);
+  group_unpark(&work.group);
+  CHECK(group_turn(&work.group) == BRANCH_GO_ON);
+  put(&other, JOB_BRANCH, 'o');
+  CHECK(group_turn(&work.group) == BRANCH_END);
+  let_go();
+  work_wait(&work);
+  work_wait(&other);
+  gate_end(&stopped);
+  gate_end(&go);
+  work_begin(&work, 1, 0);
+  stop(&work, &job);
+  put(&work, JOB_LEAF, 'l');
+  CHECK(group_turn(&work.group) == BRANCH_END);
+  let_go();
+  work_wait(&work);
+  gate_end(&stopped);
+  gate_end(&go);
+  end();
+}
+
 static void groups_take_turns(void) {
   begin(1, 1, 1);
   struct work gate, left, right;
@@ -555,6 +588,7 @@ static void who_stands_aside_lets_another_work(void) {
 int main(void) {
   the_width_follows_the_processors();
   leaves_first_and_newest_first();
+  a_branch_goes_on_unless_others_wait();
   groups_take_turns();
   every_eighth_job_is_from_a_lower_lane();
   high_overtakes_a_thousand_low_and_low_advances();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { compare, sync, syncSync } from "../lib/index.ts";
 import { patience } from "./patience.ts";
 import { said, shape } from "./synced.ts";
-import { asTree, mutated, plantOnDisk, Random, randomTree } from "./trees.ts";
+import { asTree, hard, mutated, plantOnDisk, Random, randomTree } from "./trees.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
@@ -109,6 +109,20 @@ test("a file that moved and cannot be read is still there under its old name", a
   expect(shape(to)["a/old-name"]).toBe("the only copy");
   expect(await sync(from, to, options)).toMatchObject({ errors: 0, complete: true });
   expect(shape(to)).toEqual(shape(from));
+});
+
+test("with hardLinks the names of a moved file stay names of one file", async () => {
+  const both = { ...options, hardLinks: true } as const;
+  const from = scratch.plant("from", { "old/x": "one file", "old/y": hard("old/x") });
+  const to = scratch.at("to");
+  await sync(from, to, both);
+  renameSync(join(from, "old"), join(from, "new"));
+  const plan = await sync(from, to, { ...both, dryRun: true });
+  const result = await sync(from, to, both);
+  expect(result).toMatchObject({ renamed: 1, linked: 1, copied: 0, transferred: 0, errors: 0 });
+  expect([plan.renamed, plan.linked, plan.deleted]).toEqual([1, 1, result.deleted]);
+  expect(inode(join(to, "new/x"))).toBe(inode(join(to, "new/y")));
+  expect(await sync(from, to, both)).toMatchObject({ planned: 0 });
 });
 
 test("random trees come out the same with and without moves", () => {

@@ -455,7 +455,8 @@ static int32_t allows_rename(struct plan *plan, span own, span path, const struc
   return code > 0;
 }
 
-// 1: renamed; 0: it is to be copied. The left node is held.
+// 1: renamed, or it will be a further name of a file that came before; 0: it is to be copied. The
+// left node is held.
 static int32_t rename_held(struct spot *spot, struct mover *mover, struct mover *from,
                            struct fault *fault) {
   struct sync *sync = sync_of(spot->run);
@@ -474,6 +475,10 @@ static int32_t rename_held(struct spot *spot, struct mover *mover, struct mover 
   if (!is_still) {
     *fault = (struct fault){};
     return 0;
+  }
+  if (sync->twins && (left->has & HAS_LINKED)) {
+    code = sync_twin(spot, left, nullptr, fault);
+    if (code <= 0) return code < 0 ? code : 1;
   }
   code = allows_rename(sync->plan, own, path, left, &now, fault);
   if (code <= 0) return code;

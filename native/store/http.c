@@ -519,6 +519,7 @@ static void http_ahead(struct store *store, struct directory *base, const struct
   if (has_room && url && !(!base && is_directory_url(url))) {
     struct http_request request = whole_request(store, entry);
     request.bulk = !base && state->is_alone;
+    request.ahead = true;
     struct exchange *exchange = send(store, url, request, &fault);
     if (exchange && keep_coming(state, url, exchange) && !base) {
       mutex_lock(&state->lock);

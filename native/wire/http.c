@@ -17,6 +17,10 @@ constexpr uint32_t HOST_MAX = 10;           // transfers with one host at once
 constexpr size_t TAKEN_LEAST = 256 * 1024;  // a good part, for who does not wait for one exchange
 constexpr uint64_t SLOWEST = 1024;          // bytes a second
 constexpr uint64_t LOOK_NS = 20 * MS;       // how often a waiting worker looks at the cancel flag
+// Readers are woken when nothing else is to be done, when so many are to be, or after so many
+// turns: who is woken takes this thread's core, and finds the next answers there when he is woken a
+// little later.
+constexpr size_t UNTOLD_MAX = 8;
 
 static const char http_key;
 
@@ -47,14 +51,48 @@ void exchange_tell(struct exchange *x) {
 }
 
 void exchange_over(struct exchange *x, const struct fault *fault) {
+  struct http *http = x->http;
   exchange_move(x, PHASE_OVER);
   mutex_lock(&x->lock);
-  if (!x->is_over) {
-    x->is_over = true;
-    if (fault) x->fault = *fault;
-  }
-  exchange_tell(x);
+  bool is_new = !x->is_over;
+  x->is_over = true;
+  if (is_new && fault) x->fault = *fault;
+  bool is_late = !x->request.gate;
+  if (!is_late) exchange_tell(x);
+  // Who has not said that he waits sees that it is over when he does.
+  is_late = is_late && is_new && atomic_load(&x->is_claimed);
   mutex_unlock(&x->lock);
+  if (!is_late) return;
+  atomic_fetch_add_explicit(&x->references, 1, memory_order_relaxed);
+  x->next_untold = nullptr;
+  *http->untold_end = x;
+  http->untold_end = &x->next_untold;
+  http->untold_count++;
+}
+
+static void tell_readers(struct http *http) {
+  for (struct exchange *x = http->untold, *next; x; x = next) {
+    next = x->next_untold;
+    mutex_lock(&x->lock);
+    exchange_tell(x);
+    mutex_unlock(&x->lock);
+    exchange_free(x);
+  }
+  http->untold = nullptr;
+  http->untold_end = &http->untold;
+  http->untold_count = http->untold_turns = 0;
+}
+
+// Somebody waits. The thread is told when it may not have seen the exchange, and where others stand
+// in its way that need not.
+static void claim(struct exchange *x) {
+  struct http *http = x->http;
+  if (atomic_exchange(&x->is_claimed, true)) return;
+  mutex_lock(&http->lock);
+  bool raise = !http->is_raised && (http->has_ahead || atomic_load(&http->standing) > 0);
+  if (raise) http->is_raised = http->has_claim = true;
+  mutex_unlock(&http->lock);
+  if (raise) wake_raise(&http->wake);
 }
 
 // Puts the exchange where the thread looks. The thread may be asleep, or not there yet. What is not
@@ -63,6 +101,7 @@ static void tell(struct exchange *x, bool is_urgent) {
   struct http *http = x->http;
   mutex_lock(&http->lock);
   bool raise = is_urgent && !http->is_raised;
+  http->has_ahead |= x->request.ahead;
   if (raise) http->is_raised = true;
   if (!x->is_listed) {
     x->is_listed = true;
@@ -94,7 +133,7 @@ void exchange_stand(struct exchange *x, bool stands) {
   if (stands) x->http->may_admit = true;
   uint32_t change = stands ? 1 : UINT32_MAX;
   if (!x->request.to) x->host->standing += change;
-  x->http->standing += change;
+  atomic_fetch_add(&x->http->standing, change);
 }
 
 void exchange_move(struct exchange *x, enum phase phase) {
@@ -121,10 +160,17 @@ static struct host *host_of(struct http *http, const char *origin) {
   if (!host) return nullptr;
   *host = (struct host){.next = http->hosts};
   memcpy(host->origin, origin, size);
+  http->hosts_count++;
   return http->hosts = host;
 }
 
-// Who waits comes before who may wait; a transfer that stands still stands in nobody's way.
+void exchange_queue(struct exchange *x) {
+  if (!x->host) x->host = host_of(x->http, x->origin);
+  exchange_move(x, x->request.ahead ? PHASE_QUEUED : PHASE_WANTED);
+  x->http->may_admit = true;
+}
+
+// For who waits, a transfer that stands still stands in nobody's way.
 static bool may_begin(const struct http *http, const struct exchange *x, bool is_claimed) {
   uint32_t all = http->running, host = x->host->running, most = http->runtime->connections;
   if (is_claimed) {
@@ -136,31 +182,40 @@ static bool may_begin(const struct http *http, const struct exchange *x, bool is
   return all < most && host < host_most;
 }
 
+// Begins those of a line that may. What was sent ahead may be a long line: once no host of any of
+// them has room, the rest of it is not gone through.
+static void admit_line(struct http *http, enum phase phase) {
+  size_t full = 0;
+  http->turn++;
+  for (struct exchange *x = http->lines[phase].first, *next; x; x = next) {
+    next = x->next;
+    struct fault fault = {};
+    if (!x->host) x->host = host_of(http, x->origin);
+    if (!x->host) {
+      http_no_memory(&fault);
+    } else if (x->host->full == http->turn) {
+      continue;
+    } else if (!may_begin(http, x, atomic_load(&x->is_claimed))) {
+      if (phase != PHASE_QUEUED || may_begin(http, x, true)) continue;
+      x->host->full = http->turn;
+      if (++full == http->hosts_count) break;
+      continue;
+    } else {
+      exchange_begin(x, &fault);
+    }
+    if (fault.code < 0) exchange_over(x, &fault);
+  }
+}
+
 static void admit(struct http *http, uint64_t now) {
   for (struct exchange *x = http->lines[PHASE_DELAYED].first, *next; x; x = next) {
     next = x->next;
-    if (x->not_before_ns > now) continue;
-    exchange_move(x, PHASE_QUEUED);
-    http->may_admit = true;
+    if (x->not_before_ns <= now) exchange_queue(x);
   }
   if (!http->may_admit) return;
   http->may_admit = false;
-  for (int round = 0; round < 2; round++) {
-    for (struct exchange *x = http->lines[PHASE_QUEUED].first, *next; x; x = next) {
-      next = x->next;
-      struct fault fault = {};
-      bool is_claimed = atomic_load_explicit(&x->is_claimed, memory_order_relaxed);
-      if ((round == 0) != is_claimed) continue;
-      if (!x->host) x->host = host_of(http, x->origin);
-      if (!x->host)
-        http_no_memory(&fault);
-      else if (!may_begin(http, x, is_claimed))
-        continue;
-      else
-        exchange_begin(x, &fault);
-      if (fault.code < 0) exchange_over(x, &fault);
-    }
-  }
+  admit_line(http, PHASE_WANTED);
+  admit_line(http, PHASE_QUEUED);
 }
 
 // Nobody wants it any more.
@@ -183,14 +238,15 @@ static void take_inbox(struct http *http) {
     taken = x;
   }
   http->inbox = nullptr;
-  http->is_raised = false;
+  http->may_admit = http->may_admit || http->has_claim;
+  http->is_raised = http->has_ahead = http->has_claim = false;
   mutex_unlock(&http->lock);
-  http->may_admit = http->may_admit || taken;
   for (struct exchange *x = taken; x; x = next) {
     next = x->next_taken;
     if (!x->is_known) {
       x->is_known = true;
-      line_append(&http->lines[PHASE_QUEUED], x);
+      line_append(&http->lines[x->phase], x);
+      exchange_queue(x);
     }
     mutex_lock(&x->lock);
     bool go_on = x->is_paused && x->filled <= x->capacity / 2;
@@ -242,30 +298,34 @@ static void check_time(struct exchange *x, uint64_t now) {
   exchange_over(x, &fault);
 }
 
+static void least(uint64_t *left, uint64_t right) {
+  if (right < *left) *left = right;
+}
+
 static void check_times(struct http *http, uint64_t now) {
   static const enum phase timed[] = {PHASE_RUNNING, PHASE_DELAYED};
+  if (now < http->timed_ns) return;
   for (size_t i = 0; i < sizeof timed / sizeof *timed; i++)
     for (struct exchange *x = http->lines[timed[i]].first, *next; x; x = next) {
       next = x->next;
       check_time(x, now);
     }
-}
-
-static void least(uint64_t *left, uint64_t right) {
-  if (right < *left) *left = right;
+  // What moves on is mostly due later; what is due sooner says so (exchange_due).
+  http->timed_ns = UINT64_MAX;
+  for (struct exchange *x = http->lines[PHASE_DELAYED].first; x; x = x->next)
+    exchange_due(x, x->not_before_ns);
+  for (struct exchange *x = http->lines[PHASE_RUNNING].first; x; x = x->next)
+    exchange_due(x, is_in_body(x) ? x->window_ns + x->request.timeout_ms * MS : x->deadline_ns);
 }
 
 // When the thread has to look by itself.
 static uint64_t next_look(struct http *http) {
   uint64_t idle = http->runtime->connection_idle_ns, at = http->idle_ns + idle;
+  least(&at, http->timed_ns);
   for (struct multi *multi = http->multis; multi; multi = multi->next) {
     least(&at, multi->due_ns);
     if (multi->active == 0) least(&at, multi->idle_ns + idle);
   }
-  for (struct exchange *x = http->lines[PHASE_DELAYED].first; x; x = x->next)
-    least(&at, x->not_before_ns);
-  for (struct exchange *x = http->lines[PHASE_RUNNING].first; x; x = x->next)
-    least(&at, is_in_body(x) ? x->window_ns + x->request.timeout_ms * MS : x->deadline_ns);
   return at;
 }
 
@@ -282,7 +342,7 @@ static void take_finished(struct http *http) {
   }
 }
 
-static void drive(struct http *http, uint64_t now) {
+static void drive_ready(struct http *http) {
   int running;
   // What a call adds or takes moves the array: each descriptor is looked for anew.
   for (size_t i = 1; i < http->polled_count; i++) {
@@ -295,6 +355,11 @@ static void drive(struct http *http, uint64_t now) {
     curl_multi_socket_action(http->owners[i]->handle, http->polled[i].fd, mask, &running);
     i = 0;
   }
+}
+
+// A transfer that was added is one of them: its request goes out.
+static void drive_due(struct http *http, uint64_t now) {
+  int running;
   for (struct multi *multi = http->multis; multi; multi = multi->next) {
     if (multi->due_ns > now) continue;
     multi->due_ns = UINT64_MAX;
@@ -326,6 +391,8 @@ static void run(void *argument) {
   http->thread = thread_self();
   mutex_unlock(&http->lock);
   http->idle_ns = clock_now();
+  http->timed_ns = UINT64_MAX;
+  http->untold_end = &http->untold;
   http->polled[0] = (struct pollfd){.fd = http->wake.read_fd, .events = POLLIN};
   http->polled_count = 1;
   for (;;) {
@@ -333,7 +400,10 @@ static void run(void *argument) {
     uint64_t now = clock_now();
     bool is_empty = true;
     for (int phase = 0; phase < PHASES; phase++) is_empty = is_empty && !http->lines[phase].first;
-    if (!is_empty) http->idle_ns = now;
+    if (is_empty)
+      tell_readers(http);
+    else
+      http->idle_ns = now;
     mutex_lock(&http->lock);
     bool is_idle = is_empty && now >= http->idle_ns + http->runtime->connection_idle_ns;
     bool is_over = !http->inbox && is_empty && (http->is_closing || is_idle);
@@ -344,12 +414,16 @@ static void run(void *argument) {
     close_idle(http, now);
     uint64_t look = next_look(http);
     now = clock_now();
-    uint64_t wait_ms = look > now ? (look - now + MS - 1) / MS : 0;
+    uint64_t wait_ms = look > now && !http->untold ? (look - now + MS - 1) / MS : 0;
     int ready = poll(http->polled, (nfds_t)http->polled_count,
                      wait_ms < INT32_MAX ? (int)wait_ms : INT32_MAX);
     if (ready > 0 && http->polled[0].revents) drain_wake(http);
-    drive(http, clock_now());
+    drive_ready(http);
+    drive_due(http, clock_now());
     take_finished(http);
+    if (http->untold) http->untold_turns++;
+    if (ready <= 0 || http->untold_count >= UNTOLD_MAX || http->untold_turns >= UNTOLD_MAX)
+      tell_readers(http);
   }
   while (http->multis) {
     struct multi *multi = http->multis;
@@ -361,6 +435,7 @@ static void run(void *argument) {
     http->hosts = host->next;
     free(host);
   }
+  http->hosts_count = 0;
   while (http->spare_count) curl_easy_cleanup(http->spare[--http->spare_count]);
   http->is_running = false;
   condition_all(&http->ended);
@@ -461,11 +536,14 @@ struct exchange *http_send(struct runtime *runtime, const struct http_request *r
                            struct fault *fault) {
   if (check_request(request, fault) < 0) return nullptr;
   struct http *http = (struct http *)runtime_attachment(runtime, &http_key, http_make);
-  struct exchange *x = http ? calloc(1, sizeof *x) : nullptr;
+  struct exchange *x = http ? malloc(sizeof *x) : nullptr;
   if (!x) {
     http_no_memory(fault);
     return nullptr;
   }
+  // Not the 8 KiB for where a redirect leads to.
+  memset(x, 0, offsetof(struct exchange, head) + offsetof(struct http_head, location));
+  x->head.location[0] = 0;
   x->http = http;
   arena_begin(&x->arena);
   mutex_begin(&x->lock);
@@ -473,7 +551,7 @@ struct exchange *http_send(struct runtime *runtime, const struct http_request *r
   atomic_init(&x->references, 1);
   // Nobody waits for one part, and all of them are waited for.
   if (request->gate) x->needed = TAKEN_LEAST;
-  atomic_init(&x->is_claimed, request->gate != nullptr);
+  atomic_init(&x->is_claimed, !request->ahead);
   span url = arena_copy(&x->arena, request->url);
   int32_t code = url.at && copy_request(x, request) ? 0 : http_no_memory(fault);
   if (code == 0) code = exchange_go(x, (const char *)url.at, fault);
@@ -495,7 +573,7 @@ struct exchange *http_send(struct runtime *runtime, const struct http_request *r
     exchange_free(x);
     return nullptr;
   }
-  tell(x, true);
+  tell(x, !request->ahead);
   return x;
 }
 
@@ -568,9 +646,8 @@ int32_t http_answer(struct exchange *x, const struct task *task, struct http_ans
   struct wait wait = {};
   mutex_lock(&x->lock);
   if (!x->is_answered && !x->is_over) {
-    // Told, when it may have to wait for its turn: who waits comes first.
     mutex_unlock(&x->lock);
-    if (!atomic_exchange_explicit(&x->is_claimed, true, memory_order_relaxed)) tell(x, true);
+    claim(x);
     mutex_lock(&x->lock);
   }
   while (!x->is_answered && !x->is_over && code == 0)
@@ -610,6 +687,7 @@ int64_t http_read(struct exchange *x, const struct task *task, uint8_t *into, si
   size_t enough = size < BUFFER_MAX / 2 ? size : BUFFER_MAX / 2;
   struct wait wait = {};
   mutex_lock(&x->lock);
+  atomic_store_explicit(&x->is_claimed, true, memory_order_relaxed);  // it runs, or is over
   x->needed = BUFFER_MAX / 2;
   while (x->filled < enough && !x->is_over && !(x->is_paused && x->filled)) {
     bool goes_on = wait_a_while(&wait, x, task);

@@ -66,6 +66,7 @@ struct http_request {
   bool insecure, tls13;
   bool head;   // only what the answer would be
   bool whole;  // a document that is taken as a whole, up to HTTP_WHOLE_MAX bytes
+  bool ahead;  // nobody waits for it yet, and it need not be sent before somebody does
   bool large;  // will not fit a buffer: a connection of its own
   bool bulk;   // much may come: it is received in larger pieces
 };

@@ -16,7 +16,15 @@ constexpr size_t SPARE_MAX = 64;
 constexpr uint64_t MS = 1'000'000, SECOND = 1'000 * MS;
 constexpr size_t BUFFER_MAX = 1 << 20;  // a reader's lead: what arrives while it compares
 
-enum phase : uint8_t { PHASE_QUEUED, PHASE_RUNNING, PHASE_DELAYED, PHASE_OVER, PHASES };
+// PHASE_WANTED comes before PHASE_QUEUED, where what was begun ahead is, in its order.
+enum phase : uint8_t {
+  PHASE_WANTED,
+  PHASE_QUEUED,
+  PHASE_RUNNING,
+  PHASE_DELAYED,
+  PHASE_OVER,
+  PHASES
+};
 
 struct pool_key {
   uint8_t credentials[HASH_BYTES];
@@ -39,6 +47,7 @@ struct host {  // as long as the thread
   uint32_t running, standing;  // transfers; those of them whose reader is not there
   uint32_t parts;              // transfers of parts, which are not among those
   bool is_multiplexed;         // it was seen to speak HTTP/2
+  uint64_t full;               // http->turn in which it had no room for anybody
   char origin[];
 };
 
@@ -52,6 +61,7 @@ struct exchange {
   struct exchange *next, *previous;  // in the thread's line of its phase
   struct exchange *next_in;          // in the inbox; guarded by http->lock
   struct exchange *next_taken;       // while the thread goes through what it took from there
+  struct exchange *next_untold;      // likewise, of those whose reader is not woken yet
   bool is_listed;                    // in the inbox; guarded by http->lock
   struct arena arena;
   struct http_request request;
@@ -62,7 +72,6 @@ struct exchange {
   CURL *easy;
   struct multi *multi;
   struct curl_slist *lines;
-  struct http_head head;
   const char *url, *origin;
   uint32_t hops, tries;
   uint64_t deadline_ns;  // for the answer; zero before the first try
@@ -86,6 +95,8 @@ struct exchange {
   uint8_t *buffer;
   size_t capacity, begin, filled, needed;
   uint32_t losses, refusals;
+
+  struct http_head head;  // the thread's own; the last, for what is behind it is not cleared
 };
 
 struct http {
@@ -97,13 +108,22 @@ struct http {
   struct exchange *inbox;  // with something new for the thread
   bool is_running, is_closing;
   bool is_raised;  // the thread was told to look, and did not yet
+  bool has_ahead;  // the inbox has something that was sent ahead
+  bool has_claim;  // somebody waits for what was sent ahead
   struct thread thread;
 
   // The thread's own
   struct line lines[PHASES];
-  uint32_t running, standing;
+  uint32_t running;
+  _Atomic uint32_t standing;  // others look whether there are any
   struct multi *multis;
   struct host *hosts;
+  size_t hosts_count;
+  uint64_t turn;            // of admitting
+  uint64_t timed_ns;        // no exchange's time is over before
+  struct exchange *untold;  // are over, and their readers sleep
+  struct exchange **untold_end;
+  size_t untold_count, untold_turns;
   CURL *spare[SPARE_MAX];  // easy handles to use again
   size_t spare_count;
   struct pollfd *polled;  // polled[0] is the wake channel
@@ -125,6 +145,11 @@ int32_t exchange_go(struct exchange *x, const char *to, struct fault *fault);
 
 // On the thread:
 void exchange_move(struct exchange *x, enum phase phase);
+void exchange_queue(struct exchange *x);  // waits for its turn
+// The exchange has to be looked at then; at the latest moment when that was already so.
+static inline void exchange_due(struct exchange *x, uint64_t ns) {
+  if (ns < x->http->timed_ns) x->http->timed_ns = ns;
+}
 void exchange_stand(struct exchange *x, bool stands);  // its reader does not take what comes
 int32_t exchange_begin(struct exchange *x, struct fault *fault);      // the next try
 void exchange_end(struct exchange *x);                                // of the try that runs

@@ -121,6 +121,7 @@ static bool head_ended(struct exchange *x) {
   // A connection whose refusal was read to its end can be used again; a long one is not worth it.
   uint64_t soon = clock_now() + SECOND;
   if (x->deadline_ns > soon) x->deadline_ns = soon;
+  exchange_due(x, x->deadline_ns);
   return x->request.head || head->size <= REFUSAL_MAX || head->is_chunked;
 }
 
@@ -345,6 +346,7 @@ int32_t exchange_begin(struct exchange *x, struct fault *fault) {
   x->easy = easy;
   x->multi->active++;
   exchange_move(x, PHASE_RUNNING);
+  exchange_due(x, x->deadline_ns);
   mutex_lock(&x->lock);
   x->is_paused = false;
   mutex_unlock(&x->lock);
@@ -468,6 +470,7 @@ static void retry_or_end(struct exchange *x, const struct fault *fault) {
   x->tries++;
   x->not_before_ns = now + delay_ms * MS;
   exchange_move(x, PHASE_DELAYED);
+  exchange_due(x, x->not_before_ns);
 }
 
 static void redirect(struct exchange *x) {
@@ -487,8 +490,9 @@ static void redirect(struct exchange *x) {
   }
   x->hops++;
   x->is_own = false;
-  exchange_move(x, PHASE_QUEUED);
+  exchange_queue(x);  // what the host it left counts
   x->host = nullptr;
+  exchange_queue(x);
 }
 
 void exchange_finished(struct exchange *x, CURLcode result) {
@@ -500,7 +504,7 @@ void exchange_finished(struct exchange *x, CURLcode result) {
   exchange_end(x);
   if (x->wants_own) {
     x->is_own = true;
-    exchange_move(x, PHASE_QUEUED);
+    exchange_queue(x);
   } else if (x->refusal.code < 0) {
     if (x->is_settled) x->refusal.status = (int32_t)status;
     exchange_over(x, &x->refusal);

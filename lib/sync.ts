@@ -43,10 +43,11 @@ function reportOf({ counts }: SyncCounts): PackReport {
 }
 
 /** Read while the page is lent: its text is not there any more at the end. */
-function recoveredOf({ counts }: SyncCounts): { numbered: number; folder: string } {
+function recoveredOf({ counts }: SyncCounts): Transfer["recovered"] {
   return {
     numbered: counts.number(Detail.PACK_NUMBERED) ?? 0,
     folder: counts.text(Detail.PACK_NUMBERED_IN) ?? "",
+    ...(counts.number(Detail.PACK_LOST_KINDS) && { kindsLost: true as const }),
   };
 }
 

@@ -154,9 +154,10 @@ export interface Transfer extends Totals {
   report?: PackReport;
   /**
    * Of a `repair`, when the index of the damaged pack was lost: so many files came back without their
-   * names, in that directory of the new pack. Absent: the index was whole.
+   * names, in that directory of the new pack. Absent: the index was whole. With `kindsLost` nothing
+   * said which package type and repo the files had.
    */
-  recovered?: { numbered: number; folder: string };
+  recovered?: { numbered: number; folder: string; kindsLost?: true };
   /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
   actions: Action[];
 }

@@ -94,6 +94,53 @@ describe("an index that is lost", () => {
     expect(cuts).toBeGreaterThan(50);
   });
 
+  test("files keep their package types and repos, as in any pack of a pack", () => {
+    const entries = [
+      { path: "a/x", data: text(50), pkgType: 5, repo: "five" },
+      { path: "a/y", data: text(60), pkgType: 2, repo: "two" },
+      { path: "b/z", data: "z", pkgType: 5, repo: "five" },
+      { path: "plain", data: "plain" },
+    ];
+    for (const format of ["znippy", "copse"] as const) {
+      // Entries bring no directories, which trees have: so the second one is what the others are like.
+      const first = scratch.at("kinds-first");
+      const file = scratch.at("kinds-second");
+      packSync(entries, first, { format });
+      packSync(`pack:${first}`, file, { format });
+      const whole = readFileSync(file);
+      const manifestAt = Number(whole.readBigUInt64LE(whole.length - 8));
+      expect(whole.toString("latin1", manifestAt)).toContain("twofive");
+      const again = scratch.at("kinds-again");
+      packSync(`pack:${file}`, again, { format });
+      expect(readFileSync(again).equals(whole)).toBe(true);
+      const cut = scratch.at("kinds-cut");
+      const mended = scratch.at("kinds-mended");
+      const copyEnd = whole.lastIndexOf("COPSE-INDEX-COPY");
+      const size = Number(whole.readBigUInt64LE(copyEnd + 24));
+      for (let at = copyEnd + size; at < whole.length; at += 37) {
+        writeFileSync(cut, whole.subarray(0, at));
+        const { errors, recovered } = repairSync(cut, mended, { format });
+        expect([errors, recovered]).toEqual([0, { numbered: 0, folder: "recovered" }]);
+        expect(readFileSync(mended).equals(whole), `cut at ${at}`).toBe(true);
+      }
+      // What is said wins.
+      packSync(`pack:${file}`, again, { format, repo: "own" });
+      packSync(
+        entries.map(({ path, data }) => ({ path, data })),
+        first,
+        { format },
+      );
+      packSync(`pack:${first}`, mended, { format, repo: "own" });
+      expect(readFileSync(again).equals(readFileSync(mended))).toBe(true);
+    }
+    // Without copies nothing but the manifest said it.
+    const cut = scratch.at("kinds-sample");
+    const sample = readFileSync(join(samples, "s1.znippy"));
+    writeFileSync(cut, sample.subarray(0, -20));
+    const { recovered } = repairSync(cut, scratch.at("kinds-sample-mended"));
+    expect(recovered).toMatchObject({ numbered: 0, kindsLost: true });
+  });
+
   test("cut off in the blobs: the frames that are whole come back by number, with their content", () => {
     const { root, whole } = small();
     const copyAt = whole.indexOf("COPSE-INDEX-COPY");

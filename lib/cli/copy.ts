@@ -234,7 +234,7 @@ export function* report(
   yield `${parts.join(", ")} ${paint.dim(`· ${work}`)}\n`;
   const { report: pack, recovered } = transfer;
   if (recovered)
-    yield `the index was lost: ${recovered.numbered > 0 ? `${showCounted(recovered.numbered, "file")} without a name in ${escapeName(recovered.folder)}` : "all names were found"}\n`;
+    yield `the index was lost: ${recovered.numbered > 0 ? `${showCounted(recovered.numbered, "file")} without a name in ${escapeName(recovered.folder)}` : "all names were found"}${recovered.kindsLost ? ", package types and repos are lost" : ""}\n`;
   if (pack && !isPlan) {
     const share = pack.ratio < 1 ? `, ${(pack.ratio * 100).toFixed(1)} %` : "";
     const old = pack.reused > 0 ? `, ${showBytes(pack.reused)} taken from the old pack` : "";

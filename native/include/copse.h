@@ -494,6 +494,7 @@ enum copse_detail : uint16_t {
   COPSE_DETAIL_PACK_REUSED_IN = 68,  // number: of content in them
   COPSE_DETAIL_PACK_NUMBERED = 70,   // number: files of a repaired pack that have lost their names
   COPSE_DETAIL_PACK_NUMBERED_IN = 71,  // text: the directory that they are in
+  COPSE_DETAIL_PACK_LOST_KINDS = 73,   // number, 1: nothing said of what kind its files were
   COPSE_DETAIL_NAME = 80,     // text: in rows about a single file, the name that it has got
   COPSE_DETAIL_COPIED = 40,   // number, as all up to 55: files and links copied
   COPSE_DETAIL_CREATED = 41,  // directories made

@@ -679,6 +679,15 @@ static int32_t pack_target(struct directory *base, struct entry *entry, struct a
   return 0;
 }
 
+static void pack_filing(struct directory *base, const struct entry *entry, struct filing *out) {
+  const struct pack_index *index = &state_of(base->store)->index;
+  struct found found;
+  if (!index->kinds || !find_name((struct pack_directory *)base, entry->name, &found)) return;
+  if (type_of(&found) != ENTRY_FILE || found.item->kind == NO_KIND) return;
+  const struct pack_kind *kind = &index->kinds[found.item->kind];
+  *out = (struct filing){.has_type = true, .type = kind->type, .origin = kind->repo};
+}
+
 // Names and values of what plugins found, a name before each value.
 static int32_t pack_columns(struct directory *base, const struct entry *entry, struct arena *arena,
                             span *out, struct fault *fault) {
@@ -686,7 +695,7 @@ static int32_t pack_columns(struct directory *base, const struct entry *entry, s
   struct found found;
   *out = (span){};
   if (!find_name((struct pack_directory *)base, entry->name, &found)) return not_found(fault);
-  if (type_of(&found) != ENTRY_FILE || !index->kinds) return 0;
+  if (type_of(&found) != ENTRY_FILE || !index->kinds || index->is_recovered) return 0;
   const struct pack_kind *kind = &index->kinds[found.item->kind];
   struct record_writer writer = {};
   for (int turn = 0; turn < 2; turn++) {  // how much, and then what
@@ -826,6 +835,7 @@ static void pack_report(const struct store *store, struct record_writer *out) {
   if (!state->recovered.folder.at) return;
   record_put_number(out, COPSE_DETAIL_PACK_NUMBERED, state->recovered.numbered);
   record_put_text(out, COPSE_DETAIL_PACK_NUMBERED_IN, state->recovered.folder);
+  if (state->recovered.lost_kinds) record_put_number(out, COPSE_DETAIL_PACK_LOST_KINDS, 1);
 }
 
 const struct store_ops pack_store = {
@@ -844,6 +854,7 @@ const struct store_ops pack_store = {
     .list = pack_list,
     .stat = pack_stat,
     .target = pack_target,
+    .filing = pack_filing,
     .columns = pack_columns,
     .attributes = pack_attributes,
     .reader = pack_reader_open,

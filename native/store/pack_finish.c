@@ -254,6 +254,27 @@ static void tables_end(struct output *out) {
   free(out->tables);
 }
 
+// Copies say of what kind a file is, which the lost manifest did, where there is more to say than
+// nothing.
+static int32_t kinds_begin(struct output *out, struct fault *fault) {
+  const struct making *making = out->making;
+  const struct pack_section *first = making->sections[0];
+  if (making->sections_count == 1 && first->type == 0 && first->repo.size == 0) return 0;
+  if (!table_widen(&out->recent, 2)) return no_memory(fault);
+  out->recent.extras[0].name = "copse_type";
+  out->recent.extras[0].type = ARROW_INT8;
+  out->recent.extras[1].name = "copse_repo";
+  out->recent.extras[1].type = ARROW_UTF8;
+  return 0;
+}
+
+static void put_kind(struct table *recent, const struct pack_section *section) {
+  const uint32_t type = section->type;
+  if (recent->extras_count == 0) return;
+  table_number(recent, 0, &type);
+  table_text(recent, 1, &section->repo);
+}
+
 // What plugins found in the file of the next row.
 static void put_answers(struct table *table, const struct written *written) {
   if (table->extras_count == 0) return;
@@ -533,6 +554,7 @@ static void put_row(struct output *out, const struct written *written, uint64_t 
   struct table *table = &out->tables[written->section->rank];
   put_answers(table, written);
   table_add(table, &row);
+  put_kind(&out->recent, written->section);
   table_add(&out->recent, &row);
 }
 
@@ -736,6 +758,7 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
     out.records_count = write_records(&out.records, making);
     bool is_ready = out.buffer && out.packer && !out.records.failed;
     code = is_ready ? tables_begin(&out, fault) : no_memory(fault);
+    if (code == 0) code = kinds_begin(&out, fault);
     if (code == 0) code = ops->writer(above, &wanted, &out.writer, fault);
   }
   if (code == 0) code = put_all(&out, fault);

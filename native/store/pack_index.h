@@ -27,6 +27,8 @@ struct pack_place {
   uint64_t at, size;
 };
 
+constexpr uint32_t NO_KIND = UINT32_MAX;  // of an item: it is lost
+
 // What a sub-index says of all its files.
 struct pack_kind {
   uint8_t type;
@@ -58,6 +60,7 @@ struct pack_index {
   size_t count;
   struct pack_chunk *chunks;
   struct pack_kind *kinds;  // in the order of the manifest; nullptr where none was read
+  size_t kinds_count;       // of a pack whose index is made again
   size_t chunks_count;
   struct pack_place *copies;  // of parts of the index
   size_t copies_count;

@@ -72,6 +72,7 @@ struct making {
   bool is_native;                  // of our own format
   bool pours;                      // it has no file: the caller gets it
   bool keeps;                      // what the seed holds is kept
+  bool has_kind;                   // of its own, whatever files had where they come from
   struct asking *asking;           // nullptr: nothing is asked
   struct seed *seed;               // nullptr: there is none
   mutex lock;                      // guards what follows

@@ -165,7 +165,12 @@ static int32_t add_rows(struct recovery *recovery, span stream, uint32_t checksu
     return fault_set(fault, COPSE_E_LIMIT, "the pack has more rows than limits.entries (%llu)",
                      (unsigned long long)recovery->entries_max);
   code = rows_dictionary(recovery->index, &arrow, end, fault);
-  return code < 0 ? code : rows_read(&recovery->rows, &arrow, checksum, end, 0, fault);
+  size_t before = recovery->rows.count;
+  if (code == 0) code = rows_read(&recovery->rows, &arrow, checksum, end, NO_KIND, fault);
+  // An index does not say it, only its manifest.
+  if (code == 0 && checksum == COPY_CHECKSUM)
+    code = rows_kinds(&recovery->rows, before, recovery->index, &arrow, fault);
+  return code;
 }
 
 static int32_t use_copy(struct recovery *recovery, const struct copy_head *head,
@@ -377,7 +382,8 @@ static int32_t add_numbered(struct recovery *recovery, struct recovered *out,
   struct row *more = realloc(rows->at, (rows->count + 1) * sizeof *more);
   if (more) rows->at = more;
   if (!more || !path.at) return no_memory(fault);
-  more[rows->count++] = (struct row){.path = path, .chunk = *chunk, .mtime_ns = INT64_MIN};
+  more[rows->count++] =
+      (struct row){.path = path, .chunk = *chunk, .mtime_ns = INT64_MIN, .kind = NO_KIND};
   return 0;
 }
 
@@ -504,6 +510,7 @@ static int32_t recover(struct recovery *recovery, struct recovered *out, struct 
   if (code == 0 && recovery->rows.count == 0 && recovery->records.size == 0) {
     recovery->index->checksum = HASH_BYTES;
     code = use_indexes(recovery, fault);
+    out->lost_kinds = recovery->rows.count > 0;
   }
   // What a damaged index says wrongly of a file leaves that one without a name, and no other.
   if (code == 0) rows_keep_sound(&recovery->rows);

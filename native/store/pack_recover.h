@@ -14,6 +14,7 @@ struct recover_file {
 struct recovered {
   span folder;  // of what has numbers for names; lives as long as the index
   size_t numbered;
+  bool lost_kinds;  // names came from an index without its manifest
 };
 
 // Fills the index as pack_index_read does. CORRUPT: there is nothing that could be brought back.

@@ -94,6 +94,37 @@ int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksu
   return 0;
 }
 
+static int32_t find_kind(struct pack_index *index, uint8_t type, span repo, uint32_t *out,
+                         struct fault *fault) {
+  for (size_t i = index->kinds_count; i-- > 0;) {
+    *out = (uint32_t)i;
+    if (index->kinds[i].type == type && span_equal(index->kinds[i].repo, repo)) return 0;
+  }
+  size_t count = index->kinds_count;
+  struct pack_kind *kinds = realloc(index->kinds, (count + 1) * sizeof *kinds);
+  if (!kinds) return no_memory(fault);
+  index->kinds = kinds;
+  kinds[count] = (struct pack_kind){.type = type, .repo = arena_copy(&index->arena, repo)};
+  if (!kinds[count].repo.at) return no_memory(fault);
+  index->kinds_count++;
+  *out = (uint32_t)count;
+  return 0;
+}
+
+int32_t rows_kinds(struct rows *rows, size_t from, struct pack_index *index,
+                   const struct arrow *arrow, struct fault *fault) {
+  const struct arrow_column *type = arrow_optional(arrow, "copse_type", ARROW_INT8);
+  const struct arrow_column *repo = arrow_optional(arrow, "copse_repo", ARROW_UTF8);
+  int32_t code = 0;
+  for (size_t i = from; i < rows->count && code == 0; i++) {
+    struct row *row = &rows->at[i];
+    uint8_t number = type ? (uint8_t)(arrow_number(type, row->row) & 127) : 0;
+    code =
+        find_kind(index, number, repo ? arrow_text(repo, row->row) : SPAN(""), &row->kind, fault);
+  }
+  return code;
+}
+
 // Decimal digits up to the mark or the end; false: none, or too large.
 static bool take_number(span *rest, uint8_t mark, uint64_t *out) {
   size_t size = 0;

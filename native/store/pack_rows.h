@@ -20,6 +20,10 @@ struct rows {
 // `kind`: of all of them.
 int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksum, uint64_t end,
                   uint32_t kind, struct fault *fault);
+// Of what kind those from `from` on are, by the columns of a copy that say so. Without them all are
+// of the first kind, which is 0 and nowhere.
+int32_t rows_kinds(struct rows *rows, size_t from, struct pack_index *index,
+                   const struct arrow *arrow, struct fault *fault);
 // Sorts them, and leaves out files whose chunks do not fit each other.
 void rows_keep_sound(struct rows *rows);
 // Takes over where the dictionary is, from the metadata of a stream; `end`: as above.

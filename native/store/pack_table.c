@@ -52,6 +52,11 @@ void table_free(struct table *table) {
 void table_clear(struct table *table) {
   for (size_t i = 0; i < COLUMNS; i++) table->column[i].size = 0;
   table->offsets.size = 4;
+  for (size_t i = 0; i < table->extras_count; i++) {
+    struct extra *extra = &table->extras[i];
+    extra->data.size = extra->offsets.size = extra->validity.size = 0;
+    extra->nulls = 0;
+  }
   table->rows = 0;
 }
 

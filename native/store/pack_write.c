@@ -257,6 +257,8 @@ static void making_close(struct store *store) {
 static int32_t begin_parts(struct making *making, struct task *task, span record,
                            struct fault *fault) {
   uint8_t type = (uint8_t)(record_number(record, COPSE_PLACE_PACK_TYPE, 0) & 127);
+  making->has_kind = record_number(record, COPSE_PLACE_PACK_TYPE, UINT64_MAX) != UINT64_MAX ||
+                     record_text(record, COPSE_PLACE_PACK_REPO).at;
   if (!section_find(making, type, record_text(record, COPSE_PLACE_PACK_REPO)))
     return no_memory(fault);
   int32_t code = ask_begin(record, &making->asking, fault);
@@ -525,8 +527,13 @@ static int32_t writer_new(struct store *store, struct written *above, struct pac
 static int32_t making_writer_open(struct directory *base, const struct wanted *wanted,
                                   struct writer **out, struct fault *fault) {
   struct making_writer *writer;
-  int32_t code = writer_new(base->store, self_of(base), making_of(base->store)->sections[0], wanted,
-                            &writer, fault);
+  struct making *making = making_of(base->store);
+  struct pack_section *section = making->sections[0];
+  const struct filing *filing = &wanted->filing;
+  if (filing->has_type && !making->has_kind)
+    section = section_find(making, filing->type, filing->origin);
+  if (!section) return no_memory(fault);
+  int32_t code = writer_new(base->store, self_of(base), section, wanted, &writer, fault);
   if (code == 0) *out = &writer->base;
   return code;
 }

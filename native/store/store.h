@@ -202,19 +202,19 @@ enum want : uint32_t {  // = copse_metadata
   WANT_OWNER = 1 << 2,
   WANT_XATTR = 1 << 3,
 };
+// To which part of a whole a file belongs.
+struct filing {
+  bool has_type;  // else the whole's own
+  uint8_t type;
+  span origin;  // nullptr: the whole's own
+};
 struct wanted {
   const struct entry *entry;  // name, type, a link's target, and what `what` says
   uint32_t what;              // bits of enum want; the rest is left to the store
   span attributes;            // WANT_XATTR: as attributes() gave them; others are taken away
   bool is_new;  // nothing had the name: EXISTS when something does now, or one that differs only in
                 // case does where that is the same name. What a store cannot tell it may replace
-};
-
-// To which part of a whole a file belongs.
-struct filing {
-  bool has_type;  // else the whole's own
-  uint8_t type;
-  span origin;  // nullptr: the whole's own
+  struct filing filing;  // as the place has it that it comes from
 };
 
 // What a store that is made says to the caller, and is answered, between the last job of a verb and
@@ -270,6 +270,8 @@ struct store_ops {
   // itself. `follow`: of what a link points to, and then HAS_FOLLOWED is set when it is not a link;
   // NOT_FOUND for a link that dangles or loops.
   int32_t (*stat)(struct directory *, struct entry *, bool follow, struct fault *);
+  // Optional: to which part of the whole a file belongs. It lives as long as the store.
+  void (*filing)(struct directory *, const struct entry *, struct filing *out);
   // Optional: what an index says of a file besides its place, as fields COPSE_DETAIL_COLUMN*.
   int32_t (*columns)(struct directory *, const struct entry *, struct arena *, span *out,
                      struct fault *);

@@ -67,6 +67,10 @@ int32_t sync_want(struct spot *spot, struct directory *from, const struct entry 
   want->mode = left->mode & ~07777u;
   want->mode |= left->mode & sync_kept_bits(sync);
   *wanted = (struct wanted){.entry = want, .what = sync->preserve};
+  // Asked for only where it is used.
+  const struct store_ops *to = spot->run->store[RIGHT].ops;
+  if (from && from->store->ops->filing && to && to->file && left->type == ENTRY_FILE)
+    from->store->ops->filing(from, left, &wanted->filing);
   if (!left->mode) wanted->what &= ~(uint32_t)WANT_MODE;
   if (left->mtime_ns == INT64_MIN) wanted->what &= ~(uint32_t)WANT_MTIME;
   if (!from) wanted->what &= ~(uint32_t)WANT_XATTR;

@@ -263,6 +263,20 @@ describe("reader rules", () => {
       // chunk_seq UInt32 becomes signed: the last byte of its type's table.
       (b) => void (b[signedOf(b)] = 1),
     ],
+    // Fields of tables that the sample does not have get one in their vtable.
+    ["another metadata version", "UNSUPPORTED", (b) => void b.writeUInt16LE(3, at.index + 36)],
+    ["big-endian numbers", "UNSUPPORTED", (b) => void b.writeUInt16LE(8, at.index + 42)],
+    ["a compressed body", "UNSUPPORTED", (b) => void b.writeUInt16LE(12, at.batch + 50)],
+    [
+      "a dictionary",
+      "UNSUPPORTED",
+      (b) => {
+        const fields = at.index + 56 + b.readUInt32LE(at.index + 56);
+        const table = fields + 4 + b.readUInt32LE(fields + 4);
+        const vtable = table - b.readInt32LE(table);
+        b.writeUInt16LE(b.readUInt16LE(vtable + 4), vtable + 12);
+      },
+    ],
     [
       "an entry of a module is skipped",
       "none",

@@ -8,10 +8,11 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import {
   compare,
   compareSync,
@@ -300,6 +301,48 @@ describe("what goes wrong", () => {
     );
     if (packed instanceof CopseError) expect(existsSync(file)).toBe(false);
     else expect((await verify(file)).ok).toBe(true);
+  });
+
+  test("a file that changes while it is packed is CHANGED and not in the pack, or packed as it is then", async () => {
+    const [size, steps] = [3_000_000, { shrinks: 1000, grows: 5_000_000 }];
+    const root = scratch.plant("changing", {
+      ...Object.fromEntries(Object.keys(steps).map((name) => [name, new Random(8).bytes(size)])),
+      stays: "stays",
+    });
+    const file = scratch.at("changing.znippy");
+    for (const format of ["znippy", "copse"] as const) {
+      for (const name of Object.keys(steps)) writeFileSync(join(root, name), new Uint8Array(size));
+      // Slow enough to be met on the way.
+      const work = pack(root, file, { bandwidth: 4_000_000, retries: 0, format });
+      await Bun.sleep(300);
+      for (const [name, length] of Object.entries(steps)) truncateSync(join(root, name), length);
+      const { actions } = await work;
+      const errors = actions.flatMap((row) =>
+        row.kind === "error" ? [`${row.path} ${row.error.code}`] : [],
+      );
+      // One that was not begun yet is packed as it is then.
+      expect(errors.length).toBeGreaterThan(0);
+      expect(errors.every((error) => error.endsWith(" CHANGED"))).toBe(true);
+      expect((await verify(file)).ok).toBe(true);
+      const missing = compareSync(root, `pack:${file}`).differences.map(
+        ({ kind, path }) => `${path} ${kind}`,
+      );
+      expect(missing).toEqual(errors.map((error) => error.replace("CHANGED", "only-left")));
+    }
+  });
+
+  test("the event loop has its turns while a pack is made", async () => {
+    const root = scratch.plant("turns", { big: new Random(9).bytes(500_000).toHex() });
+    for (const format of ["znippy", "copse"] as const) {
+      let turns = 0;
+      const timer = setInterval(() => turns++, 1);
+      const began = performance.now();
+      await pack(root, scratch.at("turns.pack"), { level: 19, format });
+      const took = performance.now() - began;
+      clearInterval(timer);
+      // Far from one a millisecond on a busy machine; none at all if anything were done there.
+      expect(turns).toBeGreaterThan(Math.min(10, took / 40));
+    }
   });
 
   test("a cancelled pack leaves nothing, and what was there stays", async () => {

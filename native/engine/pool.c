@@ -204,7 +204,10 @@ static void tick_start(struct pool *pool);
 static bool wake_one(struct pool *pool, enum kind kind) {
   struct workers *workers = &pool->kinds[kind];
   if (!has_work(workers)) return true;
-  if (workers->busy + workers->woken + workers->starting + workers->watched >= workers->width) {
+  // Who looks around is about to take it, and asks here again for what is left. To wake another one
+  // for the same job costs a call, and two that want the lock and the processor at once.
+  if (workers->watched) return true;
+  if (workers->busy + workers->woken + workers->starting >= workers->width) {
     if (kind == KIND_IO && workers->width < workers->most) tick_start(pool);
     return true;
   }

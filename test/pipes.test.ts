@@ -90,6 +90,19 @@ describe("43: copse copy - FILE", () => {
     expect(readdirSync(folder).filter((name) => name.startsWith(".copse-"))).toEqual([]);
   });
 
+  test("a named pipe whose writer is gone before anybody looks", async () => {
+    const fifo = at("over");
+    run("mkfifo", fifo);
+    const writer = Bun.spawn(["sh", "-c", 'printf all > "$0"', fifo]);
+    // Without O_NONBLOCK, as a shell opens it.
+    const fd = openSync(fifo, constants.O_RDONLY);
+    expect(await writer.exited).toBe(0);
+    const signal = AbortSignal.timeout(10_000 * slowness);
+    expect(await copy({ fd }, at("came"), { signal })).toMatchObject({ copied: 1, transferred: 3 });
+    closeSync(fd);
+    expect(readFileSync(at("came"), "utf8")).toBe("all");
+  });
+
   test("a directory has no name for it; a tree comes out of no pipe", async () => {
     const nameless = await shell("echo x | copse copy - d");
     expect(nameless.status).toBe(2);

@@ -39,10 +39,13 @@ static struct fd_state *state_of(const struct store *store) { return store->stat
 
 // Whether calls wait is said by what the caller shares with us, and maybe with others: it is not
 // ours to change. A pipe can be opened once more, for ourselves. Where that is refused (it is
-// another user's, nobody reads it, there is no /proc) little is written at once.
+// another user's, nobody reads it, there is no /proc) little is written at once. What is only read
+// stays as it is: poll says of a named pipe that was opened after its last writer left that there
+// is nothing yet, and never that this is the end.
 static void choose_way(struct fd_state *state, mode_t mode) {
   int flags = fcntl(state->fd, F_GETFL);
   if (S_ISREG(mode) || S_ISBLK(mode) || (flags >= 0 && flags & O_NONBLOCK)) return;
+  if (flags >= 0 && (flags & O_ACCMODE) == O_RDONLY) return;
   state->way = S_ISSOCK(mode) ? SENDING : SPARINGLY;
   if (!S_ISFIFO(mode) || flags < 0) return;
   char path[32];

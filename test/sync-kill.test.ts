@@ -66,7 +66,7 @@ test(`${kills} kills: no torn file, nothing lost, no temporary after the next ru
 
 test(`${Math.ceil(kills / 2)} kills in a large file, of the first run and of those that go on`, async () => {
   const random = new Random(seed + 1);
-  const size = 36 * 1024 * 1024 + 17;
+  const size = 72 * 1024 * 1024 + 17; // brought by several workers
   const large = (version: number): Buffer => {
     const bytes = Buffer.alloc(size, version);
     for (let at = 0; at < size; at += 4096)

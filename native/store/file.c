@@ -810,6 +810,7 @@ const struct store_ops file_store = {
     .forget = file_forget,
     .write = file_write,
     .pull = file_pull,
+    .is_cached = file_is_cached,
     .reuse = file_reuse,
     .commit = file_commit,
     .abandon = file_abandon,

@@ -91,6 +91,7 @@ int32_t file_create(struct directory *, const struct wanted *, struct directory 
                     struct fault *);
 int32_t file_writer(struct directory *, const struct wanted *, struct writer **, struct fault *);
 int32_t file_write(struct writer *, uint64_t at, const uint8_t *bytes, size_t size, struct fault *);
+bool file_is_cached(struct writer *, const struct reader *);
 int64_t file_pull(struct writer *, struct reader *, uint64_t at, uint64_t size, struct fault *);
 int64_t file_reuse(struct writer *, struct reader *old, uint64_t from, uint64_t at, uint64_t size,
                    struct fault *);

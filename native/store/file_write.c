@@ -388,6 +388,18 @@ int64_t file_pull(struct writer *base, struct reader *reader, uint64_t at, uint6
   return copied_range(writer, copied, way, at, &state->no_range, fault);
 }
 
+// Others share blocks, or copy on a server.
+static bool is_cached(const struct io_ops *io, int fd) {
+  constexpr uint64_t EXT4 = 0xEF53, TMPFS = 0x01021994;
+  uint64_t magic = 0;
+  return io->file_system(fd, &magic) >= 0 && (magic == EXT4 || magic == TMPFS);
+}
+
+bool file_is_cached(struct writer *base, const struct reader *reader) {
+  const struct file_writer *writer = (const struct file_writer *)base;
+  return is_cached(writer->io, writer->fd) && is_cached(writer->io, reader->fd);
+}
+
 // The temporary, or what never had a name, gets it.
 static int32_t give_name(struct file_writer *writer, struct fault *fault) {
   const struct io_ops *io = writer->io;

@@ -372,6 +372,9 @@ struct store_ops {
   // process. Bytes copied, which may be fewer; 0: not from this reader, or not here: read and
   // write. `size` UINT64_MAX: all of it, holes and all, at once, or 0.
   int64_t (*pull)(struct writer *, struct reader *, uint64_t at, uint64_t size, struct fault *);
+  // Optional. What pull does between these two the kernel does through its page cache, so that
+  // several workers are faster by reading and writing.
+  bool (*is_cached)(struct writer *, const struct reader *);
   // Optional, with reread. Copies [from, from + size) of a file of this store to `at`, without
   // passing it through the process. Bytes copied, which may be fewer; 0: not here. `size`
   // UINT64_MAX: all of it, shared with that file, or 0.

@@ -2,17 +2,44 @@
 
 #include <stdlib.h>
 
+#include "engine/runtime.h"
 #include "verb/pump_any.h"
 
 constexpr uint64_t PART = 4 << 20;
 
+// A file of which so much is to come is worth more workers than one, up to so many.
+constexpr uint64_t SHARED_LEAST = 64 << 20;
+constexpr uint32_t HELPERS_MAX = 3;
+
+// What those share who bring the parts of one file. Each has a reader of its own, with the same
+// descriptor.
+struct crew {
+  mutex lock;
+  condition finished;
+  _Atomic uint32_t references;
+  struct run *run;
+  struct node *node;
+  const struct reader *reader;
+  struct writer *writer;
+  const struct resume *resume;
+  uint64_t size;
+  // Guarded by the lock:
+  uint64_t at, resumed, counted;
+  size_t next_kept;
+  uint32_t busy;  // helpers at work
+  bool over;      // no helper begins any more
+  bool pulls, digests;
+  int32_t code;
+  uint8_t side;
+  struct fault fault;
+};
+
 struct parts {
   struct spot *spot;
+  struct crew *crew;
   struct reader *reader;
   struct writer *writer;
-  uint64_t size;
-  uint64_t *counted;
-  bool pulls;
+  uint64_t size, counted;
 };
 
 // What the kernel copied has no digest: it is held against the source.
@@ -64,10 +91,21 @@ static int32_t confirm(struct parts *parts, struct resume *resume, struct fault 
   return code;
 }
 
+// The kernel does not copy between these two, which whoever chose not to ask it knew already.
+static void pulls_no_more(struct crew *crew) {
+  mutex_lock(&crew->lock);
+  crew->digests |= crew->pulls;
+  crew->pulls = false;
+  mutex_unlock(&crew->lock);
+}
+
 static int32_t bring(struct parts *parts, struct range range, struct fault *fault) {
   struct spot *spot = parts->spot;
+  struct crew *crew = parts->crew;
   const struct store_ops *from = parts->reader->store->ops, *to = parts->writer->store->ops;
-  bool has_digest = !parts->pulls;
+  mutex_lock(&crew->lock);
+  bool pulls = crew->pulls, has_digest = crew->digests;
+  mutex_unlock(&crew->lock);
   struct hash hash;
   uint8_t digest[HASH_BYTES];
   hash_begin(&hash);
@@ -76,10 +114,11 @@ static int32_t bring(struct parts *parts, struct range range, struct fault *faul
     uint64_t left = range.to - at;
     int64_t got = 0;
     spot->side = RIGHT;
-    if (parts->pulls) got = to->pull(parts->writer, parts->reader, at, left, fault);
+    if (pulls) got = to->pull(parts->writer, parts->reader, at, left, fault);
     if (got < 0) return (int32_t)got;
     if (got == 0) {
-      parts->pulls = false;
+      if (pulls) pulls_no_more(crew);
+      pulls = false;
       spot->side = LEFT;
       uint8_t *slab = spot->worker->slab[0];
       got = from->read(parts->reader, at, slab, left < WORKER_SLAB ? (size_t)left : WORKER_SLAB,
@@ -93,35 +132,152 @@ static int32_t bring(struct parts *parts, struct range range, struct fault *faul
     }
     at += (uint64_t)got;
   }
-  pump_count(spot, parts->counted, range.to - range.from);
+  pump_count(spot, &parts->counted, range.to - range.from);
   hash_end(&hash, digest);
   spot->side = RIGHT;
-  return to->keep(parts->writer, range, has_digest ? digest : nullptr, fault);
+  mutex_lock(&crew->lock);
+  int32_t code = to->keep(parts->writer, range, has_digest ? digest : nullptr, fault);
+  mutex_unlock(&crew->lock);
+  return code;
+}
+
+// The next part that is not there yet; false: there is none.
+static bool take(struct parts *parts, struct range *part) {
+  struct crew *crew = parts->crew;
+  const struct range *kept = crew->resume->kept;
+  size_t kept_count = crew->resume->kept_count;
+  uint64_t there = 0;
+  mutex_lock(&crew->lock);
+  for (; crew->next_kept < kept_count && kept[crew->next_kept].from <= crew->at;
+       crew->next_kept++) {
+    uint64_t to = kept[crew->next_kept].to < crew->size ? kept[crew->next_kept].to : crew->size;
+    if (to <= crew->at) continue;
+    there += to - crew->at;
+    crew->at = to;
+  }
+  crew->resumed += there;
+  bool is_left = crew->at < crew->size && crew->code == 0;
+  if (is_left) {
+    uint64_t end = crew->size - crew->at < PART ? crew->size : crew->at + PART;
+    if (crew->next_kept < kept_count && kept[crew->next_kept].from < end)
+      end = kept[crew->next_kept].from;
+    *part = (struct range){crew->at, end};
+    crew->at = end;
+  }
+  mutex_unlock(&crew->lock);
+  if (there) pump_count(parts->spot, &parts->counted, there);
+  return is_left;
+}
+
+static void bring_next(struct parts *parts, struct range part) {
+  struct crew *crew = parts->crew;
+  struct fault fault = {};
+  int32_t code = bring(parts, part, &fault);
+  if (code == 0) return;
+  mutex_lock(&crew->lock);
+  if (crew->code == 0) {
+    crew->code = code;
+    crew->side = parts->spot->side;
+    crew->fault = fault;
+  }
+  mutex_unlock(&crew->lock);
+}
+
+// ── Helpers ──
+
+struct helper {
+  struct job job;
+  struct crew *crew;
+};
+
+static void crew_drop(struct crew *crew) {
+  if (atomic_fetch_sub_explicit(&crew->references, 1, memory_order_acq_rel) != 1) return;
+  condition_end(&crew->finished);
+  mutex_end(&crew->lock);
+  free(crew);
+}
+
+static void helper_run(struct job *job, struct worker *worker) {
+  struct helper *helper = (struct helper *)job;
+  struct crew *crew = helper->crew;
+  free(helper);
+  mutex_lock(&crew->lock);
+  bool begins = !crew->over && worker_slabs(worker);
+  crew->busy += begins;
+  mutex_unlock(&crew->lock);
+  if (begins) {
+    // All that the crew points to is there until it is not busy any more: who made it waits.
+    struct spot spot = {.run = crew->run, .node = crew->node, .worker = worker};
+    struct reader reader = *crew->reader;
+    struct parts parts = {&spot, crew, &reader, crew->writer, crew->size, 0};
+    for (struct range part; take(&parts, &part);) bring_next(&parts, part);
+    mutex_lock(&crew->lock);
+    crew->counted += parts.counted;
+    if (--crew->busy == 0) condition_all(&crew->finished);
+    mutex_unlock(&crew->lock);
+  }
+  crew_drop(crew);
+}
+
+// Both are of this machine, and somebody has nothing to do. Who comes too late goes away again.
+static bool ask_for_help(struct crew *crew, const struct range *part) {
+  struct run *run = crew->run;
+  const struct reader *reader = crew->reader;
+  const struct store_ops *to = crew->writer->store->ops;
+  if (reader->fd < 0 || reader->flows || !(crew->writer->store->can & CAN_PARALLEL)) return false;
+  if (reader->store->ops->scheme != to->scheme || run->task->limit.per_second) return false;
+  if (crew->size - part->from < SHARED_LEAST || !pool_is_idle(run->task->runtime->pool))
+    return false;
+  struct helper *helper = malloc(sizeof *helper);
+  if (!helper) return false;  // then without
+  *helper = (struct helper){.job.run = helper_run, .crew = crew};
+  if (to->is_cached && to->is_cached(crew->writer, reader)) {
+    mutex_lock(&crew->lock);
+    crew->pulls = false;
+    mutex_unlock(&crew->lock);
+  }
+  atomic_fetch_add_explicit(&crew->references, 1, memory_order_relaxed);
+  run_add(run, JOB_LEAF, &helper->job);
+  return true;
 }
 
 int32_t pump_parts(struct spot *spot, struct reader *reader, struct writer *writer,
                    struct resume *resume, uint64_t size, bool pulls, uint64_t *resumed,
                    uint64_t *counted, struct fault *fault) {
-  struct parts parts = {spot, reader, writer, size, counted, pulls};
-  int32_t code = confirm(&parts, resume, fault);
   *resumed = 0;
-  size_t next = 0;
-  for (uint64_t at = 0; code == 0 && at < size;) {
-    const struct range *kept = next < resume->kept_count ? &resume->kept[next] : nullptr;
-    if (kept && kept->from <= at) {
-      uint64_t to = kept->to < size ? kept->to : size;
-      if (to > at) {
-        *resumed += to - at;
-        pump_count(spot, counted, to - at);
-        at = to;
-      }
-      next++;
-      continue;
-    }
-    uint64_t end = size - at < PART ? size : at + PART;
-    if (kept && kept->from < end) end = kept->from;
-    code = bring(&parts, (struct range){at, end}, fault);
-    at = end;
+  struct crew *crew = malloc(sizeof *crew);
+  if (!crew) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
+  *crew = (struct crew){.references = 1,
+                        .run = spot->run,
+                        .node = spot->node,
+                        .reader = reader,
+                        .writer = writer,
+                        .resume = resume,
+                        .size = size,
+                        .pulls = pulls,
+                        .digests = !pulls};
+  mutex_begin(&crew->lock);
+  condition_begin(&crew->finished);
+  struct reader own = *reader;
+  struct parts parts = {spot, crew, &own, writer, size, 0};
+  int32_t code = confirm(&parts, resume, fault);
+  uint32_t helpers = 0;
+  for (struct range part; code == 0 && take(&parts, &part);) {
+    if (helpers < HELPERS_MAX) helpers += ask_for_help(crew, &part);
+    bring_next(&parts, part);
   }
+  // Helpers at work have a part each, and wait for nobody.
+  mutex_lock(&crew->lock);
+  crew->over = true;
+  while (crew->busy > 0) condition_wait(&crew->finished, &crew->lock);
+  if (code == 0 && crew->code < 0) {
+    code = crew->code;
+    spot->side = crew->side;
+    *fault = crew->fault;
+  }
+  *resumed = crew->resumed;
+  *counted += crew->counted + parts.counted;
+  mutex_unlock(&crew->lock);
+  crew_drop(crew);
   return code;
 }

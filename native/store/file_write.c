@@ -418,7 +418,11 @@ static int32_t give_name(struct file_writer *writer, struct fault *fault) {
   if (code >= 0) writer->temporary[0] = 0;  // it has its name now
   int closed = io->close(writer->fd);
   writer->fd = -1;
-  if (code >= 0) code = closed, call = "close";
+  if (code >= 0 && closed < 0) {
+    // Nothing to be tried again: a second file would find the first under its name.
+    int32_t result = fault_from_errno(fault, -closed, "close");
+    return fault_retryable(result) ? fault_set(fault, COPSE_E_IO, "closing it failed") : result;
+  }
   if (code == -EEXIST && writer->wanted.is_new) return is_there_now(fault);
   if (code == -EISDIR || code == -ENOTEMPTY || code == -EEXIST) return is_directory(fault);
   return code < 0 ? fault_from_errno(fault, -code, call) : 0;

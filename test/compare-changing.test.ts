@@ -4,6 +4,7 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { Runtime } from "../lib/index.ts";
 import { tied } from "./servers/tied.ts";
 import { directory, groundsIn, Scratch, type Tree } from "./trees.ts";
 import { awaited, facts, leaveNothingOpen, sync, type Way } from "./ways.ts";
@@ -60,7 +61,10 @@ async function watch(way: Way, scene: Scene): Promise<string[]> {
     const [left, right] = [await file.plant(scene.tree), await file.plant(scene.tree)];
     using meddler = meddle(left, scene.when, scene.change);
     const delay = Math.ceil(milliseconds / scene.reads);
+    // One of its own: a slow read keeps the worker that makes it.
+    await using runtime = new Runtime({ workers: 1, ioWorkers: 1 });
     const answer = await way.compare(`fault:delay=${delay}:${left}`, right, {
+      runtime,
       concurrency: 1,
       ...(scene.by === undefined ? {} : { by: scene.by }),
     });

@@ -7,13 +7,14 @@ import { CopseError, list, listSync, Store, type Entry, type Options } from "../
 import { isSanitized } from "./patience.ts";
 import {
   asTree,
+  device,
   groundsIn,
   hard,
   isRoot,
   link,
-  device,
   pipe,
   plantDeep,
+  quickFolder,
   Random,
   randomTree,
   run,
@@ -314,6 +315,7 @@ describe("list, on disk:", () => {
   });
 
   test("depth and PATH_MAX bound nothing", async () => {
+    using scratch = new Scratch(quickFolder(600));
     plantDeep(scratch.at("deep"), "directory-with-a-name", 600, { leaf: "1" });
     for (const way of ways) {
       const found = await way.list(scratch.at("deep"));

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CopseError, list, listSync, Runtime, type ListOptions } from "../lib/index.ts";
-import { groundsIn, isRoot, link, pipe, plantDeep, run, Scratch } from "./trees.ts";
+import { groundsIn, isRoot, link, pipe, plantDeep, quickFolder, run, Scratch } from "./trees.ts";
 import { codeOf, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
@@ -262,6 +262,7 @@ describe("large trees", () => {
 
   test("100,000 entries in one directory, and the same in batches", async () => {
     const count = Number(process.env["COPSE_WIDE"] ?? 100_000);
+    using scratch = new Scratch(quickFolder(count));
     const place = scratch.at("wide");
     mkdirSync(place);
     run("sh", "-c", `cd "$1" && seq -f 'file-%07.0f' ${count} | xargs touch`, "sh", place);
@@ -283,7 +284,6 @@ describe("large trees", () => {
       console.log(
         `${count} entries in ${batches} batches, ${Math.round((process.memoryUsage.rss() - before) / 2 ** 20)} MiB more`,
       );
-    rmSync(place, { recursive: true });
   });
 
   test.skipIf(process.platform !== "linux")("need few descriptors: ulimit -n 64 is enough", () => {

@@ -100,6 +100,25 @@ test("hard links of an archive in its own order: again there is nothing to do, a
   expect(shape(to)).toEqual(shape(from));
 });
 
+test("hard links of an archive in its own order: none to a file that stayed as it was", async () => {
+  const from = scratch.plant("from", { a: "new", b: hard("a"), c: hard("a") });
+  run("tar", "-C", from, "-czf", scratch.at("a.tar.gz"), ".");
+  const archive = `archive:${scratch.at("a.tar.gz")}`;
+  // Whichever of the names comes first is kept, or cannot be written.
+  for (const first of ["a", "b", "c"])
+    for (const fails of [true, false]) {
+      const to = scratch.plant("to", { [first]: "old content" });
+      const broken = fails ? `fault:writer=1,code=DENIED:${to}` : to;
+      const result = await copy(archive, broken, { overwrite: fails ? "different" : "never" });
+      expect(result.errors).toBe(fails ? 1 : 0);
+      const others = ["a", "b", "c"].filter((name) => name !== first);
+      for (const name of others.filter((name) => existsSync(join(to, name))))
+        expect([name, readFileSync(join(to, name), "latin1")]).toEqual([name, "new"]);
+      if (!fails) expect(readdirSync(to)).toHaveLength(3);
+      rmSync(to, { recursive: true });
+    }
+});
+
 describe("batch", () => {
   const place = (name: string): string => scratch.plant(name, { file: name }) + "/file";
 

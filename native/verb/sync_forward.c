@@ -21,6 +21,7 @@ struct forward {
   struct node *root;     // held
   struct arena arena;    // of what is kept until the end
   struct later *laters;  // the last one first: what is below comes before what is above
+  bool has_come;         // the last file that has content of its own
 };
 
 static int32_t no_memory(struct fault *fault) {
@@ -214,18 +215,58 @@ static int32_t set_leaf(struct spot *spot, const struct entry *left, struct dire
   return 0;
 }
 
+// Whether the file that this is a further name of is there, with this content: it was kept, or
+// could not be copied, and what has its name may be what it was before.
+static int32_t is_first_there(struct spot *spot, const struct entry *left, struct fault *fault) {
+  const struct sync *sync = sync_of(spot->run);
+  struct directory *from;
+  struct entry first;
+  spot->side = RIGHT;
+  int32_t code = store_place(&spot->run->store[RIGHT], left->target, nullptr, spot->arena, &first,
+                             &from, fault);
+  if (code == COPSE_E_NOT_FOUND) *fault = (struct fault){};
+  if (code < 0) return code == COPSE_E_NOT_FOUND ? 0 : code;
+  from->store->ops->leave(from);
+  if (first.type != ENTRY_FILE) return 0;
+  enum sync_action action = sync_decide(sync, 1, left, &first, false, false);
+  return action == ACTION_NOTHING || action == ACTION_SET;
+}
+
+// Its content once more, which costs another pass over what lies before it.
+static int32_t open_again(struct spot *spot, span path, struct reader *reader,
+                          struct fault *fault) {
+  struct store *store = &spot->run->store[LEFT];
+  struct directory *parent;
+  struct entry entry;
+  spot->side = LEFT;
+  int32_t code = store->ops->find(store, path, spot->arena, &entry, &parent, fault);
+  if (code < 0) return code;
+  code = store->ops->reader(parent, &entry, reader, fault);
+  store->ops->leave(parent);
+  return code;
+}
+
 // What is neither a directory nor refused. Ends the reader.
-static int32_t forward_leaf(struct spot *spot, span path, struct entry *left, struct reader *reader,
-                            struct fault *fault) {
+static int32_t forward_leaf(struct forward *forward, struct spot *spot, span path,
+                            struct entry *left, struct reader *reader, struct fault *fault) {
   bool has_reader = left->type == ENTRY_FILE && !(left->has & HAS_TWIN);
+  bool is_own = has_reader, needs_first = left->type == ENTRY_FILE && !is_own && !forward->has_come;
   struct directory *parent = nullptr;
   struct entry found = {}, want;
   struct wanted wanted;
   enum sync_action action;
   int32_t code = decide_leaf(spot, path, left, has_reader, &found, &parent, &action, fault);
-  bool is_done = code <= 0;
+  bool is_done = code <= 0, is_decided = code > 0;
   if (!is_done) code = sync_want(spot, nullptr, left, found.name, &want, &wanted, fault);
   is_done |= code < 0;
+  if (!is_done && action == ACTION_COPY && needs_first) {
+    code = is_first_there(spot, left, fault);
+    if (code == 0) {
+      code = open_again(spot, path, reader, fault);
+      has_reader = code == 0;
+    }
+    is_done = code < 0;
+  }
   if (!is_done && action == ACTION_COPY)
     code = copy_leaf(spot, left, has_reader ? reader : nullptr, parent, &found, &wanted, fault);
   else if (!is_done && action == ACTION_SET)
@@ -234,6 +275,7 @@ static int32_t forward_leaf(struct spot *spot, span path, struct entry *left, st
     code = sync_skip(spot, left, action == ACTION_KEEP ? COPSE_SKIPPED_EXISTS : 0);
   if (has_reader) reader->store->ops->read_end(reader);
   if (parent) parent->store->ops->leave(parent);
+  if (is_own) forward->has_come = is_decided && code == 0 && action != ACTION_KEEP;
   return code;
 }
 
@@ -266,7 +308,7 @@ static int32_t forward_entry(struct forward *forward, struct spot *spot, span pa
                        "the link leads out of its tree and is not made");
   }
   spot->files += left->type == ENTRY_FILE;
-  return forward_leaf(spot, path, left, reader, fault);
+  return forward_leaf(forward, spot, path, left, reader, fault);
 }
 
 // A file whose content broke off, once more: found by its path, which costs another pass over what
@@ -341,6 +383,7 @@ static void forward_run(struct job *job, struct worker *worker) {
       spot.directory = is_bad ? (span){} : path_parent(path);
       spot.has_directory = true;
       entry.name = is_bad ? path : path_name(path);
+      if (!(entry.has & HAS_TWIN)) forward->has_come = false;
       int32_t done =
           is_bad ? fault.code : forward_entry(forward, &spot, path, &entry, &reader, &fault);
       bool is_content = is_bad || (entry.type == ENTRY_FILE && !(entry.has & HAS_TWIN));

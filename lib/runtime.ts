@@ -74,14 +74,16 @@ function encode(options: RuntimeOptions): Uint8Array {
   } else if (memory !== undefined) {
     record.number(Option.MEMORY, numberBetween("memory", memory, 16 * 2 ** 20, 2 ** 40));
   }
-  const named = process.env.COPSE_IO;
-  const io: string = named || (options.io ?? "auto");
-  if (!Object.hasOwn(backends, io))
-    throw argumentError(
-      named ? "COPSE_IO" : "io",
-      `must be one of ${Object.keys(backends).join(", ")}, not ${showValue(io)}`,
-    );
-  record.number(Option.IO, backends[io as keyof typeof backends]); // hasOwn said so
+  const { io = "auto" } = options;
+  const named = process.env.COPSE_IO || io;
+  // The variable overrides the option, and hides nothing that is wrong with it.
+  for (const [name, value] of Object.entries({ io, COPSE_IO: named }))
+    if (!Object.hasOwn(backends, value))
+      throw argumentError(
+        name,
+        `must be one of ${Object.keys(backends).join(", ")}, not ${showValue(value)}`,
+      );
+  record.number(Option.IO, backends[named as keyof typeof backends]); // hasOwn said so
   return record.end();
 }
 

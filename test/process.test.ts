@@ -2,13 +2,22 @@
 // signals, what is cancelled in the queue never begins, and memory stays within what was allowed.
 
 import { afterAll, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as copse from "../lib/index.ts";
 import { known } from "../lib/rows.ts";
 import { patience, slowness } from "./patience.ts";
-import { run } from "./script.ts";
+import { openFiles, run } from "./script.ts";
+import { tied } from "./servers/tied.ts";
 
 patience(120_000);
 const folder = mkdtempSync(join(tmpdir(), "copse-process-"));
@@ -175,4 +184,54 @@ test("a size that a number cannot say is unknown, and never another one", () => 
     undefined,
     undefined,
   ]);
+});
+
+test.skipIf(!isLinux)("300 iterations left at their first row leave nothing behind", async () => {
+  const wide = join(folder, "wide");
+  mkdirSync(wide);
+  for (let i = 0; i < 2000; i++) writeFileSync(join(wide, `${"name".repeat(20)}${i}`), "");
+  await using runtime = new copse.Runtime();
+  const leave = async (): Promise<void> => {
+    for await (const _ of copse.list(wide, { runtime })) break;
+  };
+  for (let i = 0; i < 10; i++) await leave();
+  const before = openFiles();
+  for (let i = 0; i < 300; i++) await leave();
+  expect(openFiles()).toBeLessThanOrEqual(before);
+  const { started, done, cancelled, failed, running, queued, memory } = runtime.stats;
+  expect({ running, queued, failed, memory }).toEqual({
+    running: 0,
+    queued: 0,
+    failed: 0,
+    memory: 0,
+  });
+  expect([started, done + cancelled]).toEqual([310, 310]);
+});
+
+test("Ctrl-C in the middle of a sync: whole files, no temporary, 130", async () => {
+  const to = join(folder, "interrupted");
+  const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
+  const child = Bun.spawn(
+    tied([
+      ...["env", "--default-signal=INT", process.execPath, main],
+      ...["sync", `fault:delay=100:${tree}`, to, "--concurrency", "1"],
+    ]),
+    { stdout: "ignore", stderr: "pipe" },
+  );
+  const there = (): string[] => (existsSync(join(to, "sub")) ? readdirSync(join(to, "sub")) : []);
+  while (there().length === 0 && child.exitCode === null) await Bun.sleep(5);
+  child.kill("SIGINT");
+  expect({ code: await child.exited, said: await new Response(child.stderr).text() }).toMatchObject(
+    {
+      code: 130,
+    },
+  );
+  const left = there();
+  expect(left.length).toBeLessThan(20);
+  for (const name of left)
+    expect([name, readFileSync(join(to, "sub", name), "utf8")]).toEqual([
+      name,
+      readFileSync(join(tree, "sub", name), "utf8"),
+    ]);
+  expect(readdirSync(to)).toEqual(["sub"]);
 });

@@ -211,13 +211,11 @@ test.skipIf(!isLinux)("300 iterations left at their first row leave nothing behi
 test("Ctrl-C in the middle of a sync: whole files, no temporary, 130", async () => {
   const to = join(folder, "interrupted");
   const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
-  const child = Bun.spawn(
-    tied([
-      ...["env", "--default-signal=INT", process.execPath, main],
-      ...["sync", `fault:delay=100:${tree}`, to, "--concurrency", "1"],
-    ]),
-    { stdout: "ignore", stderr: "pipe" },
-  );
+  const interrupted = ["env", "--default-signal=INT", process.execPath, main, "sync"];
+  const child = Bun.spawn(tied(interrupted.concat(`fault:delay=100:${tree}`, to)), {
+    stdout: "ignore",
+    stderr: "pipe",
+  });
   const there = (): string[] => (existsSync(join(to, "sub")) ? readdirSync(join(to, "sub")) : []);
   while (there().length === 0 && child.exitCode === null) await Bun.sleep(5);
   child.kill("SIGINT");

@@ -60,6 +60,19 @@ async function failure(work: PromiseLike<unknown>): Promise<CopseError> {
   throw new Error("it did not fail");
 }
 
+test("a compressed archive becomes a pack, its hard links and all", async () => {
+  const root = scratch.plant("archived", { a: "a", "d/b": "b", "d/e/c": "c" });
+  run("ln", join(root, "a"), join(root, "d", "twin"));
+  run("tar", "-C", root, "-czf", scratch.at("archived.tar.gz"), ".");
+  for (const format of ["znippy", "copse"] as const) {
+    const file = scratch.at(`archived.${format}`);
+    const result = await pack(`archive:${scratch.at("archived.tar.gz")}`, file, { format });
+    expect(result).toMatchObject({ copied: 4, errors: 0 });
+    expect(verifySync(file).ok).toBe(true);
+    expect(compareSync(root, `pack:${file}`).equal).toBe(true);
+  }
+});
+
 describe("pack and unpack", () => {
   test(
     `${rounds} random trees come out as they went in`,

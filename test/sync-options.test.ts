@@ -119,6 +119,15 @@ test("hard links of an archive in its own order: none to a file that stayed as i
     }
 });
 
+test("hard links of an archive in its own order: files of their own where there are none", async () => {
+  const from = scratch.plant("from", { a: "one", b: hard("a"), "d/c": hard("a") });
+  run("tar", "-C", from, "-czf", scratch.at("a.tar.gz"), ".");
+  const [archive, to] = [`archive:${scratch.at("a.tar.gz")}`, "memory:no-hard-links"];
+  expect(await copy(archive, to)).toMatchObject({ copied: 3, errors: 0 });
+  expect(await compare(from, to)).toMatchObject({ equal: true });
+  expect(await copy(archive, to)).toMatchObject({ copied: 0, skipped: 3, errors: 0 });
+});
+
 describe("batch", () => {
   const place = (name: string): string => scratch.plant(name, { file: name }) + "/file";
 

@@ -98,8 +98,6 @@ static int32_t forward_twin(struct spot *spot, const struct entry *left, struct 
                             const struct entry *found, struct fault *fault) {
   struct store *store = &spot->run->store[RIGHT];
   const struct store_ops *ops = store->ops;
-  if (!(store->can & CAN_TWINS))
-    return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no hard links", ops->scheme);
   struct directory *from;
   struct entry first;
   int32_t code = path_safe(left->target, fault);
@@ -151,7 +149,7 @@ static bool is_ours(span path) {
 }
 
 // 1: *action is what is to be done, and what it replaces is kept; 0: nothing, without a word.
-static int32_t decide_leaf(struct spot *spot, span path, const struct entry *left, bool has_reader,
+static int32_t decide_leaf(struct spot *spot, span path, const struct entry *left, bool is_own,
                            struct entry *found, struct directory **parent, enum sync_action *action,
                            struct fault *fault) {
   struct sync *sync = sync_of(spot->run);
@@ -164,7 +162,7 @@ static int32_t decide_leaf(struct spot *spot, span path, const struct entry *lef
   bool is_new = found->type == ENTRY_NONE;
   bool stays = sync->overwrite == OVERWRITE_NEVER ||
                (sync->overwrite == OVERWRITE_NEWER && left->mtime_ns <= found->mtime_ns);
-  if (found->type == ENTRY_FILE && has_reader)
+  if (found->type == ENTRY_FILE && is_own)
     *action = sync_decide(sync, 1, left, found, false, false);
   else
     *action = !is_new && stays ? ACTION_KEEP : ACTION_COPY;
@@ -222,8 +220,10 @@ static int32_t is_first_there(struct spot *spot, const struct entry *left, struc
   struct directory *from;
   struct entry first;
   spot->side = RIGHT;
-  int32_t code = store_place(&spot->run->store[RIGHT], left->target, nullptr, spot->arena, &first,
-                             &from, fault);
+  int32_t code = path_safe(left->target, fault);
+  if (code < 0) return code;
+  code = store_place(&spot->run->store[RIGHT], left->target, nullptr, spot->arena, &first, &from,
+                     fault);
   if (code == COPSE_E_NOT_FOUND) *fault = (struct fault){};
   if (code < 0) return code == COPSE_E_NOT_FOUND ? 0 : code;
   from->store->ops->leave(from);
@@ -249,18 +249,20 @@ static int32_t open_again(struct spot *spot, span path, struct reader *reader,
 // What is neither a directory nor refused. Ends the reader.
 static int32_t forward_leaf(struct forward *forward, struct spot *spot, span path,
                             struct entry *left, struct reader *reader, struct fault *fault) {
-  bool has_reader = left->type == ENTRY_FILE && !(left->has & HAS_TWIN);
-  bool is_own = has_reader, needs_first = left->type == ENTRY_FILE && !is_own && !forward->has_come;
+  bool has_reader = left->type == ENTRY_FILE && !(left->has & HAS_TWIN), is_own = has_reader;
+  bool has_twins = spot->run->store[RIGHT].can & CAN_TWINS;  // else each name is a file of its own
+  bool needs_first = left->type == ENTRY_FILE && !is_own && !(has_twins && forward->has_come);
   struct directory *parent = nullptr;
   struct entry found = {}, want;
   struct wanted wanted;
   enum sync_action action;
-  int32_t code = decide_leaf(spot, path, left, has_reader, &found, &parent, &action, fault);
+  int32_t code = decide_leaf(spot, path, left, is_own || (needs_first && !has_twins), &found,
+                             &parent, &action, fault);
   bool is_done = code <= 0, is_decided = code > 0;
   if (!is_done) code = sync_want(spot, nullptr, left, found.name, &want, &wanted, fault);
   is_done |= code < 0;
   if (!is_done && action == ACTION_COPY && needs_first) {
-    code = is_first_there(spot, left, fault);
+    code = has_twins ? is_first_there(spot, left, fault) : 0;
     if (code == 0) {
       code = open_again(spot, path, reader, fault);
       has_reader = code == 0;
@@ -407,7 +409,8 @@ bool sync_forward(struct spot *spot) {
   const struct store *left = &run->store[LEFT];
   bool fits = (left->can & ONLY_FORWARD) && left->ops->next && !sync->deletes && !sync->is_dry &&
               !run->filter && sync->by == COPSE_BY_STAT && run->walk.links == COPSE_LINKS_KEEP;
-  if (!fits || run->path.size > 0) return false;
+  // In what is made as a whole nothing is found again: a directory would be in it with each file.
+  if (!fits || run->path.size > 0 || run->store[RIGHT].ops->file) return false;
   struct forward *forward = calloc(1, sizeof *forward);
   if (!forward) return false;
   forward->job.run = forward_run;

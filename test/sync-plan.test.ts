@@ -172,7 +172,9 @@ test("what is no plan is ARGUMENT, whatever was changed in it", async () => {
   const before = shape(to);
   const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000);
   const random = new Random(seed);
-  const odd: unknown[] = [null, -1, 1.5, "x", "", [], {}, true, 2 ** 60, "../..", ["a"], "sync"];
+  // A place that is not there: as the root of a plan "../.." would be all that lies around the checkout.
+  const away = "../../nothing-is-here";
+  const odd: unknown[] = [null, -1, 1.5, "x", "", [], {}, true, 2 ** 60, away, ["a"], "sync"];
   let refused = 0;
   for (let i = 0; i < 400; i++) {
     // One value anywhere becomes something odd. Only where it is, not what: no path is changed to one that is there.

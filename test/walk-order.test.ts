@@ -4,7 +4,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { list, listSync, type Named } from "../lib/index.ts";
-import { Random, Scratch } from "./trees.ts";
+import { quickFolder, Random, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
@@ -45,6 +45,7 @@ function plant(random: Random, at: string, depth: number): void {
 }
 
 test("300 random trees whose names stand around the slash", async () => {
+  using scratch = new Scratch(quickFolder(2000));
   let entries = 0;
   for (let seed = 0; seed < 300; seed++) {
     const place = scratch.at(`random-${seed}`);

@@ -361,7 +361,10 @@ export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt"> {
   seed?: Location;
   /** A seed, of which everything is kept that has no new content: the new pack is both. */
   append?: Location;
-  /** What they find in files goes into columns of the index; each file is read once. Default: none. */
+  /**
+   * What they find in files goes into columns of the index, before what packs that files come from
+   * have said; each file is read once. Default: none.
+   */
   plugins?: readonly PackPlugin[];
 }
 

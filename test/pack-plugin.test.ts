@@ -3,15 +3,17 @@
 // when it is there.
 
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   compareSync,
+  copySync,
   CopseError,
   list,
   listSync,
   pack,
   packSync,
+  repairSync,
   Runtime,
   verifySync,
 } from "../lib/index.ts";
@@ -20,6 +22,7 @@ import maven from "../examples/plugins/maven.ts";
 import npm from "../examples/plugins/npm.ts";
 import { gzip, tarOf, zipOf } from "./archives.ts";
 import { commandPlace } from "./command.ts";
+import { samples } from "./packs.ts";
 import { Random, Scratch } from "./trees.ts";
 import { codeOfSync, leaveNothingOpen } from "./ways.ts";
 
@@ -258,6 +261,204 @@ describe("plugins", () => {
   });
 });
 
+describe("what plugins found stays", () => {
+  const formats = ["znippy", "copse"] as const;
+  type Columns = Record<string, Record<string, string | number> | undefined>;
+
+  function found(pack: string): Columns {
+    const rows = listSync(`pack:${pack}`, { stat: true, columns: true });
+    return Object.fromEntries(
+      rows.flatMap(({ path, type, columns }) =>
+        type === "file" ? [[path, columns && { ...columns }]] : [],
+      ),
+    );
+  }
+
+  /** Of two plugins, over files of several chunks, without any, and without an answer. */
+  function first(name: string, format: (typeof formats)[number]): string {
+    const plugins: PackPlugin[] = [
+      lengths(2, "*.x", "*.z"),
+      {
+        typeId: 9,
+        match: ["*.x", "*.y"],
+        fields: { other: "utf8", last: "uint32" },
+        extract: (path) =>
+          path === "b/none.y" ? null : { other: `ö ${path}`, last: 4_294_967_295 },
+      },
+    ];
+    const root = scratch.plant(`stays-${name}-${format}`, {
+      "a/long.x": new Random(3).bytes(9_000_000),
+      "a/small.x": "small",
+      "a/same.z": "small",
+      "b/empty.z": "",
+      "b/none.y": "none",
+      "b/some.y": "some",
+      plain: "plain",
+    });
+    const file = scratch.at(`stays-${name}.${format}`);
+    packSync(root, file, { plugins, format });
+    expect(found(file)).toEqual({
+      "a/long.x": {
+        pkg_type: 2,
+        name: "<a/long.x>",
+        length: 9_000_000,
+        other: "ö a/long.x",
+        last: 4_294_967_295,
+      },
+      "a/small.x": {
+        pkg_type: 2,
+        name: "<a/small.x>",
+        length: 5,
+        other: "ö a/small.x",
+        last: 4_294_967_295,
+      },
+      "a/same.z": { pkg_type: 2, name: "<a/same.z>", length: 5 },
+      "b/empty.z": { pkg_type: 2, name: "<b/empty.z>", length: 0 },
+      "b/none.y": undefined,
+      "b/some.y": { pkg_type: 9, other: "ö b/some.y", last: 4_294_967_295 },
+      plain: undefined,
+    });
+    return file;
+  }
+
+  test("from pack to pack, in both formats: the same bytes", () => {
+    for (const format of formats) {
+      const old = first("again", format);
+      packSync(`pack:${old}`, file, { format });
+      expect(readFileSync(file).equals(readFileSync(old))).toBe(true);
+      // By way of the other format, and with a kind of its own, which is not the plugins'.
+      const other = scratch.at("stays-other");
+      packSync(`pack:${old}`, other, { format: format === "copse" ? "znippy" : "copse" });
+      expect(found(other)).toEqual(found(old));
+      packSync(`pack:${other}`, file, { format });
+      expect(readFileSync(file).equals(readFileSync(old))).toBe(true);
+      packSync(`pack:${old}`, other, { format, repo: "own" });
+      expect(found(other)).toEqual(found(old));
+      copySync(`pack:${old}#b`, `pack:${other}`);
+      expect(found(other)).toEqual({
+        "empty.z": found(old)["b/empty.z"],
+        "none.y": undefined,
+        "some.y": found(old)["b/some.y"],
+      });
+      if (!python || format === "copse") continue;
+      packSync(`pack:${old}`, other);
+      expect(columnsOf(other)).toEqual(columnsOf(old));
+    }
+  });
+
+  test("beside what plugins find now, which comes first", () => {
+    for (const format of formats) {
+      const old = first("now", format);
+      const plugin: PackPlugin = {
+        typeId: 4,
+        match: ["*.x", "*.y"],
+        fields: { fresh: "utf8", length: "uint32" },
+        extract: (path) => (path === "b/some.y" ? { fresh: "new" } : { length: 1 }),
+      };
+      packSync(`pack:${old}`, file, { format, plugins: [plugin] });
+      const before = found(old);
+      expect(found(file)).toEqual({
+        ...before,
+        "a/long.x": { ...before["a/long.x"], pkg_type: 4, length: 1 },
+        "a/small.x": { ...before["a/small.x"], pkg_type: 4, length: 1 },
+        "b/none.y": { pkg_type: 4, length: 1 },
+        "b/some.y": { ...before["b/some.y"], pkg_type: 4, fresh: "new" },
+      });
+    }
+  });
+
+  test("of files that are appended to; a new one of the same name has none", () => {
+    for (const format of formats) {
+      const old = first("append", format);
+      const entries = [
+        { path: "a/small.x", data: "small" },
+        { path: "c.w", data: "w" },
+      ];
+      packSync(entries, file, { format, append: old });
+      const { "a/small.x": _, ...before } = found(old);
+      expect(found(file)).toEqual({ ...before, "a/small.x": undefined, "c.w": undefined });
+      packSync(entries, file, { format, append: old, plugins: [lengths(8, "*.w")] });
+      const now = { pkg_type: 8, name: "<c.w>", length: 1 };
+      expect(found(file)).toEqual({ ...before, "a/small.x": undefined, "c.w": now });
+      expect(verifySync(file).ok).toBe(true);
+    }
+  });
+
+  test("through repair: from the index, from its copies, from an index without a manifest", () => {
+    for (const format of formats) {
+      const old = first("repair", format);
+      const whole = readFileSync(old);
+      const cut = scratch.at("stays-cut");
+      const copy = whole.lastIndexOf("COPSE-INDEX-COPY");
+      const end = copy + Number(whole.readBigUInt64LE(copy + 24));
+      for (const at of [whole.length, whole.length - 1, end + 1, end]) {
+        writeFileSync(cut, whole.subarray(0, at));
+        expect(repairSync(cut, file, { format }).errors).toBe(0);
+        expect(readFileSync(file).equals(whole), `cut at ${at}`).toBe(true);
+      }
+      // A damaged file is left out, and the others keep theirs.
+      const damaged = Buffer.from(whole);
+      damaged[Math.floor(whole.length / 2)]! ^= 1;
+      writeFileSync(cut, damaged);
+      expect(repairSync(cut, file, { format }).errors).toBe(1);
+      const { "a/long.x": _, ...others } = found(old);
+      expect(found(file)).toEqual(others);
+      if (format === "copse") continue; // whose index is in a frame
+      const lone = Buffer.from(whole);
+      for (
+        let at = lone.indexOf("COPSE-INDEX-COPY");
+        at >= 0;
+        at = lone.indexOf("COPSE-INDEX-COPY")
+      )
+        lone.write("X", at);
+      writeFileSync(cut, lone.subarray(0, -20));
+      expect(repairSync(cut, file).recovered).toMatchObject({ kindsLost: true });
+      expect(found(file)).toEqual(found(old));
+    }
+  });
+
+  test("of every kind that others have, in indexes with columns of their own", () => {
+    // s1.znippy in two sub-indexes, with such columns, as pyarrow writes them.
+    const old = join(samples, "columns.znippy");
+    const before = found(old);
+    expect(Object.values(before)).toContainEqual({
+      pkg_type: 3,
+      i8: -2,
+      i16: -2000,
+      i32: -200_000,
+      u8: 253,
+      u16: 65_533,
+      u32: 4_294_967_293,
+      note: "é2",
+      mixed: 2,
+    });
+    expect(Object.values(before)).toContainEqual({ pkg_type: 3, mixed: 3 });
+    for (const format of formats) {
+      packSync(`pack:${old}`, file, { format });
+      expect(found(file)).toEqual(before);
+      expect(verifySync(file).ok).toBe(true);
+      const cut = scratch.at("stays-others");
+      writeFileSync(cut, readFileSync(file).subarray(0, -1));
+      expect(repairSync(cut, scratch.at("stays-mended"), { format }).errors).toBe(0);
+      expect(readFileSync(scratch.at("stays-mended")).equals(readFileSync(file))).toBe(true);
+    }
+  });
+
+  test("more columns than an index can have are LIMIT, and nothing stands there", () => {
+    const wide = (typeId: number, name: string): PackPlugin => ({
+      typeId,
+      match: ["*.x"],
+      fields: Object.fromEntries(Array.from({ length: 32 }, (_, i) => [`${name}${i}`, "utf8"])),
+      extract: () => ({ [`${name}0`]: name }),
+    });
+    const old = scratch.at("stays-wide");
+    packSync([{ path: "a.x", data: "a" }], old, { plugins: [wide(1, "one")] });
+    const again = { plugins: [wide(2, "two")] };
+    expect(codeOfSync(() => packSync(`pack:${old}`, file, again))).toBe("LIMIT");
+    expect(existsSync(file)).toBe(false);
+  });
+});
+
 describe("the examples: npm packages and Java archives", () => {
   const plugins = [maven, npm] as readonly PackPlugin[];
   const lines = [
@@ -306,15 +507,19 @@ describe("the examples: npm packages and Java archives", () => {
   test.skipIf(!znippy)("as the original lists and verifies them", async () => {
     const root = plant("original");
     await pack(root, file, { plugins });
+    const again = scratch.at("original-again");
+    await pack(`pack:${file}`, again);
     const ask = (...words: string[]): string => Bun.spawnSync([znippy, ...words]).stdout.toString();
-    const listed = ask("list", file)
-      .trimEnd()
-      .split("\n")
-      .map((line) => line.split("\t"))
-      .filter(([, , what]) => what !== undefined)
-      .map(([path, , what]) => `${path} ${what}`);
-    expect(listed.toSorted()).toEqual(lines);
-    expect(ask("verify", file)).toContain("corrupt_files: 0");
+    for (const one of [file, again]) {
+      const listed = ask("list", one)
+        .trimEnd()
+        .split("\n")
+        .map((line) => line.split("\t"))
+        .filter(([, , what]) => what !== undefined)
+        .map(([path, , what]) => `${path} ${what}`);
+      expect(listed.toSorted()).toEqual(lines);
+      expect(ask("verify", one)).toContain("corrupt_files: 0");
+    }
   });
 
   test("copse pack --plugin FILE --repo --package-type", async () => {

@@ -685,7 +685,11 @@ static void pack_filing(struct directory *base, const struct entry *entry, struc
   if (!index->kinds || !find_name((struct pack_directory *)base, entry->name, &found)) return;
   if (type_of(&found) != ENTRY_FILE || found.item->kind == NO_KIND) return;
   const struct pack_kind *kind = &index->kinds[found.item->kind];
-  *out = (struct filing){.has_type = true, .type = kind->type, .origin = kind->repo};
+  *out = (struct filing){.has_type = !kind->is_lost,
+                         .type = kind->type,
+                         .origin = kind->repo,
+                         .kind = kind,
+                         .row = found.item->row};
 }
 
 // Names and values of what plugins found, a name before each value.
@@ -695,7 +699,7 @@ static int32_t pack_columns(struct directory *base, const struct entry *entry, s
   struct found found;
   *out = (span){};
   if (!find_name((struct pack_directory *)base, entry->name, &found)) return not_found(fault);
-  if (type_of(&found) != ENTRY_FILE || !index->kinds || index->is_recovered) return 0;
+  if (type_of(&found) != ENTRY_FILE || !index->kinds || found.item->kind == NO_KIND) return 0;
   const struct pack_kind *kind = &index->kinds[found.item->kind];
   struct record_writer writer = {};
   for (int turn = 0; turn < 2; turn++) {  // how much, and then what

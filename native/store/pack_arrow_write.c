@@ -145,8 +145,16 @@ static struct shape shape_of(enum arrow_type type) {
   switch (type) {
     case ARROW_INT8:
       return (struct shape){2, 8, true};
+    case ARROW_INT16:
+      return (struct shape){2, 16, true};
+    case ARROW_INT32:
+      return (struct shape){2, 32, true};
     case ARROW_INT64:
       return (struct shape){2, 64, true};
+    case ARROW_UINT8:
+      return (struct shape){2, 8, false};
+    case ARROW_UINT16:
+      return (struct shape){2, 16, false};
     case ARROW_UINT32:
       return (struct shape){2, 32, false};
     case ARROW_UINT64:

@@ -13,6 +13,7 @@
 #include "store/pack_extension.h"
 #include "store/pack_frame.h"
 #include "store/pack_group.h"
+#include "store/pack_index.h"
 #include "store/pack_seed.h"
 #include "store/paths.h"
 
@@ -130,6 +131,16 @@ static int32_t rename_all(struct making *making, struct fault *fault) {
   return code;
 }
 
+// Columns of copies that say of what kind a file is.
+constexpr size_t KIND_COLUMNS = 2;
+constexpr size_t FINDINGS_MAX = ARROW_COLUMNS - COLUMNS - KIND_COLUMNS;
+
+// A column of what plugins found.
+struct finding {
+  const char *name;
+  enum arrow_type type;
+};
+
 struct output {
   struct making *making;
   struct task *task;
@@ -146,6 +157,9 @@ struct output {
   struct packer *packer;    // for copies, and the index of our own format
   uint32_t open;            // a group that is put when the next one begins; 0: none
   char dictionaries[128];   // where it is, as the metadata says it
+  struct finding findings[FINDINGS_MAX];
+  size_t findings_count, asked_count;  // those that are asked for come first
+  bool says_kinds;                     // copies do
 };
 
 static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }
@@ -227,23 +241,60 @@ static int32_t reach_group(struct output *out, uint32_t number, struct fault *fa
 
 // ── Tables ──
 
+static int32_t add_finding(struct output *out, struct arena *arena, span name, enum arrow_type type,
+                           struct fault *fault) {
+  for (size_t i = 0; i < out->findings_count; i++)
+    if (out->findings[i].type == type && span_equal(span_of(out->findings[i].name), name)) return 0;
+  if (out->findings_count == FINDINGS_MAX)
+    return fault_set(fault, COPSE_E_LIMIT,
+                     "the pack would have more than %zu columns of what plugins found",
+                     FINDINGS_MAX);
+  char *text = (char *)arena_take_bytes(arena, name.size + 1);
+  if (!text) return no_memory(fault);
+  if (name.size) memcpy(text, name.at, name.size);
+  text[name.size] = 0;
+  out->findings[out->findings_count++] = (struct finding){text, type};
+  return 0;
+}
+
+// What is asked for now comes first, and then what only the packs have that files come from.
+static int32_t findings_begin(struct output *out, struct arena *arena, struct fault *fault) {
+  const struct making *making = out->making;
+  const struct ask_column *asked = nullptr;
+  size_t count = ask_columns(making->asking, &asked);
+  int32_t code = making->asking ? add_finding(out, arena, SPAN("pkg_type"), ARROW_INT8, fault) : 0;
+  for (size_t i = 0; i < count && code == 0; i++)
+    code = add_finding(out, arena, span_of(asked[i].name),
+                       asked[i].is_number ? ARROW_UINT32 : ARROW_UTF8, fault);
+  out->asked_count = out->findings_count;
+  const struct pack_kind *last = nullptr;
+  for (size_t i = 0; i < making->count && code == 0; i++) {
+    const struct pack_kind *kind = making->all[i]->kind;
+    if (!kind || kind == last) continue;
+    for (size_t n = 0; n < kind->columns_count && code == 0; n++)
+      code = add_finding(out, arena, kind->columns[n].name, kind->columns[n].type, fault);
+    last = kind;
+  }
+  return code;
+}
+
+static bool widen(const struct output *out, struct table *table, size_t first) {
+  if (first + out->findings_count == 0) return true;
+  if (!table_widen(table, first + out->findings_count)) return false;
+  for (size_t i = 0; i < out->findings_count; i++) {
+    table->extras[first + i].name = out->findings[i].name;
+    table->extras[first + i].type = out->findings[i].type;
+  }
+  return true;
+}
+
 static int32_t tables_begin(struct output *out, struct fault *fault) {
   const struct making *making = out->making;
-  const struct ask_column *columns;
-  size_t count = ask_columns(making->asking, &columns);
   out->tables = calloc(making->sections_count, sizeof *out->tables);
   if (!out->tables) return no_memory(fault);
   for (size_t i = 0; i < making->sections_count; i++) {
-    struct table *table = &out->tables[i];
-    table_begin(table, HASH_BYTES, making->is_native);
-    if (!making->asking) continue;
-    if (!table_widen(table, 1 + count)) return no_memory(fault);
-    table->extras[0].name = "pkg_type";
-    table->extras[0].type = ARROW_INT8;
-    for (size_t n = 0; n < count; n++) {
-      table->extras[1 + n].name = columns[n].name;
-      table->extras[1 + n].type = columns[n].is_number ? ARROW_UINT32 : ARROW_UTF8;
-    }
+    table_begin(&out->tables[i], HASH_BYTES, making->is_native);
+    if (!widen(out, &out->tables[i], 0)) return no_memory(fault);
   }
   return 0;
 }
@@ -256,11 +307,12 @@ static void tables_end(struct output *out) {
 
 // Copies say of what kind a file is, which the lost manifest did, where there is more to say than
 // nothing.
-static int32_t kinds_begin(struct output *out, struct fault *fault) {
+static int32_t recent_begin(struct output *out, struct fault *fault) {
   const struct making *making = out->making;
   const struct pack_section *first = making->sections[0];
-  if (making->sections_count == 1 && first->type == 0 && first->repo.size == 0) return 0;
-  if (!table_widen(&out->recent, 2)) return no_memory(fault);
+  out->says_kinds = making->sections_count > 1 || first->type != 0 || first->repo.size != 0;
+  if (!widen(out, &out->recent, out->says_kinds ? KIND_COLUMNS : 0)) return no_memory(fault);
+  if (!out->says_kinds) return 0;
   out->recent.extras[0].name = "copse_type";
   out->recent.extras[0].type = ARROW_INT8;
   out->recent.extras[1].name = "copse_repo";
@@ -270,25 +322,58 @@ static int32_t kinds_begin(struct output *out, struct fault *fault) {
 
 static void put_kind(struct table *recent, const struct pack_section *section) {
   const uint32_t type = section->type;
-  if (recent->extras_count == 0) return;
   table_number(recent, 0, &type);
   table_text(recent, 1, &section->repo);
 }
 
-// What plugins found in the file of the next row.
-static void put_answers(struct table *table, const struct written *written) {
-  if (table->extras_count == 0) return;
+// What the pack says that the file comes from; nullptr: nothing.
+static const struct arrow_column *found_before(const struct output *out,
+                                               const struct written *written, size_t i) {
+  const struct pack_kind *kind = written->kind;
+  const struct finding *finding = &out->findings[i];
+  size_t count = kind ? kind->columns_count : 0;
+  for (size_t n = 0; n < count; n++) {  // mostly they are in the same order
+    const struct arrow_column *column = &kind->columns[(i + n) % count];
+    if (column->type != finding->type || !span_equal(column->name, span_of(finding->name)))
+      continue;
+    return arrow_is_null(column, written->row) ? nullptr : column;
+  }
+  return nullptr;
+}
+
+static bool find_number(const struct output *out, const struct written *written, size_t i,
+                        uint32_t *number) {
   uint8_t type;
-  uint32_t number;
-  span text;
-  bool is_known = answer_type(written, &type);
-  number = is_known ? type : 0;
-  table_number(table, 0, is_known ? &number : nullptr);
-  for (size_t i = 1; i < table->extras_count; i++)
-    if (table->extras[i].type == ARROW_UTF8)
-      table_text(table, i, answer_text(written, i - 1, &text) ? &text : nullptr);
+  bool is_asked = i < out->asked_count;
+  if (is_asked && i > 0 && answer_number(written, i - 1, number)) return true;
+  if (is_asked && i == 0 && answer_type(written, &type)) {
+    *number = type;
+    return true;
+  }
+  const struct arrow_column *before = found_before(out, written, i);
+  if (before) *number = (uint32_t)arrow_number(before, written->row);
+  return before;
+}
+
+static bool find_text(const struct output *out, const struct written *written, size_t i,
+                      span *text) {
+  if (i > 0 && i < out->asked_count && answer_text(written, i - 1, text)) return true;
+  const struct arrow_column *before = found_before(out, written, i);
+  if (before) *text = arrow_text(before, written->row);
+  return before;
+}
+
+// What plugins found in the file of the next row, now or before, from the column `first` on.
+static void put_findings(const struct output *out, struct table *table, size_t first,
+                         const struct written *written) {
+  for (size_t i = 0; i < out->findings_count; i++) {
+    uint32_t number;
+    span text;
+    if (out->findings[i].type == ARROW_UTF8)
+      table_text(table, first + i, find_text(out, written, i, &text) ? &text : nullptr);
     else
-      table_number(table, i, answer_number(written, i - 1, &number) ? &number : nullptr);
+      table_number(table, first + i, find_number(out, written, i, &number) ? &number : nullptr);
+  }
 }
 
 // ── Indexes, extension and manifest ──
@@ -552,9 +637,10 @@ static void put_row(struct output *out, const struct written *written, uint64_t 
     row.is_frame = true;
   }
   struct table *table = &out->tables[written->section->rank];
-  put_answers(table, written);
+  put_findings(out, table, 0, written);
   table_add(table, &row);
-  put_kind(&out->recent, written->section);
+  if (out->says_kinds) put_kind(&out->recent, written->section);
+  put_findings(out, &out->recent, out->says_kinds ? KIND_COLUMNS : 0, written);
   table_add(&out->recent, &row);
 }
 
@@ -623,8 +709,9 @@ static int32_t put_stretch(struct output *out, size_t begin, size_t end, struct 
     if (making->all[i]->type != ENTRY_FILE) continue;
     const struct table *table = &out->tables[making->all[i]->section->rank];
     put_rows(out, making->all[i]);
-    if (table->column[COLUMN_PATH].size > INT32_MAX)
-      return fault_set(fault, COPSE_E_LIMIT, "all paths together are longer than 2 GiB");
+    if (table_full(table) || table_full(&out->recent))
+      return fault_set(fault, COPSE_E_LIMIT,
+                       "all paths, or what plugins found, are together longer than 2 GiB");
     if (table_failed(table) || table_failed(&out->recent)) return no_memory(fault);
   }
   // Once more at the end: without it no group could be read.
@@ -757,8 +844,9 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
     out.packer = packer_new(COPY_LEVEL);
     out.records_count = write_records(&out.records, making);
     bool is_ready = out.buffer && out.packer && !out.records.failed;
-    code = is_ready ? tables_begin(&out, fault) : no_memory(fault);
-    if (code == 0) code = kinds_begin(&out, fault);
+    code = is_ready ? findings_begin(&out, &arena, fault) : no_memory(fault);
+    if (code == 0) code = tables_begin(&out, fault);
+    if (code == 0) code = recent_begin(&out, fault);
     if (code == 0) code = ops->writer(above, &wanted, &out.writer, fault);
   }
   if (code == 0) code = put_all(&out, fault);

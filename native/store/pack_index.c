@@ -194,30 +194,11 @@ static int32_t unpacked(struct pack_index *index, span *stream, struct fault *fa
   return code;
 }
 
-// Whether the column is one of what plugins found: not of every pack, nor one of ours.
-static bool is_extra(const struct arrow_column *column) {
-  static const char *const own[] = {"relative_path", "chunk_seq",         "fdata_offset",
-                                    "compressed",    "uncompressed_size", "blob_offset",
-                                    "blob_size",     "checksum"};
-  static const char ours[] = "copse_";
-  if (column->name.size >= sizeof ours - 1 && memcmp(column->name.at, ours, sizeof ours - 1) == 0)
-    return false;
-  for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-    if (span_equal(column->name, span_of(own[i]))) return false;
-  return (column->type >= ARROW_INT8 && column->type <= ARROW_INT32) ||
-         (column->type >= ARROW_UINT8 && column->type <= ARROW_UINT32) ||
-         column->type == ARROW_UTF8;
-}
-
 static int32_t keep_kind(struct pack_index *index, size_t i, const struct pack_kind *kind,
                          const struct arrow *arrow, struct fault *fault) {
   struct pack_kind *kept = &index->kinds[i];
   *kept = (struct pack_kind){.type = kind->type, .repo = arena_copy(&index->arena, kind->repo)};
-  kept->columns = arena_take(&index->arena, arrow->columns * sizeof *kept->columns);
-  if (!kept->repo.at || !kept->columns) return no_memory(fault);
-  for (size_t n = 0; n < arrow->columns; n++)
-    if (is_extra(&arrow->column[n])) kept->columns[kept->columns_count++] = arrow->column[n];
-  return 0;
+  return kept->repo.at ? rows_columns(index, arrow, kept, fault) : no_memory(fault);
 }
 
 static int32_t read_all(struct pack_index *index, span tail, uint64_t manifest_at,

@@ -27,7 +27,7 @@ struct pack_place {
   uint64_t at, size;
 };
 
-constexpr uint32_t NO_KIND = UINT32_MAX;  // of an item: it is lost
+constexpr uint32_t NO_KIND = UINT32_MAX;  // of an item: nothing is known of it
 
 // What a sub-index says of all its files.
 struct pack_kind {
@@ -35,6 +35,7 @@ struct pack_kind {
   span repo;
   struct arrow_column *columns;  // besides those of every pack
   size_t columns_count;
+  bool is_lost;  // type and repo: its manifest did not say them
 };
 
 struct pack_item {

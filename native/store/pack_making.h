@@ -9,6 +9,7 @@
 #include "store/store.h"
 
 struct asking;
+struct pack_kind;
 struct packer;
 struct seed;
 
@@ -57,6 +58,8 @@ struct written {
   struct written *next_orphan;
   struct written *twin;  // the file whose other name it is
   struct pack_section *section;
+  const struct pack_kind *kind;  // of the pack it comes from, which says more in `row`; or nullptr
+  uint32_t row;
   span answer;  // of the caller, from malloc; guarded by the lock until all came
 };
 

@@ -168,8 +168,9 @@ static int32_t add_rows(struct recovery *recovery, span stream, uint32_t checksu
   size_t before = recovery->rows.count;
   if (code == 0) code = rows_read(&recovery->rows, &arrow, checksum, end, NO_KIND, fault);
   // An index does not say it, only its manifest.
-  if (code == 0 && checksum == COPY_CHECKSUM)
-    code = rows_kinds(&recovery->rows, before, recovery->index, &arrow, fault);
+  bool is_lost = checksum != COPY_CHECKSUM;
+  if (code == 0)
+    code = rows_kinds(&recovery->rows, before, recovery->index, &arrow, is_lost, fault);
   return code;
 }
 

@@ -94,17 +94,46 @@ int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksu
   return 0;
 }
 
-static int32_t find_kind(struct pack_index *index, uint8_t type, span repo, uint32_t *out,
-                         struct fault *fault) {
-  for (size_t i = index->kinds_count; i-- > 0;) {
+// Whether the column is one of what plugins found: not of every pack, nor one of ours.
+static bool is_extra(const struct arrow_column *column) {
+  static const char *const own[] = {"relative_path", "chunk_seq",         "fdata_offset",
+                                    "compressed",    "uncompressed_size", "blob_offset",
+                                    "blob_size",     "checksum"};
+  static const char ours[] = "copse_";
+  if (column->name.size >= sizeof ours - 1 && memcmp(column->name.at, ours, sizeof ours - 1) == 0)
+    return false;
+  // Names are made again where another pack is.
+  if (!utf8_is_valid(column->name) || memchr(column->name.at, 0, column->name.size)) return false;
+  for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+    if (span_equal(column->name, span_of(own[i]))) return false;
+  return (column->type >= ARROW_INT8 && column->type <= ARROW_INT32) ||
+         (column->type >= ARROW_UINT8 && column->type <= ARROW_UINT32) ||
+         column->type == ARROW_UTF8;
+}
+
+int32_t rows_columns(struct pack_index *index, const struct arrow *arrow, struct pack_kind *out,
+                     struct fault *fault) {
+  out->columns = arena_take(&index->arena, arrow->columns * sizeof *out->columns);
+  if (!out->columns) return no_memory(fault);
+  for (size_t i = 0; i < arrow->columns; i++)
+    if (is_extra(&arrow->column[i])) out->columns[out->columns_count++] = arrow->column[i];
+  return 0;
+}
+
+// One of those from `first` on, which have the columns of one stream.
+static int32_t find_kind(struct pack_index *index, size_t first, const struct pack_kind *kind,
+                         uint32_t *out, struct fault *fault) {
+  for (size_t i = index->kinds_count; i-- > first;) {
     *out = (uint32_t)i;
-    if (index->kinds[i].type == type && span_equal(index->kinds[i].repo, repo)) return 0;
+    const struct pack_kind *known = &index->kinds[i];
+    if (known->type == kind->type && span_equal(known->repo, kind->repo)) return 0;
   }
   size_t count = index->kinds_count;
   struct pack_kind *kinds = realloc(index->kinds, (count + 1) * sizeof *kinds);
   if (!kinds) return no_memory(fault);
   index->kinds = kinds;
-  kinds[count] = (struct pack_kind){.type = type, .repo = arena_copy(&index->arena, repo)};
+  kinds[count] = *kind;
+  kinds[count].repo = arena_copy(&index->arena, kind->repo);
   if (!kinds[count].repo.at) return no_memory(fault);
   index->kinds_count++;
   *out = (uint32_t)count;
@@ -112,15 +141,18 @@ static int32_t find_kind(struct pack_index *index, uint8_t type, span repo, uint
 }
 
 int32_t rows_kinds(struct rows *rows, size_t from, struct pack_index *index,
-                   const struct arrow *arrow, struct fault *fault) {
-  const struct arrow_column *type = arrow_optional(arrow, "copse_type", ARROW_INT8);
-  const struct arrow_column *repo = arrow_optional(arrow, "copse_repo", ARROW_UTF8);
-  int32_t code = 0;
+                   const struct arrow *arrow, bool is_lost, struct fault *fault) {
+  const struct arrow_column *type = nullptr, *repo = nullptr;
+  if (!is_lost) type = arrow_optional(arrow, "copse_type", ARROW_INT8);
+  if (!is_lost) repo = arrow_optional(arrow, "copse_repo", ARROW_UTF8);
+  size_t first = index->kinds_count;
+  struct pack_kind kind = {.repo = SPAN(""), .is_lost = is_lost};
+  int32_t code = rows_columns(index, arrow, &kind, fault);
   for (size_t i = from; i < rows->count && code == 0; i++) {
     struct row *row = &rows->at[i];
-    uint8_t number = type ? (uint8_t)(arrow_number(type, row->row) & 127) : 0;
-    code =
-        find_kind(index, number, repo ? arrow_text(repo, row->row) : SPAN(""), &row->kind, fault);
+    if (type) kind.type = (uint8_t)(arrow_number(type, row->row) & 127);
+    if (repo) kind.repo = arrow_text(repo, row->row);
+    code = find_kind(index, first, &kind, &row->kind, fault);
   }
   return code;
 }

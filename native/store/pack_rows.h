@@ -20,10 +20,14 @@ struct rows {
 // `kind`: of all of them.
 int32_t rows_read(struct rows *rows, const struct arrow *arrow, uint32_t checksum, uint64_t end,
                   uint32_t kind, struct fault *fault);
-// Of what kind those from `from` on are, by the columns of a copy that say so. Without them all are
-// of the first kind, which is 0 and nowhere.
+// The columns of a stream that say more of files than every pack does: they point into it.
+int32_t rows_columns(struct pack_index *index, const struct arrow *arrow, struct pack_kind *out,
+                     struct fault *fault);
+// Of what kind those from `from` on are, which are all of one stream: by the columns of a copy that
+// say so. Without them all are of the first kind, which is 0 and nowhere; `is_lost`: of an unknown
+// one.
 int32_t rows_kinds(struct rows *rows, size_t from, struct pack_index *index,
-                   const struct arrow *arrow, struct fault *fault);
+                   const struct arrow *arrow, bool is_lost, struct fault *fault);
 // Sorts them, and leaves out files whose chunks do not fit each other.
 void rows_keep_sound(struct rows *rows);
 // Takes over where the dictionary is, from the metadata of a stream; `end`: as above.

@@ -426,6 +426,8 @@ static int32_t keep_item(struct making *making, struct task *task, const struct 
   if (item->type == ENTRY_FILE) {
     const struct pack_kind *kind = &making->seed->index->kinds[item->kind];
     written->section = section_find(making, kind->type, kind->repo);
+    written->kind = kind;
+    written->row = item->row;
     written->is_raw = !making->seed->index->chunks[item->first].is_frame;
   }
   if (item->type == ENTRY_FILE && !written->section) {

@@ -24,17 +24,25 @@ static void put_valid(struct extra *extra, uint64_t row, bool is_there) {
   extra->nulls += !is_there;
 }
 
+static size_t width_of(enum arrow_type type) {
+  if (type == ARROW_INT8 || type == ARROW_UINT8) return 1;
+  return type == ARROW_INT16 || type == ARROW_UINT16 ? 2 : 4;
+}
+
 void table_number(struct table *table, size_t i, const uint32_t *value) {
   struct extra *extra = &table->extras[i];
   put_valid(extra, table->rows, value);
-  put_number(&extra->data, value ? *value : 0, extra->type == ARROW_INT8 ? 1 : 4);
+  put_number(&extra->data, value ? *value : 0, width_of(extra->type));
 }
 
 void table_text(struct table *table, size_t i, const span *value) {
   struct extra *extra = &table->extras[i];
   if (table->rows == 0) put_number(&extra->offsets, 0, 4);
   put_valid(extra, table->rows, value);
-  if (value) arrow_put(&extra->data, value->at, value->size);
+  if (value && value->size > INT32_MAX - extra->data.size)
+    extra->is_full = true;
+  else if (value)
+    arrow_put(&extra->data, value->at, value->size);
   put_number(&extra->offsets, extra->data.size, 4);
 }
 
@@ -91,6 +99,12 @@ bool table_failed(const struct table *table) {
     failed |= extra->data.failed || extra->offsets.failed || extra->validity.failed;
   }
   return failed;
+}
+
+bool table_full(const struct table *table) {
+  bool is_full = table->column[COLUMN_PATH].size > INT32_MAX;
+  for (size_t i = 0; i < table->extras_count; i++) is_full |= table->extras[i].is_full;
+  return is_full;
 }
 
 static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }

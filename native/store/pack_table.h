@@ -22,9 +22,10 @@ enum column : uint8_t {
 // A column besides those of every pack. It has a value in some rows.
 struct extra {
   const char *name;
-  enum arrow_type type;  // INT8, UINT32 or UTF8
+  enum arrow_type type;  // UTF8, or integers of up to 32 bits
   struct arrow_out data, offsets, validity;
   uint64_t nulls;
+  bool is_full;  // a text was left out that there is no offset for
 };
 
 struct table {
@@ -59,6 +60,7 @@ void table_free(struct table *table);
 void table_clear(struct table *table);
 void table_add(struct table *table, const struct table_row *row);
 bool table_failed(const struct table *table);  // out of memory
+bool table_full(const struct table *table);    // texts of a column are longer than offsets go
 // Appends the stream.
 void table_write(struct arrow_out *out, const struct table *table,
                  const struct arrow_pair *metadata, size_t pairs);

@@ -534,8 +534,11 @@ static int32_t making_writer_open(struct directory *base, const struct wanted *w
     section = section_find(making, filing->type, filing->origin);
   if (!section) return no_memory(fault);
   int32_t code = writer_new(base->store, self_of(base), section, wanted, &writer, fault);
-  if (code == 0) *out = &writer->base;
-  return code;
+  if (code < 0) return code;
+  writer->self->kind = filing->kind;
+  writer->self->row = filing->row;
+  *out = &writer->base;
+  return 0;
 }
 
 static int32_t making_file(struct store *store, const struct wanted *wanted,

@@ -202,11 +202,14 @@ enum want : uint32_t {  // = copse_metadata
   WANT_OWNER = 1 << 2,
   WANT_XATTR = 1 << 3,
 };
-// To which part of a whole a file belongs.
+struct pack_kind;
+// To which part of a whole a file belongs, and what is said of it there.
 struct filing {
   bool has_type;  // else the whole's own
   uint8_t type;
-  span origin;  // nullptr: the whole's own
+  span origin;                   // nullptr: the whole's own
+  const struct pack_kind *kind;  // whose columns say more of it, in `row`; nullptr: there is none
+  uint32_t row;
 };
 struct wanted {
   const struct entry *entry;  // name, type, a link's target, and what `what` says
@@ -270,7 +273,7 @@ struct store_ops {
   // itself. `follow`: of what a link points to, and then HAS_FOLLOWED is set when it is not a link;
   // NOT_FOUND for a link that dangles or loops.
   int32_t (*stat)(struct directory *, struct entry *, bool follow, struct fault *);
-  // Optional: to which part of the whole a file belongs. It lives as long as the store.
+  // Optional: where a file is filed. It lives as long as the store.
   void (*filing)(struct directory *, const struct entry *, struct filing *out);
   // Optional: what an index says of a file besides its place, as fields COPSE_DETAIL_COLUMN*.
   int32_t (*columns)(struct directory *, const struct entry *, struct arena *, span *out,

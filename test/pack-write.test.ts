@@ -5,6 +5,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
+  linkSync,
   readdirSync,
   readFileSync,
   statSync,
@@ -72,6 +73,47 @@ test("a compressed archive becomes a pack, its hard links and all", async () => 
     expect(compareSync(root, `pack:${file}`).equal).toBe(true);
   }
 });
+
+test("a compressed archive in any order becomes the pack of its tree, and is read twice", async () => {
+  const random = new Random(20);
+  const plants: Record<string, Plant> = { empty: directory, link: link("d0/s0/f0") };
+  for (let i = 0; i < 3000; i++)
+    plants[`d${i % 7}/s${i % 31}/f${i}`] = `${random.below(2 ** 31)} `.repeat(1 + random.below(40));
+  plants["d1/large"] = text(200_000);
+  const root = scratch.plant("any-order", plants);
+  chmodSync(join(root, "d2"), 0o711);
+  chmodSync(join(root, "d0/s0/f0"), 0o640);
+  for (let i = 0; i < 40; i++)
+    linkSync(join(root, `d${i % 7}/s${i % 31}/f${i}`), join(root, `twin${i}`));
+  const names = readdirSync(root, { recursive: true, encoding: "utf8" }).map((name) => `./${name}`);
+  names.push(".");
+  for (let i = names.length - 1; i > 0; i--) {
+    const other = random.below(i + 1);
+    [names[i], names[other]] = [names[other]!, names[i]!];
+  }
+  const folders = run("find", root, "-type", "d").trim().split("\n").length;
+  const [list, archive] = [scratch.at("any-order.list"), scratch.at("any-order.tar.gz")];
+  writeFileSync(list, names.join("\n"));
+  run("tar", "-C", root, "--mtime=@1700000000", "--no-recursion", "-T", list, "-czf", archive);
+  const twice = `archive:fault:open=3,sticky:${archive}`; // each time it is read, it is opened
+  const tree = scratch.plant("any-order-tree", {});
+  run("tar", "-C", tree, "-xpzf", archive);
+  run("find", tree, "-type", "d", "-exec", "touch", "-d", "@1700000000", "{}", "+");
+  for (const format of ["znippy", "copse"] as const) {
+    const wanted = scratch.at(`any-order-tree.${format}`);
+    await pack(tree, wanted, { format });
+    for (const workers of [1, 4]) {
+      const file = scratch.at(`any-order-${workers}.${format}`);
+      using runtime = new Runtime({ workers });
+      const result = await pack(twice, file, { format, runtime });
+      expect(result).toMatchObject({
+        copied: names.length - folders,
+        errors: 0,
+      });
+      expect(readFileSync(file).equals(readFileSync(wanted))).toBe(true);
+    }
+  }
+}, 60_000);
 
 describe("pack and unpack", () => {
   test(

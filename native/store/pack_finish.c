@@ -776,12 +776,34 @@ static int32_t check_paths(const struct making *making, struct fault *fault) {
   return 0;
 }
 
+// Further names of files get what their first one has now.
+static int32_t share_parts(struct written *written, struct fault *fault) {
+  for (const struct part_block *from = written->same->first; from; from = from->next) {
+    size_t size = sizeof *from + from->capacity * sizeof *from->parts;
+    struct part_block *block = malloc(size);
+    if (!block) return no_memory(fault);
+    memcpy(block, from, sizeof *from + from->count * sizeof *from->parts);
+    block->next = nullptr;
+    *(written->last ? &written->last->next : &written->first) = block;
+    written->last = block;
+  }
+  written->parts_count = written->same->parts_count;
+  written->same = nullptr;
+  return 0;
+}
+
 int32_t pack_gather(struct making *making, struct task *task, struct fault *fault) {
   if (making->fault.code < 0) {
     *fault = making->fault;
     return fault->code;
   }
   size_t kept = 0;
+  for (size_t i = 0; i < making->count; i++) {
+    int32_t code = making->all[i]->same ? share_parts(making->all[i], fault) : 0;
+    if (code < 0) return code;
+  }
+  free(making->names.slots);
+  making->names = (struct names){};
   for (size_t i = 0; i < making->count; i++) {
     if (making->all[i]->type == ENTRY_NONE)
       written_free(making->all[i]);

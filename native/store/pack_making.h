@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "engine/thread.h"
 #include "store/pack_group.h"
+#include "store/pack_names.h"
 #include "store/pack_spool.h"
 #include "store/store.h"
 
@@ -57,6 +58,7 @@ struct written {
   struct part_block *first, *last;
   struct written *next_orphan;
   struct written *twin;  // the file whose other name it is
+  struct written *same;  // the file that has its content until all came
   struct pack_section *section;
   const struct pack_kind *kind;  // of the pack it comes from, which says more in `row`; or nullptr
   uint32_t row;
@@ -77,12 +79,14 @@ struct making {
   bool keeps;                      // what the seed holds is kept
   bool has_kind;                   // of its own, whatever files had where they come from
   struct asking *asking;           // nullptr: nothing is asked
+  struct written *root;            // nullptr: nobody asked for it yet
   struct seed *seed;               // nullptr: there is none
   mutex lock;                      // guards what follows
   struct pack_section **sections;  // the first one is the pack's own
   size_t sections_count;
   struct written **all;
   size_t count, capacity;
+  struct names names;
   struct written *orphans;  // given up while other workers fill their parts
   struct compressor *idle;
   struct fault fault;        // of a chunk that another worker was given

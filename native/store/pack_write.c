@@ -86,6 +86,7 @@ int32_t written_keep(struct making *making, struct written *written, struct writ
       code = no_memory(fault);
     }
   }
+  if (code == 0) code = names_add(making, written, fault);
   if (code == 0) {
     making->all[making->count++] = written;
     if (above) above->children++;
@@ -237,6 +238,7 @@ static void making_close(struct store *store) {
     written_free(orphan);
   }
   free(making->all);
+  free(making->names.slots);
   while (making->idle) {
     struct compressor *compressor = making->idle;
     making->idle = compressor->next;
@@ -304,10 +306,24 @@ int32_t pack_new_open(struct store *store, const struct place *place, struct fau
   return code;
 }
 
-// ── Directories: there is nothing in them that could be found ──
+// ── Directories: what is in them is known, and nothing of it can be read ──
 
 static int32_t not_found(struct fault *fault) {
   return fault_set(fault, COPSE_E_NOT_FOUND, "nothing is found in a pack that is being made");
+}
+
+static struct written *self_of(struct directory *base) {
+  return ((struct making_directory *)base)->self;
+}
+
+static int32_t find_in(struct directory *base, span name, struct written **out,
+                       struct fault *fault) {
+  struct making *making = making_of(base->store);
+  mutex_lock(&making->lock);
+  int32_t code = names_find(making, self_of(base)->path, name, out, fault);
+  mutex_unlock(&making->lock);
+  if (code < 0) return code;
+  return *out ? 0 : not_found(fault);
 }
 
 static int32_t directory_new(struct store *store, struct written *self, struct directory **out,
@@ -353,22 +369,26 @@ static bool making_is_itself(const struct store *store, const struct store *othe
 
 static int32_t making_root(struct store *store, struct arena *, struct entry *out,
                            struct directory **directory, struct fault *fault) {
-  struct written *self = written_new(nullptr, (span){}, (span){});
-  if (!self) return no_memory(fault);
-  self->type = ENTRY_DIRECTORY;
-  int32_t code = written_keep(making_of(store), self, nullptr, fault);
-  if (code < 0) {
-    written_free(self);
-    return code;
+  struct making *making = making_of(store);
+  if (!making->root) {
+    struct written *self = written_new(nullptr, (span){}, (span){});
+    if (!self) return no_memory(fault);
+    self->type = ENTRY_DIRECTORY;
+    int32_t code = written_keep(making, self, nullptr, fault);
+    if (code < 0) {
+      written_free(self);
+      return code;
+    }
+    making->root = self;
+    if (making->seed) {
+      code = seed_load(making, fault);
+      if (code < 0) return code;
+    }
+    look_at_old(making);
   }
-  if (making_of(store)->seed) {
-    code = seed_load(making_of(store), fault);
-    if (code < 0) return code;
-  }
-  look_at_old(making_of(store));
   out->name = SPAN("");
   fill_directory(out);
-  return directory_new(store, self, directory, fault);
+  return directory_new(store, making->root, directory, fault);
 }
 
 static int32_t making_find(struct store *, span, struct arena *, struct entry *,
@@ -376,9 +396,14 @@ static int32_t making_find(struct store *, span, struct arena *, struct entry *,
   return not_found(fault);
 }
 
-static int32_t making_enter(struct directory *, const struct entry *, struct directory **,
-                            struct fault *fault) {
-  return not_found(fault);
+static int32_t making_enter(struct directory *base, const struct entry *entry,
+                            struct directory **out, struct fault *fault) {
+  struct written *found;
+  int32_t code = find_in(base, entry->name, &found, fault);
+  if (code < 0) return code;
+  if (found->type != ENTRY_DIRECTORY)
+    return fault_set(fault, COPSE_E_CHANGED, "what was packed there is no directory");
+  return directory_new(base->store, found, out, fault);
 }
 
 static void making_leave(struct directory *directory) { free(directory); }
@@ -386,9 +411,26 @@ static int32_t making_hold(struct directory *, struct fault *) { return 0; }
 static void making_drop(struct directory *) {}
 static int32_t making_list(struct directory *, struct listing *, struct fault *) { return 0; }
 
-static int32_t making_stat(struct directory *, struct entry *entry, bool, struct fault *fault) {
-  if (entry->name.size) return not_found(fault);
-  fill_directory(entry);
+static void fill_leaf(const struct written *written, struct entry *entry) {
+  *entry = (struct entry){.name = entry->name,
+                          .type = written->type,
+                          .size = written->size,
+                          .mtime_ns = written->mtime_ns,
+                          .device = written->device,
+                          .inode = written->inode,
+                          .has = HAS_STAT | HAS_SIZE};
+  if (written->mode)
+    entry->mode = (written->type == ENTRY_LINK ? 0120000 : 0100000) | written->mode;
+}
+
+static int32_t making_stat(struct directory *base, struct entry *entry, bool, struct fault *fault) {
+  struct written *found = self_of(base);
+  int32_t code = entry->name.size ? find_in(base, entry->name, &found, fault) : 0;
+  if (code < 0) return code;
+  if (found->type == ENTRY_DIRECTORY)
+    fill_directory(entry);
+  else
+    fill_leaf(found, entry);
   return 0;
 }
 
@@ -417,10 +459,6 @@ static int32_t making_measure(struct reader *, struct entry *, bool *, struct fa
   return not_found(fault);
 }
 
-static struct written *self_of(struct directory *base) {
-  return ((struct making_directory *)base)->self;
-}
-
 static int32_t making_create(struct directory *base, const struct wanted *wanted,
                              struct directory **out, struct fault *fault) {
   struct written *self = written_new(self_of(base), wanted->entry->name, (span){});
@@ -446,8 +484,33 @@ static int32_t making_make(struct directory *base, const struct wanted *wanted,
   return code;
 }
 
+// The parts of the first may be with other workers: pack_gather copies them.
+static int32_t making_link(struct directory *from, const struct entry *from_entry,
+                           struct directory *base, span name, struct fault *fault) {
+  struct written *first;
+  int32_t code = find_in(from, from_entry->name, &first, fault);
+  if (code < 0) return code;
+  if (first->type != ENTRY_FILE) return not_found(fault);
+  struct written *self = written_new(self_of(base), name, (span){});
+  if (!self) return no_memory(fault);
+  self->type = ENTRY_FILE;
+  self->mode = first->mode;
+  self->mtime_ns = first->mtime_ns;
+  self->size = first->size;
+  self->device = first->device;
+  self->inode = first->inode;
+  self->is_raw = first->is_raw;
+  self->section = first->section;
+  self->kind = first->kind;
+  self->row = first->row;
+  self->same = first->same ? first->same : first;
+  code = written_keep(making_of(base->store), self, self_of(base), fault);
+  if (code < 0) written_free(self);
+  return code;
+}
+
 static int32_t making_set(struct directory *base, const struct wanted *wanted, struct fault *) {
-  // Files and links have had it from their beginning.
+  // What has a name has had it from its beginning.
   if (wanted->entry->name.size == 0) apply(self_of(base), wanted);
   return 0;
 }
@@ -537,6 +600,10 @@ static int32_t making_writer_open(struct directory *base, const struct wanted *w
   if (code < 0) return code;
   writer->self->kind = filing->kind;
   writer->self->row = filing->row;
+  // Who has to look for directories brings one entry after the other.
+  mutex_lock(&making->lock);
+  writer->is_alone = making->names.slots;
+  mutex_unlock(&making->lock);
   *out = &writer->base;
   return 0;
 }
@@ -754,6 +821,7 @@ const struct store_ops pack_new_store = {
     .commit = making_commit,
     .abandon = making_abandon,
     .make = making_make,
+    .link = making_link,
     .remove = making_remove,
     .set = making_set,
     .is_itself = making_is_itself,

@@ -222,6 +222,8 @@ static void large_run(struct job *job, struct worker *worker) {
     if (code == 0) {
       code = copy_planned(&spot, large->left, large->right, large->name, &fault);
       node_let_go(node);
+    } else {
+      sync_total_drop(run, large->left->size);
     }
     if (code < 0) sync_error(&spot, &fault, large->left->name);
     run_spot_end(&spot);

@@ -250,7 +250,9 @@ static int32_t open_again(struct spot *spot, span path, struct reader *reader,
 static int32_t forward_leaf(struct forward *forward, struct spot *spot, span path,
                             struct entry *left, struct reader *reader, struct fault *fault) {
   bool has_reader = left->type == ENTRY_FILE && !(left->has & HAS_TWIN), is_own = has_reader;
-  bool has_twins = spot->run->store[RIGHT].can & CAN_TWINS;  // else each name is a file of its own
+  // Else each name is a file of its own. What is made as a whole knows them by themselves.
+  const struct store *right = &spot->run->store[RIGHT];
+  bool has_twins = (right->can & CAN_TWINS) || right->ops->file;
   bool needs_first = left->type == ENTRY_FILE && !is_own && !(has_twins && forward->has_come);
   struct directory *parent = nullptr;
   struct entry found = {}, want;
@@ -309,7 +311,7 @@ static int32_t forward_entry(struct forward *forward, struct spot *spot, span pa
       return fault_set(fault, COPSE_E_UNSAFE_PATH,
                        "the link leads out of its tree and is not made");
   }
-  spot->files += left->type == ENTRY_FILE;
+  spot->files = left->type == ENTRY_FILE;  // also when it is the second try
   return forward_leaf(forward, spot, path, left, reader, fault);
 }
 
@@ -409,8 +411,7 @@ bool sync_forward(struct spot *spot) {
   const struct store *left = &run->store[LEFT];
   bool fits = (left->can & ONLY_FORWARD) && left->ops->next && !sync->deletes && !sync->is_dry &&
               !run->filter && sync->by == COPSE_BY_STAT && run->walk.links == COPSE_LINKS_KEEP;
-  // In what is made as a whole nothing is found again: a directory would be in it with each file.
-  if (!fits || run->path.size > 0 || run->store[RIGHT].ops->file) return false;
+  if (!fits || run->path.size > 0) return false;
   struct forward *forward = calloc(1, sizeof *forward);
   if (!forward) return false;
   forward->job.run = forward_run;

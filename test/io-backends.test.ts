@@ -24,6 +24,9 @@ import { canRefuse, refused } from "./refused.ts";
 import { run } from "./script.ts";
 import { tied } from "./servers/tied.ts";
 
+// Over what is asked for below.
+delete process.env["COPSE_IO"];
+
 const backends = ["blocking", "threads", "uring"] as const;
 type Backend = (typeof backends)[number];
 const hasRing = ((): boolean => {

@@ -117,7 +117,7 @@ test.skipIf(!isLinux)("native threads take no signals", async () => {
 });
 
 test("what is cancelled while it is queued never touches the disk", async () => {
-  const runtime = new copse.Runtime({ io: "blocking" });
+  const runtime = new copse.Runtime({ ioWorkers: 1 });
   try {
     // The one worker is busy with a file that takes its time.
     const before = new copse.Store(`fault:delay=300:${tree}`, { runtime });

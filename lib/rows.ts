@@ -223,9 +223,9 @@ export function known(view: DataView, at: number): number | undefined {
 // Nanoseconds to milliseconds, rounded down. A double has no room for the nanoseconds of our time,
 // so the halves are divided one by one: each step stays below 2^53.
 function time(view: DataView, at: number): Date | undefined {
+  if (!hasTime(view, at)) return undefined;
   const high = view.getInt32(at + 4, true);
   const low = view.getUint32(at, true);
-  if (high === -0x80000000 && low === 0) return undefined;
   const whole = Math.floor(high / 1e6);
   const rest = high - whole * 1e6;
   return new Date(whole * 2 ** 32 + Math.floor((rest * 2 ** 32 + low) / 1e6));
@@ -286,12 +286,17 @@ export interface SyncCounts {
 /** A row of any kind; the verb knows which kinds it can get. */
 export type AnyRow = Difference | Entry | Action | SyncCounts;
 
-const UNKNOWN_TIME = -(2n ** 63n);
+// The least number of all: nobody knows.
+function hasTime(view: DataView, at: number): boolean {
+  return view.getInt32(at + 4, true) !== -0x80000000 || view.getUint32(at, true) !== 0;
+}
 
 /** What a dry run saw: rows of others have no times. */
 function putSeen<T extends Planned>(action: T, view: DataView, row: number): T {
-  const [source, target] = [seenOf(view, row, "left"), seenOf(view, row, "right")];
-  if (source?.mtime !== undefined) action.source = source;
+  // Rows of a run that is not dry are many, and nothing is made that is not kept.
+  const source = hasTime(view, row + Row.left_mtime_ns) ? seenOf(view, row, "left") : undefined;
+  if (source) action.source = source;
+  const target = seenOf(view, row, "right");
   if (target) action.target = target;
   return action;
 }
@@ -313,9 +318,8 @@ function seenOf(view: DataView, row: number, side: Side): Seen | undefined {
   const types = view.getUint8(row + Row.type);
   const type = side === "left" ? types & 15 : types >> 4;
   if (type === 0) return undefined;
-  const mtime = view.getBigInt64(row + timeAt, true);
   const seen: Seen = { type: typeNames[type] ?? "other", size: known(view, row + sizeAt) ?? 0 };
-  if (mtime !== UNKNOWN_TIME) seen.mtime = String(mtime);
+  if (hasTime(view, row + timeAt)) seen.mtime = String(view.getBigInt64(row + timeAt, true));
   return seen;
 }
 

@@ -42,6 +42,7 @@ int32_t copy_write(struct arrow_out *out, struct copy_head *head, struct packer 
     size = frame_write(packer, (span){plain.at, plain.size}, true, frame, room, fault);
   else
     size = no_memory(fault);
+  arrow_out_free(&plain);
   if (size > 0) {
     static const uint8_t nothing[COPY_HEAD] = {};
     head->size = COPY_LEAST + (uint64_t)size;
@@ -54,7 +55,6 @@ int32_t copy_write(struct arrow_out *out, struct copy_head *head, struct packer 
     if (out->failed) size = no_memory(fault);
   }
   free(frame);
-  arrow_out_free(&plain);
   return size < 0 ? (int32_t)size : 0;
 }
 

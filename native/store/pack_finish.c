@@ -528,7 +528,15 @@ static int32_t write_indexes(struct output *out, struct arrow_out *indexes, size
     write_index(&index, &out->tables[i], making->level, out->dictionaries);
     if (making->is_native) code = pack_index_frame(out->packer, &index, fault);
     if (code == 0 && index.failed) code = no_memory(fault);
-    if (code == 0) arrow_put(indexes, index.at, index.size);
+    // Most packs have one, which is large: it is moved, and its table goes as soon as it is
+    // written.
+    table_free(&out->tables[i]);
+    if (code == 0 && i == 0) {
+      *indexes = index;
+      index = (struct arrow_out){};
+    } else if (code == 0) {
+      arrow_put(indexes, index.at, index.size);
+    }
     arrow_out_free(&index);
     ends[i] = indexes->size;
   }
@@ -598,7 +606,10 @@ static int32_t put_copy(struct output *out, bool is_last, struct fault *fault) {
   const uint64_t place[] = {head.at, head.size};
   arrow_put(&out->copies, place, sizeof place);
   if (code == 0 && out->copies.failed) code = no_memory(fault);
-  table_clear(&out->recent);
+  if (is_last)
+    table_free(&out->recent);
+  else
+    table_clear(&out->recent);
   out->recent_from = out->at;
   return code;
 }
@@ -722,6 +733,7 @@ static int32_t put_stretch(struct output *out, size_t begin, size_t end, struct 
 
 static int32_t put_all(struct output *out, struct fault *fault) {
   struct making *making = out->making;
+  compressors_free(making);  // all is compressed, and the tables need room
   int32_t code = making->grouping.dictionary_size ? put_dictionary(out, fault) : 0;
   for (size_t begin = 0, end; begin < making->count && code == 0; begin = end) {
     end = pack_stretch_end(making, begin);

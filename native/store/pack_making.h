@@ -114,6 +114,7 @@ int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *p
 bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size);
 [[nodiscard]] struct compressor *compressor_take(struct making *making);  // nullptr: no memory
 void compressor_free(struct compressor *compressor);
+void compressors_free(struct making *making);  // those that nobody uses
 // An entry below another one (nullptr: by its whole path), and a link's target. nullptr: no memory.
 [[nodiscard]] struct written *written_new(const struct written *above, span name, span target);
 // The section of that kind and origin; nullptr: no memory.

@@ -53,6 +53,8 @@ void table_free(struct table *table) {
     arrow_out_free(&table->extras[i].validity);
   }
   free(table->extras);
+  table->extras = nullptr;
+  table->extras_count = 0;
   for (size_t i = 0; i < COLUMNS; i++) arrow_out_free(&table->column[i]);
   arrow_out_free(&table->offsets);
 }

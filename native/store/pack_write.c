@@ -124,6 +124,14 @@ void compressor_free(struct compressor *compressor) {
   free(compressor);
 }
 
+void compressors_free(struct making *making) {
+  while (making->idle) {
+    struct compressor *compressor = making->idle;
+    making->idle = compressor->next;
+    compressor_free(compressor);
+  }
+}
+
 // Whether it is worth compressing: a try of high levels takes long, and gains nothing on what is
 // compressed already.
 static int32_t probe(struct compressor *compressor, span bytes, bool *gains, struct fault *fault) {
@@ -239,11 +247,7 @@ static void making_close(struct store *store) {
   }
   free(making->all);
   free(making->names.slots);
-  while (making->idle) {
-    struct compressor *compressor = making->idle;
-    making->idle = compressor->next;
-    compressor_free(compressor);
-  }
+  compressors_free(making);
   for (size_t i = 0; i < making->sections_count; i++) free(making->sections[i]);
   free(making->sections);
   ask_end(making->asking);

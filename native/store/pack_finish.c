@@ -531,13 +531,11 @@ static int32_t write_indexes(struct output *out, struct arrow_out *indexes, size
     // Most packs have one, which is large: it is moved, and its table goes as soon as it is
     // written.
     table_free(&out->tables[i]);
-    if (code == 0 && i == 0) {
+    if (i > 0 && code == 0) arrow_put(indexes, index.at, index.size);
+    if (i > 0)
+      arrow_out_free(&index);
+    else
       *indexes = index;
-      index = (struct arrow_out){};
-    } else if (code == 0) {
-      arrow_put(indexes, index.at, index.size);
-    }
-    arrow_out_free(&index);
     ends[i] = indexes->size;
   }
   return code == 0 && indexes->failed ? no_memory(fault) : code;
@@ -606,10 +604,7 @@ static int32_t put_copy(struct output *out, bool is_last, struct fault *fault) {
   const uint64_t place[] = {head.at, head.size};
   arrow_put(&out->copies, place, sizeof place);
   if (code == 0 && out->copies.failed) code = no_memory(fault);
-  if (is_last)
-    table_free(&out->recent);
-  else
-    table_clear(&out->recent);
+  (is_last ? table_free : table_clear)(&out->recent);
   out->recent_from = out->at;
   return code;
 }

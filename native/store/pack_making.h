@@ -89,8 +89,11 @@ struct making {
   struct names names;
   struct written *orphans;  // given up while other workers fill their parts
   struct compressor *idle;
-  struct fault fault;        // of a chunk that another worker was given
-  _Atomic uint32_t pending;  // chunks that other workers were given
+  struct compressor *idle_large;  // for large chunks
+  condition large_given;          // back
+  uint32_t large, large_max;      // at work on large chunks, and at most
+  struct fault fault;             // of a chunk that another worker was given
+  _Atomic uint32_t pending;       // chunks that other workers were given
   uint32_t pending_max;
   struct spool spool;
   struct grouping grouping;   // of our own format, once all came

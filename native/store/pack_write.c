@@ -20,6 +20,7 @@
 #include "store/paths.h"
 
 constexpr size_t CHUNK_BYTES = 4 << 20;
+constexpr size_t LARGE_CHUNK = 256 << 10;
 
 struct making_directory {
   struct directory base;
@@ -97,23 +98,46 @@ int32_t written_keep(struct making *making, struct written *written, struct writ
 
 // ── Chunks ──
 
-struct compressor *compressor_take(struct making *making) {
-  mutex_lock(&making->lock);
-  struct compressor *compressor = making->idle;
-  if (compressor) making->idle = compressor->next;
-  mutex_unlock(&making->lock);
-  if (compressor) return compressor;
-  compressor = calloc(1, sizeof *compressor);
+static struct compressor *compressor_new(const struct making *making) {
+  struct compressor *compressor = calloc(1, sizeof *compressor);
   if (compressor) compressor->packer = packer_new(making->level);
   if (compressor && compressor->packer) return compressor;
   free(compressor);
   return nullptr;
 }
 
-static void compressor_give(struct making *making, struct compressor *compressor) {
+struct compressor *compressor_take(struct making *making) {
   mutex_lock(&making->lock);
-  compressor->next = making->idle;
-  making->idle = compressor;
+  struct compressor *compressor = making->idle;
+  if (compressor) making->idle = compressor->next;
+  mutex_unlock(&making->lock);
+  return compressor ? compressor : compressor_new(making);
+}
+
+// Contexts of zstd grow with what they are used on, to 50 MB at high levels, and stay as large. So
+// large chunks have their own, and no more of them than there are cores to use them.
+static struct compressor *compressor_take_large(struct making *making) {
+  mutex_lock(&making->lock);
+  while (making->large == making->large_max) condition_wait(&making->large_given, &making->lock);
+  making->large++;
+  struct compressor *compressor = making->idle_large;
+  if (compressor) making->idle_large = compressor->next;
+  mutex_unlock(&making->lock);
+  return compressor ? compressor : compressor_new(making);
+}
+
+// nullptr: there was no memory for it.
+static void compressor_give(struct making *making, struct compressor *compressor, bool is_large) {
+  mutex_lock(&making->lock);
+  struct compressor **idle = is_large ? &making->idle_large : &making->idle;
+  if (compressor) {
+    compressor->next = *idle;
+    *idle = compressor;
+  }
+  if (is_large) {
+    making->large--;
+    condition_one(&making->large_given);
+  }
   mutex_unlock(&making->lock);
 }
 
@@ -124,12 +148,17 @@ void compressor_free(struct compressor *compressor) {
   free(compressor);
 }
 
-void compressors_free(struct making *making) {
-  while (making->idle) {
-    struct compressor *compressor = making->idle;
-    making->idle = compressor->next;
+static void list_free(struct compressor **idle) {
+  while (*idle) {
+    struct compressor *compressor = *idle;
+    *idle = compressor->next;
     compressor_free(compressor);
   }
+}
+
+void compressors_free(struct making *making) {
+  list_free(&making->idle);
+  list_free(&making->idle_large);
 }
 
 // Whether it is worth compressing: a try of high levels takes long, and gains nothing on what is
@@ -143,10 +172,12 @@ static int32_t probe(struct compressor *compressor, span bytes, bool *gains, str
 
 static int32_t frame_add(struct making *making, span bytes, struct part *part,
                          struct fault *fault) {
-  struct compressor *compressor = compressor_take(making);
-  if (!compressor) return no_memory(fault);
-  int32_t code =
-      frame_room(&compressor->out, &compressor->capacity, frame_bound(bytes.size), fault);
+  bool is_large = bytes.size > LARGE_CHUNK && making->compress != COPSE_COMPRESS_NEVER;
+  struct compressor *compressor =
+      is_large ? compressor_take_large(making) : compressor_take(making);
+  int32_t code = compressor ? 0 : no_memory(fault);
+  if (code == 0)
+    code = frame_room(&compressor->out, &compressor->capacity, frame_bound(bytes.size), fault);
   bool gains = true;
   if (code == 0 && making->compress == COPSE_COMPRESS_AUTO && bytes.size >= SAMPLE_BYTES)
     code = probe(compressor, bytes, &gains, fault);
@@ -158,7 +189,7 @@ static int32_t frame_add(struct making *making, span bytes, struct part *part,
     blob = (span){compressor->out, size < 0 ? 0 : (size_t)size};
   }
   if (code == 0) code = spool_add(&making->spool, part->digest, gains, blob, &part->blob, fault);
-  compressor_give(making, compressor);
+  compressor_give(making, compressor, is_large);
   return code;
 }
 
@@ -254,6 +285,7 @@ static void making_close(struct store *store) {
   seed_close(making->seed);
   spool_end(&making->spool);
   grouping_end(&making->grouping);
+  condition_end(&making->large_given);
   mutex_end(&making->lock);
   store_close(&making->inner);
   free(making);
@@ -294,6 +326,7 @@ int32_t pack_new_open(struct store *store, const struct place *place, struct fau
     return code;
   }
   mutex_begin(&making->lock);
+  condition_begin(&making->large_given);
   spool_begin(&making->spool);
   store->state = making;
   making->level = (int)record_number(place->record, COPSE_PLACE_PACK_LEVEL, 3);
@@ -303,6 +336,7 @@ int32_t pack_new_open(struct store *store, const struct place *place, struct fau
                                     COPSE_PACK_FORMAT_ZNIPPY) == COPSE_PACK_FORMAT_COPSE;
   if (making->level < 1 || making->level > 22) making->level = 3;
   making->pending_max = store->task->runtime->cpu_workers * 2 + 2;
+  making->large_max = store->task->runtime->cpu_workers ? store->task->runtime->cpu_workers : 1;
   making->inner.hasty = store->hasty;
   if (store->shown.size == 0) store->shown = making->inner.shown;
   code = begin_parts(making, store->task, place->record, fault);

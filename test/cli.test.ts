@@ -49,7 +49,8 @@ describe("copse compare, for a person", () => {
 
   test("groups by kind, counts, shows a missing directory once, ends with the summary", async () => {
     const { status, out, err } = await copse("compare", "left", "right", "--moves");
-    expect(out.replace(/· \d+ files, .+ compared in (?:under 1|[\d.]+) m?s/, "· WORK")).toBe(`4 changed
+    expect(out.replace(/· \d+ files, .+ compared in (?:under 1|[\d.]+) m?s/, "· WORK"))
+      .toBe(`4 changed
   ~ content.txt  content, offset 51
   ~ current      link, releases/1 → releases/2
   ~ size.txt     size, 1.1 kB → 1.3 kB

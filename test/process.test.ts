@@ -17,6 +17,7 @@ import * as copse from "../lib/index.ts";
 import { known } from "../lib/rows.ts";
 import { patience, slowness } from "./patience.ts";
 import { openFiles, run } from "./script.ts";
+import { mountIll, releaseIll } from "./servers/fuse.ts";
 import { tied } from "./servers/tied.ts";
 
 patience(120_000);
@@ -139,6 +140,44 @@ test("what is cancelled while it is queued never touches the disk", async () => 
   } finally {
     runtime.close();
   }
+});
+
+test("a call that cannot be interrupted: its promise rejects at once, its task ends when it returns", async () => {
+  const at = join(folder, "ill");
+  mkdirSync(at);
+  const ill = await mountIll(at, { slow: { size: 10, hangs: true } });
+  if (typeof ill === "string") {
+    console.warn(`skipped, no file system of a program here: ${ill}`);
+    return;
+  }
+  // What hangs is let go before the runtime waits for it.
+  await using runtime = new copse.Runtime();
+  using _ = ill;
+  const controller = new AbortController();
+  const twin = join(folder, "twin");
+  writeFileSync(twin, "A".repeat(10));
+  const outcome = copse
+    .compare(join(at, "slow"), twin, { runtime, signal: controller.signal })
+    .then(
+      () => "compared",
+      (error: unknown) => error,
+    );
+  await Bun.sleep(200); // it is in the kernel
+  expect(runtime.stats.running).toBe(1);
+  const reason = new Error("not wanted any more");
+  const began = performance.now();
+  controller.abort(reason);
+  expect(await outcome).toBe(reason);
+  expect(performance.now() - began).toBeLessThan(100 * slowness);
+  // Nobody waits for it, but it is there still, and others go on beside it, where there is more than
+  // one worker.
+  expect(runtime.stats.running).toBe(1);
+  const other = copse.compare(tree, tree, { runtime });
+  if (runtime.info.backend !== "blocking") expect((await other).complete).toBe(true);
+  releaseIll(at);
+  expect((await other).complete).toBe(true);
+  for (let i = 0; i < 500 && runtime.stats.running > 0; i++) await Bun.sleep(10);
+  expect(runtime.stats).toMatchObject({ started: 2, cancelled: 1, done: 1, queued: 0, running: 0 });
 });
 
 test("10,000 files are compared within the memory that is allowed", async () => {

@@ -2,7 +2,8 @@
 // program. Read only, and no deeper than one directory below its root.
 
 import { dlopen } from "bun:ffi";
-import { openSync, readSync, writeSync } from "node:fs";
+import { openSync, readSync, statSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { tied } from "./tied.ts";
 
 /** Of a name: its size, and what goes wrong with it. */
@@ -14,7 +15,16 @@ export interface Ill {
   readonly isUnseen?: boolean;
   /** It is a directory, and listing it is EIO. */
   readonly isShut?: boolean;
+  /** No read of it returns before `releaseIll`. */
+  readonly hangs?: boolean;
 }
+
+/** Whoever waits for a file that hangs is let go. */
+export function releaseIll(at: string): void {
+  statSync(join(at, RELEASE), { throwIfNoEntry: false });
+}
+
+const RELEASE = "..release";
 
 /** Mounts it; a sentence where that cannot be done here. */
 export async function mountIll(
@@ -33,6 +43,7 @@ export async function mountIll(
   }
   return {
     [Symbol.dispose]() {
+      releaseIll(at);
       Bun.spawnSync(["umount", "-l", at]);
       child.kill();
     },
@@ -44,6 +55,7 @@ const [DIRECTORY, FILE] = [0o40755, 0o100644];
 const [IN_HEADER, OUT_HEADER, ATTRIBUTES] = [40, 16, 88];
 const MTIME = 1_700_000_000n;
 
+/** A number is an errno, or all is well; nothing comes back where nothing is wanted, or not yet. */
 type Answer = Uint8Array | number | undefined;
 
 function words(bytes: number): DataView {
@@ -62,12 +74,21 @@ function putAttributes(into: DataView, at: number, node: bigint, ill: Ill | unde
 
 function serve(at: string, files: Readonly<Record<string, Ill>>): void {
   const names = Object.keys(files);
+  const held: (() => void)[] = [];
+  let isReleased = false;
   const illOf = (node: bigint): Ill | undefined => files[names[Number(node) - 2] ?? ""];
 
-  const answers: Readonly<Record<number, (node: bigint, body: DataView) => Answer>> = {
+  const answers: Readonly<
+    Record<number, (node: bigint, body: DataView, later: (answer: Answer) => void) => Answer>
+  > = {
     1: function lookup(_, body) {
       const bytes = new Uint8Array(body.buffer, body.byteOffset, body.byteLength - 1);
-      const index = names.indexOf(new TextDecoder().decode(bytes));
+      const name = new TextDecoder().decode(bytes);
+      const index = names.indexOf(name);
+      if (name === RELEASE) {
+        isReleased = true;
+        for (const go of held.splice(0)) go();
+      }
       if (index < 0) return -ENOENT;
       const node = BigInt(index + 2);
       if (illOf(node)?.isUnseen) return -EIO;
@@ -82,12 +103,15 @@ function serve(at: string, files: Readonly<Record<string, Ill>>): void {
       return new Uint8Array(out.buffer);
     },
     14: () => new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]), // FOPEN_DIRECT_IO
-    15: function read(node, body) {
+    15: function read(node, body, later) {
       const ill = illOf(node) ?? {};
       const [from, size] = [Number(body.getBigUint64(8, true)), body.getUint32(16, true)];
       const end = Math.min(from + size, ill.size ?? 0, ill.failsAt ?? Infinity);
       if (from < (ill.size ?? 0) && from >= (ill.failsAt ?? Infinity)) return -EIO;
-      return new Uint8Array(Math.max(0, end - from)).fill(65);
+      const content = new Uint8Array(Math.max(0, end - from)).fill(65);
+      if (!ill.hangs || isReleased) return content;
+      held.push(() => later(content));
+      return undefined;
     },
     17: () => new Uint8Array(80),
     18: () => new Uint8Array(0),
@@ -139,14 +163,17 @@ function serve(at: string, files: Readonly<Record<string, Ill>>): void {
     const view = new DataView(buffer.buffer, buffer.byteOffset, size);
     const answer = answers[view.getUint32(4, true)] ?? (() => -ENOSYS);
     const body = new DataView(buffer.buffer, buffer.byteOffset + IN_HEADER, size - IN_HEADER);
-    const given = answer(view.getBigUint64(16, true), body);
-    if (given === undefined) continue;
-    const bytes = typeof given === "number" ? new Uint8Array(0) : given;
-    const head = words(OUT_HEADER);
-    head.setUint32(0, OUT_HEADER + bytes.length, true);
-    head.setInt32(4, typeof given === "number" ? given : 0, true);
-    head.setBigUint64(8, view.getBigUint64(8, true), true);
-    writeSync(device, Buffer.concat([new Uint8Array(head.buffer), bytes]));
+    const asked = view.getBigUint64(8, true);
+    const reply = (given: Answer): void => {
+      if (given === undefined) return;
+      const bytes = typeof given === "number" ? new Uint8Array(0) : given;
+      const head = words(OUT_HEADER);
+      head.setUint32(0, OUT_HEADER + bytes.length, true);
+      head.setInt32(4, typeof given === "number" ? given : 0, true);
+      head.setBigUint64(8, asked, true);
+      writeSync(device, Buffer.concat([new Uint8Array(head.buffer), bytes]));
+    };
+    reply(answer(view.getBigUint64(16, true), body, reply));
   }
 }
 

@@ -74,15 +74,16 @@ struct making {
   struct store inner;
   int level;
   enum copse_compress compress;
-  bool is_native;                  // of our own format
-  bool pours;                      // it has no file: the caller gets it
-  bool keeps;                      // what the seed holds is kept
-  bool has_kind;                   // of its own, whatever files had where they come from
-  struct asking *asking;           // nullptr: nothing is asked
-  struct written *root;            // nullptr: nobody asked for it yet
-  struct seed *seed;               // nullptr: there is none
-  mutex lock;                      // guards what follows
-  struct pack_section **sections;  // the first one is the pack's own
+  bool is_native;            // of our own format
+  bool pours;                // it has no file: the caller gets it
+  bool keeps;                // what the seed holds is kept
+  bool has_kind;             // of its own, whatever files had where they come from
+  struct asking *asking;     // nullptr: nothing is asked
+  struct written *root;      // nullptr: nobody asked for it yet
+  struct seed *seed;         // nullptr: there is none
+  struct pack_section *own;  // the first of the sections
+  mutex lock;                // guards what follows
+  struct pack_section **sections;
   size_t sections_count;
   struct written **all;
   size_t count, capacity;

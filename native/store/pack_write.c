@@ -297,8 +297,8 @@ static int32_t begin_parts(struct making *making, struct task *task, span record
   uint8_t type = (uint8_t)(record_number(record, COPSE_PLACE_PACK_TYPE, 0) & 127);
   making->has_kind = record_number(record, COPSE_PLACE_PACK_TYPE, UINT64_MAX) != UINT64_MAX ||
                      record_text(record, COPSE_PLACE_PACK_REPO).at;
-  if (!section_find(making, type, record_text(record, COPSE_PLACE_PACK_REPO)))
-    return no_memory(fault);
+  making->own = section_find(making, type, record_text(record, COPSE_PLACE_PACK_REPO));
+  if (!making->own) return no_memory(fault);
   int32_t code = ask_begin(record, &making->asking, fault);
   span seed = record_record(record, COPSE_PLACE_PACK_SEED);
   if (code == 0 && seed.at) code = seed_open(&making->seed, seed, task, fault);
@@ -629,7 +629,7 @@ static int32_t making_writer_open(struct directory *base, const struct wanted *w
                                   struct writer **out, struct fault *fault) {
   struct making_writer *writer;
   struct making *making = making_of(base->store);
-  struct pack_section *section = making->sections[0];
+  struct pack_section *section = making->own;
   const struct filing *filing = &wanted->filing;
   if (filing->has_type && !making->has_kind)
     section = section_find(making, filing->type, filing->origin);
@@ -649,7 +649,7 @@ static int32_t making_writer_open(struct directory *base, const struct wanted *w
 static int32_t making_file(struct store *store, const struct wanted *wanted,
                            const struct filing *filing, struct writer **out, struct fault *fault) {
   struct making *making = making_of(store);
-  const struct pack_section *own = making->sections[0];
+  const struct pack_section *own = making->own;
   struct pack_section *section = section_find(making, filing->has_type ? filing->type : own->type,
                                               filing->origin.at ? filing->origin : own->repo);
   if (!section) return no_memory(fault);

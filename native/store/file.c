@@ -240,14 +240,11 @@ static int32_t open_again(struct file_state *state, struct file_directory *direc
   if (fd < 0) return fault_from_errno(fault, -fd, "openat");
   struct io_stat stat;
   int code = state->io->stat(fd, "", true, &stat);
-  if (code < 0 || stat.inode != directory->inode || stat.device != directory->device) {
-    state->io->close(fd);
-    if (code < 0) return fault_from_errno(fault, -code, "fstat");
-    return fault_set(fault, COPSE_E_CHANGED,
-                     "the directory was replaced by another one meanwhile; run again");
-  }
+  // With the lock, because whoever gave it up may only just be finding out which one it is.
   mutex_lock(&state->all->lock);
-  bool is_ours = !hold_if_open(directory);
+  bool is_open = code >= 0 && hold_if_open(directory);  // somebody was faster
+  bool is_same = code >= 0 && stat.inode == directory->inode && stat.device == directory->device;
+  bool is_ours = !is_open && is_same;
   if (is_ours) {
     directory->fd = fd;
     atomic_store_explicit(&directory->held, 1, memory_order_release);
@@ -256,8 +253,11 @@ static int32_t open_again(struct file_state *state, struct file_directory *direc
   if (is_ours)
     count_open(state->all, state->io);
   else
-    state->io->close(fd);  // somebody was faster
-  return 0;
+    state->io->close(fd);
+  if (is_open || is_ours) return 0;
+  if (code < 0) return fault_from_errno(fault, -code, "fstat");
+  return fault_set(fault, COPSE_E_CHANGED,
+                   "the directory was replaced by another one meanwhile; run again");
 }
 
 static int32_t file_hold(struct directory *base, struct fault *fault) {

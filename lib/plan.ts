@@ -4,7 +4,7 @@
 import { resolve } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
-import { checkFields } from "./request.ts";
+import { bytesOfPath, checkFields, type Row } from "./request.ts";
 import type {
   Action,
   ApplyOptions,
@@ -137,25 +137,26 @@ interface Planned {
   isMet: boolean;
 }
 
-interface Row {
-  readonly [field: string]: unknown;
+/** What paths are told apart by, also those that are not UTF-8. */
+export function keyOf({
+  path,
+  pathBytes,
+}: {
+  path: string;
+  pathBytes?: Uint8Array | undefined;
+}): string {
+  return pathBytes ? `/${pathBytes.toHex()}` : path; // no path begins with a slash
 }
 
-/** A path by its bytes, in hex where they come from JSON; undefined: its text says all. */
 function bytesIn(row: Row, field: string, name: string): Uint8Array | undefined {
-  const bytes = row[`${field}Bytes`];
-  if (bytes === undefined || bytes instanceof Uint8Array) return bytes;
-  if (typeof bytes === "string" && /^(?:[0-9a-f]{2})*$/i.test(bytes))
-    return Uint8Array.fromHex(bytes);
-  throw argumentError(`${name}.${field}Bytes`, `must be hex digits, not ${showValue(bytes)}`);
+  return bytesOfPath(`${name}.${field}`, row[`${field}Bytes`]);
 }
 
 function nameIn(row: Row, field: string, name: string): string {
   const text = row[field];
   if (typeof text !== "string")
     throw argumentError(`${name}.${field}`, `must be a path, not ${showValue(text)}`);
-  const bytes = bytesIn(row, field, name);
-  return bytes ? `/${bytes.toHex()}` : text; // no path begins with a slash
+  return keyOf({ path: text, pathBytes: bytesIn(row, field, name) });
 }
 
 /** A directory's size and time follow what is in it. */
@@ -243,8 +244,9 @@ export class TwoWayPlan {
       if (planned && isTrue) planned.isMet = true;
       return isTrue;
     });
-    for (const { path, pathBytes, isMet } of this.#steps.values()) {
-      if (isMet || failed.has(pathBytes ? `/${pathBytes.toHex()}` : path)) continue;
+    for (const step of this.#steps.values()) {
+      if (step.isMet || failed.has(keyOf(step))) continue;
+      const { path, pathBytes } = step;
       const sentence = "it is not any more what the plan has, and is left; make a new plan";
       const error = new CopseError("CHANGED", sentence, { path });
       errors.push({ kind: "error", path, ...(pathBytes && { pathBytes }), error });

@@ -426,20 +426,23 @@ function putSeen(record: Record, name: string, seen: unknown, keys: SeenKeys): n
   return found;
 }
 
-function putPath(record: Record, key: number, name: string, text: unknown, bytes: unknown): void {
-  if (typeof text !== "string") throw argumentError(name, `must be a path, not ${showValue(text)}`);
-  if (bytes === undefined) {
-    record.text(key, text);
-  } else if (bytes instanceof Uint8Array) {
-    record.bytes(key, bytes);
-  } else if (typeof bytes === "string" && /^(?:[0-9a-f]{2})*$/i.test(bytes)) {
-    record.bytes(key, Uint8Array.fromHex(bytes));
-  } else {
-    throw argumentError(`${name}Bytes`, `must be hex digits, not ${showValue(bytes)}`);
-  }
+/** The bytes of a path, in hex where they come from JSON; undefined: its text says all. */
+export function bytesOfPath(name: string, bytes: unknown): Uint8Array | undefined {
+  if (bytes === undefined || bytes instanceof Uint8Array) return bytes;
+  if (typeof bytes === "string" && /^(?:[0-9a-f]{2})*$/i.test(bytes))
+    return Uint8Array.fromHex(bytes);
+  throw argumentError(`${name}Bytes`, `must be hex digits, not ${showValue(bytes)}`);
 }
 
-interface Row {
+function putPath(record: Record, key: number, name: string, text: unknown, given: unknown): void {
+  if (typeof text !== "string") throw argumentError(name, `must be a path, not ${showValue(text)}`);
+  const bytes = bytesOfPath(name, given);
+  if (bytes) record.bytes(key, bytes);
+  else record.text(key, text);
+}
+
+/** A row that anybody may have written: each field is looked at. */
+export interface Row {
   readonly [field: string]: unknown;
 }
 

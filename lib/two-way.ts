@@ -8,7 +8,7 @@ import { basename, dirname, join, resolve, sep } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import type { Place } from "./location.ts";
 import { Detail, Done, Two, TwoSeen } from "./native/abi.ts";
-import { planHead, TwoWayPlan } from "./plan.ts";
+import { keyOf, planHead, TwoWayPlan } from "./plan.ts";
 import { checkFields, twoWayRequest } from "./request.ts";
 import { decodeRows, type SyncCounts } from "./rows.ts";
 import { byPath, sortByPath } from "./sort.ts";
@@ -247,10 +247,6 @@ function allowed(decided: Decided, options: Options): Allowed {
     steps = steps.filter((action) => !isStep(action, side) || !paths.has(keyOf(action)));
   }
   return { steps, kept, refusals };
-}
-
-function keyOf({ path, pathBytes }: { path: string; pathBytes?: Uint8Array | undefined }): string {
-  return pathBytes ? `/${pathBytes.toHex()}` : path; // no path begins with a slash
 }
 
 /** What a dry run of one direction found to be renamed, in the place of a copy and a deletion. */

@@ -9,13 +9,12 @@ static struct {
   mutex lock;
   struct kept {
     size_t size;
-    uint32_t count, most;
+    uint32_t count;
     uint8_t *blocks[BUFFER_KEPT_MAX];
   } sizes[2];
 } kept = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
-    .sizes = {{.size = BUFFER_KEPT_BYTES, .most = BUFFER_KEPT_MAX / 2},
-              {.size = BUFFER_KEPT_LARGE_BYTES, .most = BUFFER_KEPT_MAX / 2}},
+    .sizes = {{.size = BUFFER_KEPT_BYTES}, {.size = BUFFER_KEPT_LARGE_BYTES}},
 };
 
 void buffers_begin(struct buffers *buffers, uint64_t limit) {
@@ -42,7 +41,7 @@ void buffer_free(uint8_t *buffer, size_t size) {
   bool room = false;
   if (these) {
     mutex_lock(&kept.lock);
-    room = these->count < these->most;
+    room = these->count < BUFFER_KEPT_MAX;
     if (room) these->blocks[these->count++] = buffer;
     mutex_unlock(&kept.lock);
   }

@@ -13,7 +13,7 @@
 // once: 8 MiB at most.
 constexpr size_t BUFFER_KEPT_BYTES = 64 * 1024 + 64;
 constexpr size_t BUFFER_KEPT_LARGE_BYTES = 512 * 1024 + 64;
-constexpr uint32_t BUFFER_KEPT_MAX = 32;
+constexpr uint32_t BUFFER_KEPT_MAX = 16;
 
 struct buffers {
   _Atomic uint64_t taken;

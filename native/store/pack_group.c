@@ -213,9 +213,7 @@ static void group_work(struct job *base, struct worker *) {
     group_run(&job->task->group, JOB_COMPUTE, &job->job);
     return;
   }
-  mutex_lock(&making->lock);
-  if (making->fault.code == 0) making->fault = fault;
-  mutex_unlock(&making->lock);
+  making_fail(making, &fault);
   atomic_store_explicit(&grouping->next, grouping->count, memory_order_relaxed);
   job_end(job);
 }

@@ -116,6 +116,8 @@ int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *p
                   struct fault *fault);
 // Whether the chunk goes into a group of small ones, so that nobody compresses it before.
 bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size);
+// The first of what went wrong in a job is what the pack ends with.
+void making_fail(struct making *making, const struct fault *fault);
 [[nodiscard]] struct compressor *compressor_take(struct making *making);  // nullptr: no memory
 void compressor_free(struct compressor *compressor);
 void compressors_free(struct making *making);  // those that nobody uses

@@ -223,15 +223,19 @@ struct chunk_job {
   bool is_raw;
 };
 
+void making_fail(struct making *making, const struct fault *fault) {
+  mutex_lock(&making->lock);
+  if (making->fault.code == 0) making->fault = *fault;
+  mutex_unlock(&making->lock);
+}
+
 static void chunk_run(struct job *job, struct worker *) {
   struct chunk_job *chunk = (struct chunk_job *)job;
   struct making *making = chunk->making;
   struct fault fault = {};
   if (!task_cancelled(chunk->task) && chunk_add(making, (span){chunk->bytes, chunk->size},
                                                 chunk->is_raw, chunk->part, &fault) < 0) {
-    mutex_lock(&making->lock);
-    if (making->fault.code == 0) making->fault = fault;
-    mutex_unlock(&making->lock);
+    making_fail(making, &fault);
   }
   free(chunk->bytes);
   free(chunk);

@@ -63,10 +63,12 @@ bool walk_descend(struct node *parent, const struct entry *left, const struct en
   return true;
 }
 
-void walk_visit(struct node *node) {
-  node->together = 1;
-  group_run(node->walk->group, JOB_BRANCH, &node->job);
+static void run_together(struct node *first, size_t count) {
+  first->together = count;
+  group_run(first->walk->group, JOB_BRANCH, &first->job);
 }
+
+void walk_visit(struct node *node) { run_together(node, 1); }
 
 void node_hold(struct node *node) {
   atomic_fetch_add_explicit(&node->references, 1, memory_order_relaxed);
@@ -279,11 +281,6 @@ struct pending {
 
 // A job looks as if it had ended now and then, so that groups take turns.
 constexpr size_t VISITS_MAX = 64;
-
-static void run_together(struct node *first, size_t count) {
-  first->together = count;
-  group_run(first->walk->group, JOB_BRANCH, &first->job);
-}
 
 static void add_below(struct pending *pending, struct node *node) {
   if (!node->below) return;

@@ -233,15 +233,14 @@ static int32_t is_first_there(struct spot *spot, const struct entry *left, struc
 }
 
 // Its content once more, which costs another pass over what lies before it.
-static int32_t open_again(struct spot *spot, span path, struct reader *reader,
+static int32_t open_again(struct spot *spot, span path, struct entry *entry, struct reader *reader,
                           struct fault *fault) {
   struct store *store = &spot->run->store[LEFT];
   struct directory *parent;
-  struct entry entry;
   spot->side = LEFT;
-  int32_t code = store->ops->find(store, path, spot->arena, &entry, &parent, fault);
+  int32_t code = store->ops->find(store, path, spot->arena, entry, &parent, fault);
   if (code < 0) return code;
-  code = store->ops->reader(parent, &entry, reader, fault);
+  code = store->ops->reader(parent, entry, reader, fault);
   store->ops->leave(parent);
   return code;
 }
@@ -266,7 +265,7 @@ static int32_t forward_leaf(struct forward *forward, struct spot *spot, span pat
   if (!is_done && action == ACTION_COPY && needs_first) {
     code = has_twins ? is_first_there(spot, left, fault) : 0;
     if (code == 0) {
-      code = open_again(spot, path, reader, fault);
+      code = open_again(spot, path, &(struct entry){}, reader, fault);
       has_reader = code == 0;
     }
     is_done = code < 0;
@@ -319,20 +318,13 @@ static int32_t forward_entry(struct forward *forward, struct spot *spot, span pa
 // lies before it.
 static int32_t forward_again(struct forward *forward, struct spot *spot, span path,
                              struct fault *fault) {
-  struct store *store = &forward->run->store[LEFT];
-  const struct store_ops *ops = store->ops;
   int32_t code = fault->code;
   for (uint64_t tries = 0; fault_retryable(code) && sync_try_again(forward->run, tries); tries++) {
-    struct directory *parent = nullptr;
     struct entry entry = {};
     struct reader reader = {};
     *fault = (struct fault){};
-    spot->side = LEFT;
-    code = ops->find(store, path, spot->arena, &entry, &parent, fault);
-    if (code < 0) continue;
-    code = ops->reader(parent, &entry, &reader, fault);
+    code = open_again(spot, path, &entry, &reader, fault);
     if (code == 0) code = forward_entry(forward, spot, path, &entry, &reader, fault);
-    ops->leave(parent);
   }
   return code;
 }

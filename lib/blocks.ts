@@ -1,6 +1,7 @@
 import { parseLocation } from "./location.ts";
 import { Done } from "./native/abi.ts";
-import { blocksRequest, checkOptions } from "./request.ts";
+import { checkOptions } from "./check.ts";
+import { blocksRequest } from "./request.ts";
 import { byPlace, decodeBlocks } from "./rows-blocks.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Verb } from "./task.ts";

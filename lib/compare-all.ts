@@ -5,7 +5,7 @@ import { CopseError } from "./errors.ts";
 import { argumentError, showValue } from "./errors.ts";
 import { parseLocation } from "./location.ts";
 import { digestPlace, digestPlaceSync } from "./manifest.ts";
-import { checkOptions } from "./request.ts";
+import { checkOptions } from "./check.ts";
 import type {
   CompareAllOptions,
   ComparisonOfAll,

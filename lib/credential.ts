@@ -1,5 +1,5 @@
 import { argumentError, showValue } from "./errors.ts";
-import { checkFields } from "./request.ts";
+import { checkFields } from "./check.ts";
 
 /** Where `credential` may look. */
 export interface CredentialOptions {

@@ -6,7 +6,7 @@ import { argumentError, CopseError, showValue } from "./errors.ts";
 import { isUnsafe } from "./location.ts";
 import { Given } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
-import { checkFields, checkRepo, whole } from "./request.ts";
+import { checkFields, checkRepo, whole } from "./check.ts";
 import type { PackEntry } from "./types.ts";
 
 // Pushed in one piece with its record; what is larger is not copied together.

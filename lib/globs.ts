@@ -5,7 +5,7 @@ import { argumentError, CopseError, codeName, showValue } from "./errors.ts";
 import { Code, GlobsAnswer, GlobsKey, GlobsKind } from "./native/abi.ts";
 import { native, type Native } from "./native/ffi.ts";
 import { Record } from "./native/record.ts";
-import { checkFields, checkGlobs } from "./request.ts";
+import { checkFields, checkGlobs } from "./check.ts";
 import type { GlobSet, GlobSetOptions } from "./types.ts";
 
 const encoder = new TextEncoder();

@@ -3,7 +3,8 @@ import { Done } from "./native/abi.ts";
 import { isFailure, WalkOrder } from "./order.ts";
 import { decodeList, type ListRow } from "./rows.ts";
 import { byName, byNumber, sortByPath } from "./sort.ts";
-import { checkOptions, listRequest, type InPlace } from "./request.ts";
+import { checkOptions } from "./check.ts";
+import { listRequest, type InPlace } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type PartOrder, type Verb } from "./task.ts";
 import type {

@@ -5,7 +5,8 @@ import { parseLocation, type Place } from "./location.ts";
 import { Done } from "./native/abi.ts";
 import { decodeRows } from "./rows.ts";
 import { byPath } from "./sort.ts";
-import { checkOptions, digestRequest } from "./request.ts";
+import { checkOptions } from "./check.ts";
+import { digestRequest } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
 import type {

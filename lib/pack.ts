@@ -1,5 +1,6 @@
 import { asNewPack, asPack, asPoured, isFile, parseLocation, type Place } from "./location.ts";
-import { checkOptions, fillRequest, packFields } from "./request.ts";
+import { checkOptions } from "./check.ts";
+import { fillRequest, packFields } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { checkSign, openKey, readingOf, signPack } from "./signature.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";

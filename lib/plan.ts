@@ -4,7 +4,8 @@
 import { resolve } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { parseLocation, type Place } from "./location.ts";
-import { bytesOfPath, checkFields, type Row } from "./request.ts";
+import { checkFields } from "./check.ts";
+import { bytesOfPath, type Row } from "./request-steps.ts";
 import type {
   Action,
   ApplyOptions,

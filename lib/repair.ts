@@ -1,7 +1,8 @@
 import { CopseError } from "./errors.ts";
 import { asNewPack, asPack, parseLocation } from "./location.ts";
 import { Place as PlaceKey } from "./native/abi.ts";
-import { checkOptions, packFields } from "./request.ts";
+import { checkOptions } from "./check.ts";
+import { packFields } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { transferVerb } from "./sync.ts";
 import { NativeTask, runSync, type Verb } from "./task.ts";

@@ -4,6 +4,7 @@
 import { mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { oneOf, whole, flag, checkRepo, checkGlobs, checkFields } from "./check.ts";
 import { asIn, withStages } from "./crypt.ts";
 import { argumentError, CopseError, showValue } from "./errors.ts";
 import { forWeb, httpDefaults, type HttpDefaults } from "./http.ts";
@@ -17,6 +18,7 @@ import {
   type PlaceField,
 } from "./location.ts";
 import { putPlan, type Plan } from "./pattern.ts";
+import { putDecided, putSteps, type Row } from "./request-steps.ts";
 import {
   Algorithm,
   By,
@@ -30,8 +32,6 @@ import {
   Text,
   TextRule as TextKey,
   RowKind,
-  Step,
-  Type,
   Verb,
 } from "./native/abi.ts";
 import { forget, Record } from "./native/record.ts";
@@ -70,47 +70,6 @@ function putPlace(record: Record, place: Place): void {
     record.record(PlaceKey.FILE, (record) => {
       record.text(PlaceKey.PATH, path).record(PlaceKey.INNER, (inner) => putPlace(inner, entry));
     });
-}
-
-// ── Checks ──
-
-function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
-  const found = choices.find((choice) => choice === value);
-  if (found === undefined)
-    throw argumentError(name, `must be one of ${choices.join(", ")}, not ${showValue(value)}`);
-  return found;
-}
-
-export function whole(name: string, value: unknown, least: number, most: number): number {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most)
-    throw argumentError(
-      name,
-      `must be a whole number from ${least} to ${most}, not ${showValue(value)}`,
-    );
-  return value;
-}
-
-function flag(name: string, value: unknown): boolean {
-  if (typeof value !== "boolean")
-    throw argumentError(name, `must be true or false, not ${showValue(value)}`);
-  return value;
-}
-
-/** Where a pack, or a file in one, is from. */
-export function checkRepo(name: string, value: unknown): string {
-  if (typeof value !== "string" || value.includes("\0") || value.length > 4096)
-    throw argumentError(name, "must be a text of at most 4,096 characters without NUL");
-  return value;
-}
-
-/** For globSet, too. */
-export function checkGlobs(name: string, value: unknown): readonly string[] {
-  if (!Array.isArray(value))
-    throw argumentError(name, `must be an array of globs, not ${showValue(value)}`);
-  for (const glob of value)
-    if (typeof glob !== "string" || glob === "" || glob.includes("\0"))
-      throw argumentError(name, `must hold non-empty strings without NUL, not ${showValue(glob)}`);
-  return value;
 }
 
 const limitKeys: { readonly [name in keyof Limits]: number } = {
@@ -304,6 +263,25 @@ function metadataOf(name: string, value: unknown): number {
   return bits;
 }
 
+/** Rows of what went as it should: bits for Key.UNTOLD. */
+const quietKinds = [
+  RowKind.COPIED,
+  RowKind.CREATED,
+  RowKind.UPDATED,
+  RowKind.RENAMED,
+  RowKind.LINKED,
+  RowKind.DELETED,
+  RowKind.SKIPPED,
+].reduce((bits, kind) => bits | (1 << kind), 0);
+
+/** Whether only errors and conflicts are told. */
+export function isOnlyTrouble({ actions = "all", dryRun }: CopyOptions): boolean {
+  const isOnly = oneOf("actions", actions, ["all", "trouble"]) === "trouble";
+  if (isOnly && dryRun === true)
+    throw argumentError("actions", "are what a dry run is for: leave trouble out");
+  return isOnly;
+}
+
 const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
   by: (record, value) => {
     const chosen = oneOf("by", value, ["content", "hash", "stat"]);
@@ -312,6 +290,9 @@ const copyTable: Table<Omit<CopyOptions, keyof Options>> = {
   overwrite: (record, value) => {
     const ways = ["different", "newer", "never"] as const;
     record.number(Key.OVERWRITE, ways.indexOf(oneOf("overwrite", value, ways)));
+  },
+  actions: (record, value) => {
+    if (isOnlyTrouble({ actions: value as "all" })) record.number(Key.UNTOLD, quietKinds);
   },
   dryRun: bool("dryRun", Key.DRY_RUN),
   verify: bool("verify", Key.VERIFY),
@@ -387,109 +368,6 @@ const twoWayTable = {
   specialBits: copyTable.specialBits,
   preserve: copyTable.preserve,
 };
-
-const stepKinds: ReadonlyMap<string, number> = new Map([
-  ["copied", RowKind.COPIED],
-  ["created", RowKind.CREATED],
-  ["updated", RowKind.UPDATED],
-  ["renamed", RowKind.RENAMED],
-  ["deleted", RowKind.DELETED],
-  ["linked", RowKind.LINKED],
-]);
-
-const seenTypes: ReadonlyMap<unknown, number> = new Map<unknown, number>([
-  ["file", Type.FILE],
-  ["directory", Type.DIRECTORY],
-  ["link", Type.LINK],
-  ["other", Type.OTHER],
-]);
-
-interface SeenKeys {
-  readonly size: number;
-  readonly mtime: number;
-}
-
-/** One side of a step; gives its type. */
-function putSeen(record: Record, name: string, seen: unknown, keys: SeenKeys): number {
-  if (seen === undefined) return 0;
-  if (typeof seen !== "object" || seen === null)
-    throw argumentError(name, `must be an object, not ${showValue(seen)}`);
-  const { type, size, mtime } = seen as { type?: unknown; size?: unknown; mtime?: unknown };
-  const found = seenTypes.get(type);
-  if (found === undefined) throw argumentError(`${name}.type`, `is ${showValue(type)}`);
-  record.number(keys.size, whole(`${name}.size`, size, 0, Number.MAX_SAFE_INTEGER));
-  if (mtime !== undefined) {
-    if (typeof mtime !== "string" || !/^-?\d{1,19}$/.test(mtime))
-      throw argumentError(`${name}.mtime`, `must be digits, not ${showValue(mtime)}`);
-    record.integer(keys.mtime, BigInt(mtime));
-  }
-  return found;
-}
-
-/** The bytes of a path, in hex where they come from JSON; undefined: its text says all. */
-export function bytesOfPath(name: string, bytes: unknown): Uint8Array | undefined {
-  if (bytes === undefined || bytes instanceof Uint8Array) return bytes;
-  if (typeof bytes === "string" && /^(?:[0-9a-f]{2})*$/i.test(bytes))
-    return Uint8Array.fromHex(bytes);
-  throw argumentError(`${name}Bytes`, `must be hex digits, not ${showValue(bytes)}`);
-}
-
-function putPath(record: Record, key: number, name: string, text: unknown, given: unknown): void {
-  if (typeof text !== "string") throw argumentError(name, `must be a path, not ${showValue(text)}`);
-  const bytes = bytesOfPath(name, given);
-  if (bytes) record.bytes(key, bytes);
-  else record.text(key, text);
-}
-
-/** A row that anybody may have written: each field is looked at. */
-export interface Row {
-  readonly [field: string]: unknown;
-}
-
-function putStep(
-  record: Record,
-  name: string,
-  kind: number,
-  step: Row,
-  [first, second]: readonly [string, string],
-): void {
-  record.record(Key.STEP, (inner) => {
-    putPath(inner, Step.PATH, `${name}.path`, step["path"], step["pathBytes"]);
-    if (kind === RowKind.RENAMED || kind === RowKind.LINKED)
-      putPath(inner, Step.FROM, `${name}.from`, step["from"], step["fromBytes"]);
-    inner.number(Step.KIND, kind);
-    const left = { size: Step.LEFT_SIZE, mtime: Step.LEFT_MTIME };
-    const right = { size: Step.RIGHT_SIZE, mtime: Step.RIGHT_MTIME };
-    const source = putSeen(inner, `${name}.${first}`, step[first], left);
-    const target = putSeen(inner, `${name}.${second}`, step[second], right);
-    if (source === 0) throw argumentError(`${name}.${first}`, "is missing: plans are dry runs");
-    inner.number(Step.TYPES, source + target * 16);
-  });
-}
-
-/** The steps of a plan, whoever wrote it. Rows that are no steps are left out. */
-function putSteps(record: Record, actions: readonly unknown[]): void {
-  record.number(Key.HAS_PLAN, 1);
-  for (const [i, action] of actions.entries()) {
-    const name = `plan.actions[${i}]`;
-    if (typeof action !== "object" || action === null)
-      throw argumentError(name, `must be an object, not ${showValue(action)}`);
-    const step = action as Row; // its fields are looked at one by one
-    if (["skipped", "error", "conflict"].includes(String(step["kind"]))) continue;
-    const kind = typeof step["kind"] === "string" ? stepKinds.get(step["kind"]) : undefined;
-    if (kind === undefined) throw argumentError(`${name}.kind`, `is ${showValue(step["kind"])}`);
-    putStep(record, name, kind, step, ["source", "target"]);
-  }
-}
-
-/** Of a two-way plan what is done while it is decided. */
-function putDecided(record: Record, rows: readonly Row[]): void {
-  record.number(Key.HAS_PLAN, 1);
-  for (const row of rows)
-    if (row["kind"] === "conflict")
-      putStep(record, "plan.actions", RowKind.CONFLICT, row, ["left", "right"]);
-    else putStep(record, "plan.actions", RowKind.UPDATED, row, ["source", "target"]);
-}
 
 type Tables = readonly { readonly [name: string]: Put }[];
 
@@ -653,6 +531,7 @@ export function syncRequest(
   { deletes, waited, steps, path }: SyncRequest,
 ): Uint8Array {
   const record = begin(Verb.SYNC, waited);
+  isOnlyTrouble(options); // a dry run refuses it
   const tables = deletes ? [common, copyTable, syncTable] : [common, copyTable];
   if (deletes && options.delete !== false) record.number(Key.DELETE, 1);
   const defaults = putOptions(record, keptIn(to, options), tables);
@@ -699,7 +578,10 @@ export function twoWayRequest(
 }
 
 // As far as they are about what is written.
-const fillTable: Table<Pick<CopyOptions, "fsync">> = { fsync: copyTable.fsync };
+const fillTable: Table<Pick<CopyOptions, "actions" | "fsync">> = {
+  actions: copyTable.actions,
+  fsync: copyTable.fsync,
+};
 
 /** Files that the caller gives, into a pack. */
 export function fillRequest(to: Place, options: CopyOptions, waited: boolean): Uint8Array {
@@ -859,18 +741,4 @@ export function snapshotRequest(
 
 export function digestRequest(place: Place, options: ManifestOptions, waited: boolean): Uint8Array {
   return inPlace(Verb.DIGEST, place, {}, options, [common, walkTable, digestTable], waited);
-}
-
-/** Options must be an object before their fields are looked at. */
-export function checkOptions(options: unknown): asserts options is object {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw argumentError("options", `must be an object, not ${showValue(options)}`);
-}
-
-/** An object with no other fields than these. */
-export function checkFields(name: string, value: unknown, fields: readonly string[]): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw argumentError(name, `must be an object, not ${showValue(value)}`);
-  for (const field of Object.keys(value))
-    if (!fields.includes(field)) throw argumentError(name, `has no field ${showValue(field)}`);
 }

@@ -475,6 +475,13 @@ export function rowOf(page: Page, row: number): AnyRow {
   }
 }
 
+/** Whether one of a page's rows is of that kind. */
+export function hasRow(buffer: ArrayBuffer, rows: number, kind: number): boolean {
+  const bytes = new Uint8Array(buffer);
+  for (let i = rows - 1; i >= 0; i--) if (bytes[i * Row.size + Row.kind] === kind) return true;
+  return false;
+}
+
 /** All rows of a page. `buffer` is lent: nothing of it is kept. */
 export function decodeRows(buffer: ArrayBuffer, rows: number, heapAt: number): AnyRow[] {
   const page = new Page(buffer, heapAt);

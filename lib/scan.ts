@@ -3,7 +3,8 @@ import { Done } from "./native/abi.ts";
 import { planOf, type Plan } from "./pattern.ts";
 import { decodeScan } from "./rows.ts";
 import { byNumber } from "./sort.ts";
-import { checkOptions, scanRequest, Scope } from "./request.ts";
+import { checkOptions } from "./check.ts";
+import { scanRequest, Scope } from "./request.ts";
 import { engineOf } from "./runtime.ts";
 import { NativeTask, runSync, type Ending, type PartOrder, type Verb } from "./task.ts";
 import type {

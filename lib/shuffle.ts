@@ -4,7 +4,7 @@ import { globSet } from "./globs.ts";
 import { listVerb } from "./list.ts";
 import { parseLocation } from "./location.ts";
 import { planOf } from "./pattern.ts";
-import { checkOptions } from "./request.ts";
+import { checkOptions } from "./check.ts";
 import { engineOf } from "./runtime.ts";
 import { locationBelow, membersVerb } from "./scan.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";

@@ -1,7 +1,8 @@
 import { parseLocation, type Place } from "./location.ts";
-import { Detail, Done } from "./native/abi.ts";
-import { checkOptions, stagedTarget, syncRequest, type SyncRequest } from "./request.ts";
-import { decodeRows, type SyncCounts } from "./rows.ts";
+import { Detail, Done, RowKind } from "./native/abi.ts";
+import { checkOptions } from "./check.ts";
+import { stagedTarget, syncRequest, type SyncRequest } from "./request.ts";
+import { decodeRows, hasRow, type SyncCounts } from "./rows.ts";
 import { byPath } from "./sort.ts";
 import { engineOf } from "./runtime.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
@@ -48,6 +49,19 @@ function recoveredOf({ counts }: SyncCounts): Transfer["recovered"] {
     numbered: counts.number(Detail.PACK_NUMBERED) ?? 0,
     folder: counts.text(Detail.PACK_NUMBERED_IN) ?? "",
     ...(counts.number(Detail.PACK_LOST_KINDS) && { kindsLost: true as const }),
+  };
+}
+
+/** A field that is made when it is first asked for. */
+function late<T>(make: () => T): PropertyDescriptor {
+  let made: { readonly value: T } | undefined;
+  return {
+    enumerable: true,
+    configurable: true,
+    get: (): T => (made ??= { value: make() }).value,
+    set(value: T) {
+      made = { value };
+    },
   };
 }
 
@@ -156,7 +170,11 @@ export function transferOf(request: Uint8Array, plan?: PlanHead): Verb<Transfer,
       return actions;
     },
     order: byPath,
-    whole: (parts, ending) => transfer(parts, ending, counts, plan, pack, recovered),
+    canWait: (buffer, rows) => !hasRow(buffer, rows, RowKind.SUMMARY),
+    whole(parts, ending, all) {
+      const whole = transfer(parts, ending, counts, plan, pack, recovered);
+      return all ? Object.defineProperty(whole, "actions", late(all)) : whole;
+    },
   };
 }
 

@@ -5,7 +5,7 @@ import { argumentError, CopseError, showValue } from "./errors.ts";
 import { Answer, Ask, Code, Place as PlaceKey, Said, SAID_HEAD } from "./native/abi.ts";
 import { Record } from "./native/record.ts";
 import type { PlaceField } from "./location.ts";
-import { checkGlobs, whole } from "./request.ts";
+import { checkGlobs, whole } from "./check.ts";
 import type { Verb } from "./task.ts";
 import type { PackPlugin, PluginFields } from "./types.ts";
 

@@ -25,6 +25,7 @@ import type { Progress, Task } from "./types.ts";
 const CANCEL_MS = 90;
 // A page that is kept is kept whole: where it holds less, it is copied.
 const KEPT_BYTES = 32 * 1024;
+const LATE_ROWS = 1000; // fewer are decoded for the whole, whoever asks
 const SLICE_MS = 50; // of a waiting Sync form
 
 /** How a task ended. */
@@ -50,8 +51,13 @@ export interface Verb<Whole, Part> {
   readonly keeps?: boolean;
   /** In which the whole gets its parts; absent: as they came. */
   readonly order?: PartOrder<Part>;
+  /**
+   * Whether the whole can be made without the parts of such a page. Where there are many of them they
+   * wait as they came, and `whole` gets `late`, which makes all parts, instead.
+   */
+  canWait?(buffer: ArrayBuffer, rows: number): boolean;
   /** `parts` is empty when the task was iterated. */
-  whole(parts: Part[], ending: Ending): Whole;
+  whole(parts: Part[], ending: Ending, late?: () => Part[]): Whole;
   /** What is pushed to it. A Sync form takes what needs no waiting only. */
   readonly feed?: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   /**
@@ -114,6 +120,19 @@ function fetchError(native: Native, id: number, code: number): CopseError {
   return new Details(bytes.subarray(0, size)).error();
 }
 
+/** A page that is ours from now on. */
+function keepPage(native: Native, id: number, page: LentPage | OwnPage): OwnPage {
+  if ("buffer" in page) return page;
+  const { address, size, rows, heapAt } = page;
+  if (size >= KEPT_BYTES && native.copse_page_keep(id, address) === 0)
+    return { buffer: keptBytes(address, size), rows, heapAt };
+  try {
+    return { buffer: pageBytes(address, size).slice(0), rows, heapAt };
+  } finally {
+    native.copse_page_release(id, address);
+  }
+}
+
 /** The parts of a page, which is given back or kept. */
 function decodePage<Part>(
   native: Native,
@@ -121,15 +140,69 @@ function decodePage<Part>(
   verb: Verb<unknown, Part>,
   page: LentPage | OwnPage,
 ): Part[] {
-  if ("buffer" in page) return verb.decode(page.buffer, page.rows, page.heapAt);
+  if (verb.keeps || "buffer" in page) {
+    const { buffer, rows, heapAt } = keepPage(native, id, page);
+    return verb.decode(buffer, rows, heapAt);
+  }
   const { address, size, rows, heapAt } = page;
-  if (verb.keeps && size >= KEPT_BYTES && native.copse_page_keep(id, address) === 0)
-    return verb.decode(keptBytes(address, size), rows, heapAt);
   try {
-    const lent = pageBytes(address, size);
-    return verb.decode(verb.keeps ? lent.slice(0) : lent, rows, heapAt);
+    return verb.decode(pageBytes(address, size), rows, heapAt);
   } finally {
     native.copse_page_release(id, address);
+  }
+}
+
+/** What came while nobody iterated: parts, and pages that wait to become parts. */
+class Collected<Part> {
+  readonly #native: Native;
+  readonly #verb: Verb<unknown, Part>;
+  #parts: Part[] = [];
+  #waiting: OwnPage[] = [];
+  #rows = 0;
+
+  constructor(native: Native, verb: Verb<unknown, Part>) {
+    this.#native = native;
+    this.#verb = verb;
+  }
+
+  add(id: number, page: LentPage | OwnPage): void {
+    const { canWait } = this.#verb;
+    if (canWait) {
+      const kept = keepPage(this.#native, id, page);
+      if (canWait(kept.buffer, kept.rows)) {
+        this.#waiting.push(kept);
+        this.#rows += kept.rows;
+        return;
+      }
+      page = kept;
+    }
+    this.#append(decodePage(this.#native, id, this.#verb, page));
+  }
+
+  #append(more: Part[]): void {
+    this.#verb.order?.keep?.(this.#parts.length);
+    this.#parts = this.#parts.length > 0 ? append(this.#parts, more) : more;
+  }
+
+  /** So many that they are made when they are asked for. */
+  get areMany(): boolean {
+    return this.#rows >= LATE_ROWS;
+  }
+
+  /** All of them. The array is the whole's: it may be put in order. */
+  all(): Part[] {
+    for (const { buffer, rows, heapAt } of this.#waiting)
+      this.#append(this.#verb.decode(buffer, rows, heapAt));
+    this.#waiting = [];
+    return this.#parts;
+  }
+
+  /** All that is there, for whoever iterates; then there is nothing. */
+  take(): Part[] {
+    const parts = this.all();
+    this.#parts = [];
+    this.#rows = 0;
+    return parts;
   }
 }
 
@@ -148,8 +221,9 @@ export class Running<Whole, Part> implements Receiver {
   /** Called when the task can take more pushed bytes, or has ended. */
   #onRoom: (() => void) | undefined;
   #isIterated = false;
-  /** Collected for the whole, or for an iteration that may still begin. */
-  #parts: Part[] = [];
+  #isTold = false;
+  /** For the whole, or for an iteration that may still begin. */
+  readonly #collected: Collected<Part>;
   #pages: (LentPage | OwnPage)[] = [];
   /** DONE came; pages may still wait to be read. */
   #done: Ending | undefined;
@@ -165,6 +239,7 @@ export class Running<Whole, Part> implements Receiver {
   constructor(engine: Engine, verb: Verb<Whole, Part>, options: TaskOptions) {
     this.engine = engine;
     this.#verb = verb;
+    this.#collected = new Collected(engine.native, verb);
     this.#options = options;
     this.#tellEnd = engine.observe(verb.request);
     this.#start = { request: verb.request, signal: options.signal, receiver: this };
@@ -212,10 +287,7 @@ export class Running<Whole, Part> implements Receiver {
     try {
       // What was cancelled is decoded by nobody; its pages go with the task.
       if (!this.#isIterated && !this.#stopped)
-        for (let part = this.#takePage(); part; part = this.#takePage()) {
-          this.#verb.order?.keep?.(this.#parts.length);
-          this.#parts = this.#parts.length > 0 ? append(this.#parts, part) : part;
-        }
+        for (const page of this.#pages.splice(0)) this.#collected.add(this.id, page);
     } catch (error) {
       this.#stop("failed", error, false);
     }
@@ -278,12 +350,8 @@ export class Running<Whole, Part> implements Receiver {
         await this.promise; // rejects
         return undefined;
       }
-      if (this.#parts.length > 0) {
-        // A copy: after the end the whole has the array.
-        const parts = this.isSettled ? [...this.#parts] : this.#parts;
-        this.#parts = [];
-        return parts;
-      }
+      const before = this.#beforeIteration();
+      if (before.length > 0) return before;
       const parts = this.isSettled ? undefined : this.#takePage();
       this.#endWhenRead();
       if (parts && parts.length > 0) return parts;
@@ -296,9 +364,17 @@ export class Running<Whole, Part> implements Receiver {
     }
   }
 
+  /** What was collected, once. After the end the whole has it: a copy. */
+  #beforeIteration(): readonly Part[] {
+    if (!this.isSettled) return this.#collected.take();
+    const parts = this.#isTold ? [] : [...this.#collected.all()];
+    this.#isTold = true;
+    return parts;
+  }
+
   /** Nobody wants more: what runs is stopped, and waited for. */
   async leave(reason?: unknown): Promise<void> {
-    this.#parts = [];
+    this.#beforeIteration();
     if (!this.isSettled)
       this.cancel(reason ?? new CopseError("CANCELLED", "the task was left before its end"));
     await this.promise.then(ignore, ignore);
@@ -396,7 +472,11 @@ export class Running<Whole, Part> implements Receiver {
   }
 
   #resolve(done: Ending): void {
-    const parts = this.#isIterated ? [] : this.#parts;
+    if (!this.#isIterated && this.#collected.areMany) {
+      this.#succeed([], done, lateOf(this.#verb, this.#collected));
+      return;
+    }
+    const parts = this.#isIterated ? [] : this.#collected.all();
     const ordered = this.#verb.order?.inSlices(parts) ?? parts;
     if (!(ordered instanceof Promise)) this.#succeed(ordered, done);
     else
@@ -411,10 +491,10 @@ export class Running<Whole, Part> implements Receiver {
       );
   }
 
-  #succeed(parts: Part[], done: Ending): void {
+  #succeed(parts: Part[], done: Ending, late?: () => Part[]): void {
     let whole: Whole;
     try {
-      whole = this.#verb.whole(parts, done);
+      whole = this.#verb.whole(parts, done, late);
     } catch (error) {
       this.#reject("failed", error);
       return;
@@ -441,6 +521,10 @@ export class Running<Whole, Part> implements Receiver {
     this.#onRoom?.();
     this.#wake();
   }
+}
+
+function lateOf<Part>(verb: Verb<unknown, Part>, collected: Collected<Part>): () => Part[] {
+  return () => verb.order?.now(collected.all()) ?? collected.all();
 }
 
 /** Not `push(...parts)`: there may be more parts than a call takes arguments. */
@@ -570,7 +654,7 @@ export function runSync<Whole, Part>(
   const view = new DataView(events.buffer);
   const number = (at: number): number =>
     view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
-  let parts: Part[] = [];
+  const collected = new Collected(native, verb);
   const answer = (bytes: Uint8Array): void => {
     pushTo(native, id, bytes);
   };
@@ -593,9 +677,7 @@ export function runSync<Whole, Part>(
               break;
             }
             const heapAt = view.getUint32(at + Event.heap_at, true);
-            const more = decodePage(native, id, verb, { address, size, rows, heapAt });
-            verb.order?.keep?.(parts.length);
-            parts = parts.length > 0 ? append(parts, more) : more;
+            collected.add(id, { address, size, rows, heapAt });
             break;
           }
           case EventKind.PROGRESS: {
@@ -606,8 +688,11 @@ export function runSync<Whole, Part>(
             const done = decodeDone(view, at);
             totals = done;
             if (done.code < 0) throw fetchError(native, id, done.code);
-            if (verb.order) parts = verb.order.now(parts);
-            const whole = verb.whole(parts, { ...done, milliseconds: performance.now() - began });
+            const ending = { ...done, milliseconds: performance.now() - began };
+            const late = lateOf(verb, collected);
+            const whole = collected.areMany
+              ? verb.whole([], ending, late)
+              : verb.whole(late(), ending);
             tell("done", totals);
             return whole;
           }

@@ -9,7 +9,8 @@ import { argumentError, CopseError, showValue } from "./errors.ts";
 import type { Place } from "./location.ts";
 import { Detail, Done, Two, TwoSeen } from "./native/abi.ts";
 import { keyOf, planHead, TwoWayPlan } from "./plan.ts";
-import { checkFields, twoWayRequest } from "./request.ts";
+import { checkFields } from "./check.ts";
+import { isOnlyTrouble, twoWayRequest } from "./request.ts";
 import { decodeRows, type SyncCounts } from "./rows.ts";
 import { byPath, sortByPath } from "./sort.ts";
 import type { Step, Steps } from "./steps.ts";
@@ -18,7 +19,8 @@ import type { Verb } from "./task.ts";
 import type { Action, PlanHead, SyncOptions, Transfer, TwoWayOptions } from "./types.ts";
 
 type Side = "left" | "right";
-type Options = Omit<SyncOptions, "twoWay">;
+type Given = Omit<SyncOptions, "twoWay">;
+type Options = Omit<Given, "actions">;
 type TransferVerb = typeof transferVerb;
 
 interface Decided {
@@ -107,6 +109,8 @@ interface Asked {
   readonly conflict: TwoWayOptions["conflict"] & string;
   /** Only what this has is done. */
   readonly plan: TwoWayPlan | undefined;
+  /** Only errors and conflicts are told. */
+  readonly isQuiet: boolean;
 }
 
 // What only the runs want to know.
@@ -367,15 +371,16 @@ function sum(
 export function twoWaySteps(
   left: Place,
   right: Place,
-  { twoWay, ...options }: Options & { twoWay: true | TwoWayOptions },
+  { twoWay, actions, ...options }: Given & { twoWay: true | TwoWayOptions },
   transferVerb: TransferVerb,
   plan?: TwoWayPlan,
 ): Steps<Transfer, Action> {
+  const isQuiet = isOnlyTrouble({ ...options, ...(actions && { actions }) });
   const { state: named, conflict } = checkTwoWay(twoWay, options);
   const names = [trueName(left), trueName(right)];
   const state = stateFile(named, names);
   const pair = names.join("\0");
-  const asked = { places: { left, right }, options, state, pair, conflict, plan };
+  const asked = { places: { left, right }, options, state, pair, conflict, plan, isQuiet };
   decideVerb(asked, false, false); // checks the rest
   if (options.dryRun !== true) mkdirSync(dirname(state), { recursive: true, mode: 0o700 });
   return run(asked, transferVerb);
@@ -385,7 +390,7 @@ export function twoWaySteps(
 export function twoWayPlanSteps(
   left: Place,
   right: Place,
-  { twoWay, ...options }: Options & { twoWay: TwoWayOptions },
+  { twoWay, ...options }: Given & { twoWay: TwoWayOptions },
   transferVerb: TransferVerb,
   actions: readonly unknown[],
   named: string | undefined,
@@ -456,7 +461,9 @@ function* run(asked: Asked, transferVerb: TransferVerb): Steps<Transfer, Action>
         said = withRenames(said, to, found.actions);
       }
   const may = { ...permitted, steps: said };
-  const isSaid = (action: Action): boolean => isDry || !("to" in action);
+  const isTold = ({ kind }: Action): boolean =>
+    !asked.isQuiet || kind === "error" || kind === "conflict";
+  const isSaid = (action: Action): boolean => isTold(action) && (isDry || !("to" in action));
   for (const part of errors.fresh([...may.refusals, ...may.steps.filter(isSaid)])) yield { part };
   const copied = may.steps.filter((action) => action.kind === "copied");
   yield { totalBytes: copied.reduce((sum, { size }) => sum + size, 0) };
@@ -467,7 +474,7 @@ function* run(asked: Asked, transferVerb: TransferVerb): Steps<Transfer, Action>
       }) as Transfer; // of its verb
       transfers.push(transfer);
       for (const action of errors.fresh(transfer.actions))
-        if (action.kind !== "skipped") yield { part: withSide(action, to) };
+        if (action.kind !== "skipped" && isTold(action)) yield { part: withSide(action, to) };
     }
   const isNew = decided.found !== Two.KNOWN || (decided.seen & TwoSeen.CHANGED) !== 0;
   if (!isDry && (transfers.length > 0 || isNew)) {

@@ -158,7 +158,10 @@ export interface Transfer extends Totals {
    * said which package type and repo the files had.
    */
   recovered?: { numbered: number; folder: string; kindsLost?: true };
-  /** Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. */
+  /**
+   * Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. Many are
+   * made when they are first asked for, at once: whoever has hundreds of thousands iterates the task.
+   */
   actions: Action[];
 }
 
@@ -203,7 +206,7 @@ export interface ApplyOptions
     Options,
     Pick<
       SyncOptions,
-      "backupDir" | "delta" | "dryRun" | "verify" | "fsync" | "retries" | "resume"
+      "actions" | "backupDir" | "delta" | "dryRun" | "verify" | "fsync" | "retries" | "resume"
     > {
   /** The source, where it needs more than a plan may hold, such as a password. */
   from?: Location;
@@ -228,6 +231,11 @@ export interface CopyOptions extends Options {
   overwrite?: "newer" | "different" | "never";
   /** Only say what would be done. */
   dryRun?: boolean;
+  /**
+   * Which rows are told: `all` (default), or `trouble`: errors and conflicts only. Counts are whole
+   * either way. Of a million files nobody looks at, rows are most of the memory.
+   */
+  actions?: "all" | "trouble";
   /** Read again what was written and compare; `CORRUPT` where it is not the same. Default false. */
   verify?: boolean;
   /**

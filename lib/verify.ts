@@ -1,6 +1,7 @@
 import { asPack, isFile, parseLocation, type Place } from "./location.ts";
 import { Detail, Done } from "./native/abi.ts";
-import { checkOptions, verifyRequest } from "./request.ts";
+import { checkOptions } from "./check.ts";
+import { verifyRequest } from "./request.ts";
 import { decodeChecks, type SyncCounts } from "./rows.ts";
 import { byPath } from "./sort.ts";
 import { engineOf } from "./runtime.ts";

@@ -9,9 +9,10 @@ import { nextPause } from "./async/retry.ts";
 import { sleep } from "./async/sleep.ts";
 import { argumentError, showValue } from "./errors.ts";
 import { parseLocation } from "./location.ts";
-import { checkOptions } from "./request.ts";
+import { checkOptions } from "./check.ts";
 import { sync } from "./sync.ts";
 import type {
+  Failure,
   Location,
   SyncOptions,
   Transfer,
@@ -101,12 +102,18 @@ function milliseconds(name: string, value: unknown, otherwise: number): number {
   return value;
 }
 
+/** Rows are made for who asks for them: only where there is an error. */
+function failuresOf(transfer: Transfer): Failure[] {
+  if (transfer.errors === 0) return [];
+  return transfer.actions.filter((action) => action.kind === "error");
+}
+
 /** What of a round is worth telling: the same trouble again is not. */
-function newsOf({ planned, errors, actions }: Transfer, before: string): string | undefined {
-  const trouble = actions
-    .flatMap((action) => (action.kind === "error" ? [`${action.path} ${action.error.code}`] : []))
+function newsOf(transfer: Transfer, before: string): string | undefined {
+  const trouble = failuresOf(transfer)
+    .map(({ path, error }) => `${path} ${error.code}`)
     .join("\n");
-  return planned > errors || trouble !== before ? trouble : undefined;
+  return transfer.planned > transfer.errors || trouble !== before ? trouble : undefined;
 }
 
 class Syncer extends Watching<WatchSyncEvent> implements WatchSyncer {
@@ -169,8 +176,8 @@ class Syncer extends Watching<WatchSyncEvent> implements WatchSyncer {
     }
   }
 
-  #mayGoOn({ actions }: Transfer): void {
-    const failure = actions.find((action) => action.kind === "error");
+  #mayGoOn(transfer: Transfer): void {
+    const [failure] = failuresOf(transfer);
     if (this.#stops && failure) throw failure.error;
   }
 

@@ -41,8 +41,19 @@ const homes: Record<string, RegExp> = {
 const libLayers = [
   ["native/", "async/", "types", "types-blocks", "types-transfer"],
   ["errors", "latency", "signals", "body"],
+  ["check"],
   ["engine"],
-  ["pattern", "secret", "minisign", "archive", "crypt", "http", "location", "request"],
+  [
+    "pattern",
+    "secret",
+    "minisign",
+    "archive",
+    "crypt",
+    "http",
+    "location",
+    "request-steps",
+    "request",
+  ],
   ["runtime"],
   [
     "parts",

@@ -50,6 +50,9 @@ export function runCopy(
     const isOutput = verb === "copy" && to === "-";
     if (isOutput && (flags["json"] || flags["jsonl"]))
       throw new CopseError("ARGUMENT", "standard output takes the bytes: leave --json out");
+    const isAll = options.dryRun === true || frame.log.level > 0;
+    // A million rows that nobody sees are not told.
+    if (!isAll && flags["json"] !== true && flags["jsonl"] !== true) options.actions = "trouble";
     const { task } = await begin(verb, from, to, options, frame);
 
     if (flags["jsonl"]) {
@@ -58,12 +61,7 @@ export function runCopy(
         await tell(rows.map((row) => `${rowToJson(row)}\n`));
       }
     }
-    const isAll = options.dryRun === true || frame.log.level > 0;
-    // A million rows that nobody sees are not kept.
-    const isDocument = flags["json"] === true && flags["jsonl"] !== true;
-    const seen = isAll || isDocument || flags["jsonl"] ? [] : await troubleOf(task);
     const transfer = await task;
-    if (seen.length > 0) transfer.actions = seen;
     if (transfer.errors > 0 || !transfer.complete) frame.seen = status.trouble;
     if (verb === "repair" && frame.seen !== status.trouble && transfer.recovered?.numbered)
       frame.seen = status.different;
@@ -79,15 +77,6 @@ export function runCopy(
     }
     return frame.seen;
   });
-}
-
-/** The rows that a person has to know of, in order. */
-async function troubleOf(task: Task<Transfer, Action>): Promise<Action[]> {
-  const kept: Action[] = [];
-  for await (const rows of task.batches())
-    for (const row of rows) if (isTrouble(row)) kept.push(row);
-  const bytesOf = ({ path, pathBytes }: Action): Uint8Array => pathBytes ?? Buffer.from(path);
-  return kept.toSorted((left, right) => Buffer.compare(bytesOf(left), bytesOf(right)));
 }
 
 const isTrouble = ({ kind }: Action): boolean => kind === "error" || kind === "conflict";
@@ -179,8 +168,14 @@ async function begin(
 }
 
 /** All but the rows, in the order of the documentation. */
-export function totalsOf({ actions: _, ...totals }: Transfer): Omit<Transfer, "actions"> {
+export function totalsOf(transfer: Transfer): Omit<Transfer, "actions"> {
   const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;
+  // Not by `...`, which would ask for the rows.
+  const names = Object.keys(transfer).filter((name) => name !== "actions") as (keyof Transfer)[];
+  const totals = Object.fromEntries(names.map((name) => [name, transfer[name]])) as Omit<
+    Transfer,
+    "actions"
+  >;
   const { copy, moves, delete: deleting } = totals.phases;
   return {
     ...totals,

@@ -40,8 +40,9 @@ export function runWatchSync(
   });
 }
 
-function complainOf({ actions }: Transfer): void {
-  for (const action of actions)
+function complainOf(transfer: Transfer): void {
+  if (transfer.errors === 0) return; // rows are made for who asks for them
+  for (const action of transfer.actions)
     if (action.kind === "error") complain(escapeText(action.error.message));
 }
 

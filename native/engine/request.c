@@ -31,6 +31,7 @@ static const struct rule rules[] = {
     {COPSE_KEY_CONCURRENCY, NUMBER, false, 0, 0, UINT32_MAX, "concurrency"},
     {COPSE_KEY_PROGRESS, NUMBER, false, 0, 0, ANY, "progress"},
     {COPSE_KEY_BANDWIDTH, NUMBER, false, 0, 1, ANY, "bandwidth"},
+    {COPSE_KEY_UNTOLD, NUMBER, false, 0, 0, ANY, "actions"},
     {COPSE_KEY_LIMIT_ENTRIES, NUMBER, false, 0, 0, ANY, "limits.entries"},
     {COPSE_KEY_LIMIT_BYTES, NUMBER, false, 0, 0, ANY, "limits.bytes"},
     {COPSE_KEY_LIMIT_RATIO, NUMBER, false, 0, 0, ANY, "limits.ratio"},

@@ -34,6 +34,7 @@ struct task *task_new(struct runtime *runtime, span request) {
   if (record_check(own, &ignored) < 0) own = (span){};  // refused later, by who reads the verb
   task->token = (uint32_t)record_number(own, COPSE_KEY_TOKEN, 0);
   task->waited = record_number(own, COPSE_KEY_WAITED, 0) != 0;
+  task->untold = record_number(own, COPSE_KEY_UNTOLD, 0);
   uint64_t priority = record_number(own, COPSE_KEY_PRIORITY, 1);
   uint64_t most = record_number(own, COPSE_KEY_CONCURRENCY, 0);
   limit_begin(&task->limit, record_number(own, COPSE_KEY_BANDWIDTH, 0), clock_now());

@@ -36,6 +36,7 @@ struct task {
   _Atomic uint8_t state;       // enum task_state
   uint32_t token;
   bool waited;
+  uint64_t untold;                                     // bits 1 << kind: rows that nobody wants
   _Atomic uint64_t files, bytes, total_bytes, errors;  // total_bytes COPSE_UNKNOWN until known
   _Atomic bool total_grows;                            // more may be found
   _Atomic uint32_t done_flags;                         // enum copse_done
@@ -105,8 +106,8 @@ static inline bool task_parked(const struct task *task) {
 }
 
 // Appends a row. The path is `directory`/`name` (either may be empty; then no '/'). `row` needs no
-// offsets. Drops the row when the task is cancelled; fails the task with MEMORY when a page cannot
-// be had.
+// offsets. Drops the row when nobody wants its kind or the task is cancelled; fails the task with
+// MEMORY when a page cannot be had.
 void task_emit(struct task *task, const copse_row *row, span directory, span name, span text);
 // An error row made of a fault; counts it and marks the task incomplete.
 void task_emit_error(struct task *task, const struct fault *fault, span directory, span name,

@@ -102,6 +102,7 @@ enum copse_key : uint16_t {
   COPSE_KEY_CONCURRENCY = 11,  // number: jobs of this task at once; 0 or absent: the runtime's
   COPSE_KEY_PROGRESS = 12,     // number: milliseconds between PROGRESS events; absent: none
   COPSE_KEY_BANDWIDTH = 13,    // number: bytes per second; absent: no limit
+  COPSE_KEY_UNTOLD = 14,       // number: bits 1 << enum copse_row_kind; rows of these are not told
   COPSE_KEY_LIMIT_ENTRIES = 16,
   COPSE_KEY_LIMIT_BYTES = 17,
   COPSE_KEY_LIMIT_RATIO = 18,

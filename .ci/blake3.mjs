@@ -18,7 +18,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hasPackageLists } from "./packages.mjs";
-import { ask, isProgram, root, run, say, Trouble } from "./tools.mjs";
+import { aptRetries, ask, isProgram, patiently, root, run, say, Trouble } from "./tools.mjs";
 
 const folder = join(root, "native", "third_party", "blake3");
 const crateVersion = "1.8.2";
@@ -73,8 +73,9 @@ function fromDebian(temporary) {
   chmodSync(temporary, 0o755);
   chmodSync(work, 0o777);
   const download = (options) =>
-    ask("apt-get", ["-qq", ...options, "download", "librust-blake3-dev"], { cwd: work }) !==
-      undefined && readdirSync(work).find((name) => name.endsWith(".deb"));
+    ask("apt-get", ["-qq", ...aptRetries, ...options, "download", "librust-blake3-dev"], {
+      cwd: work,
+    }) !== undefined && readdirSync(work).find((name) => name.endsWith(".deb"));
   let archive = hasPackageLists() && download([]);
   if (!archive) {
     // No lists, or lists too old: read them anew into a folder of our own, which needs no root.
@@ -92,7 +93,8 @@ function fromDebian(temporary) {
       "-o",
       "APT::Sandbox::User=",
     ];
-    if (ask("apt-get", ["-qq", ...own, "update"]) !== undefined) archive = download(own);
+    const update = ["-qq", ...aptRetries, ...own, "update"];
+    archive = patiently(() => ask("apt-get", update) !== undefined && download(own));
   }
   if (!archive || ask("dpkg", ["-x", join(work, archive), join(work, "x")]) === undefined) return;
   const crates = join(work, "x", "usr", "share", "cargo", "registry");
@@ -110,7 +112,8 @@ function fromCargo(temporary) {
     join(work, "Cargo.toml"),
     `[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\nblake3 = "=${crateVersion}"\n`,
   );
-  if (run("cargo", ["vendor", "--quiet", "vendor"], { cwd: work, stdio: "ignore" }) !== 0) return;
+  const vendor = ["vendor", "--quiet", "vendor"];
+  if (!patiently(() => run("cargo", vendor, { cwd: work, stdio: "ignore" }) === 0)) return;
   const source = join(work, "vendor", "blake3", "c");
   return existsSync(source) ? source : undefined;
 }

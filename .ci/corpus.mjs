@@ -15,7 +15,17 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ask, isMainScript, isProgram, main, root, say, Trouble } from "./tools.mjs";
+import {
+  aptRetries,
+  ask,
+  isMainScript,
+  isProgram,
+  main,
+  patiently,
+  root,
+  say,
+  Trouble,
+} from "./tools.mjs";
 
 const name = "libarchive_3.6.2.orig.tar.xz";
 const digest = "9e2c1b80d5fbe59b61308fdfab6c79b5021d7ff4ff2489fb12daf0a96a83551d";
@@ -53,12 +63,20 @@ function fetchSource(temporary) {
   mkdirSync(join(temporary, "cache"));
   writeSources(sources);
   const apt = (...args) =>
-    ask("apt-get", ["-qq", ...options.flatMap((option) => ["-o", option]), ...args], {
-      cwd: temporary,
-    });
-  if (apt("update") === undefined) return "apt-get knows no sources";
-  if (apt("source", "--download-only", "libarchive") === undefined || !existsSync(at(temporary)))
-    return `apt-get has no ${name}`;
+    ask(
+      "apt-get",
+      ["-qq", ...aptRetries, ...options.flatMap((option) => ["-o", option]), ...args],
+      {
+        cwd: temporary,
+      },
+    );
+  const fetched = patiently(() => {
+    if (apt("update") === undefined) return false;
+    return (
+      apt("source", "--download-only", "libarchive") !== undefined && existsSync(at(temporary))
+    );
+  });
+  if (!fetched) return `apt-get has no ${name}, or knows no sources`;
   const found = createHash("sha256")
     .update(readFileSync(at(temporary)))
     .digest("hex");

@@ -3,7 +3,8 @@
 // test/fuzz/seeds/<name>/, and for readers of archives what libarchive's own tests read. What it finds
 // out is kept in build/fuzz/corpus/<name>/ for the next run, an input that breaks it in
 // build/fuzz/broken/. Ends with a line of totals. An input may take 10 seconds; by the clock, so that
-// COPSE_FUZZ_PATIENCE=600 says more where the machine has other things to do.
+// COPSE_FUZZ_PATIENCE=600 says more where the machine has other things to do. In CI it is 100, and each
+// run tries what the one before it tried: something new is looked for where somebody looks on.
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
@@ -54,7 +55,8 @@ main(async () => {
     const longest = (archives[name] ?? fixtures[name])?.longest ?? 4096;
     const limits = [
       `-max_len=${longest}`,
-      `-timeout=${process.env.COPSE_FUZZ_PATIENCE ?? 10}`,
+      `-timeout=${process.env.COPSE_FUZZ_PATIENCE ?? (process.env.CI ? 100 : 10)}`,
+      ...(process.env.CI ? ["-seed=1"] : []),
       "-rss_limit_mb=1024",
       "-malloc_limit_mb=16384",
     ];

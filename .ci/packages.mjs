@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ask, isProgram, root, run, say, Trouble } from "./tools.mjs";
+import { aptRetries, ask, isProgram, patiently, root, run, say, Trouble } from "./tools.mjs";
 
 // A header is found by pkg-config's name for its library. `neededBy` is the beginning of the sources
 // that use it (build.zig has the same table): while there is none, its absence is only mentioned.
@@ -393,13 +393,14 @@ function aptInstall(packages, prefix) {
       "Dpkg::Use-Pty=0",
       "-o",
       "DPkg::Lock::Timeout=300",
+      ...aptRetries,
       ...args,
     ];
     // Debian's own lines ("Selecting previously unselected ...") would bury ours.
     return run(program, rest, { stdio: ["ignore", "ignore", 2] }) === 0;
   };
   const wanted = ["install", "-y", "--no-install-recommends", ...packages];
-  return (hasPackageLists() && apt(...wanted)) || (apt("update") && apt(...wanted));
+  return (hasPackageLists() && apt(...wanted)) || patiently(() => apt("update") && apt(...wanted));
 }
 
 export function hasPackageLists() {

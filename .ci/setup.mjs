@@ -7,7 +7,17 @@ import { basename, join } from "node:path";
 import { fetchBlake3 } from "./blake3.mjs";
 import { removePacked } from "./packed.mjs";
 import { installLibraries, installPrograms } from "./packages.mjs";
-import { isMainScript, isProgram, main, root, run, say, Trouble, zig } from "./tools.mjs";
+import {
+  isMainScript,
+  isProgram,
+  main,
+  patiently,
+  root,
+  run,
+  say,
+  Trouble,
+  zig,
+} from "./tools.mjs";
 
 /** `programs`: what this job needs besides, by the names of packages.mjs. */
 export function setup({ programs = [] } = {}) {
@@ -37,7 +47,7 @@ function installModules() {
   if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(lockfile).mtimeMs) {
     say("installing npm packages (half a minute, once)");
     const [program, ...args] = installCommand();
-    if (run(program, args) !== 0)
+    if (!patiently(() => run(program, args) === 0))
       throw new Trouble(`${basename(program)} ${args.join(" ")} failed; its messages are above`);
   }
   writeFileSync(stamp, digest);

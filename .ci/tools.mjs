@@ -58,6 +58,23 @@ export function ask(program, args, options = {}) {
   return status === 0 ? stdout : undefined;
 }
 
+/**
+ * Does what needs somebody else's server, which may be busy or gone for a moment: again after a while
+ * when it comes to nothing, and longer where nobody waits. What it comes to at last is given back.
+ */
+export function patiently(attempt) {
+  for (const seconds of process.env.CI ? [5, 20, 60] : [3]) {
+    const done = attempt();
+    if (done) return done;
+    say(`that came to nothing; once more in ${seconds} s`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, seconds * 1000);
+  }
+  return attempt();
+}
+
+/** What apt-get asks for again by itself. */
+export const aptRetries = ["-o", "Acquire::Retries=5"];
+
 export function signalNumber(signal) {
   return (
     { SIGHUP: 1, SIGINT: 2, SIGABRT: 6, SIGKILL: 9, SIGSEGV: 11, SIGPIPE: 13, SIGTERM: 15 }[

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { list, listSync, type ListOptions } from "../lib/index.ts";
-import { slowness } from "./patience.ts";
+import { within } from "./patience.ts";
 import { asTree, pipe, Random, randomTree, run, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
 
@@ -188,5 +188,5 @@ test(
       );
     tell(`find and fd: ${found.length} entries of a tree that people made`);
   },
-  120_000 * slowness,
+  within(120_000),
 );

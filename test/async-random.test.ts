@@ -23,6 +23,7 @@ import {
   WaitGroup,
   Watch,
 } from "../lib/async/index.ts";
+import { within } from "./patience.ts";
 
 const rounds = Number(process.env["COPSE_ROUNDS"] ?? 40);
 // A round of the slowest scene takes a few milliseconds, and tens where all is slow.
@@ -55,7 +56,7 @@ function everySeed(name: string, scene: (random: Random) => Promise<void>): void
         }
       }
     },
-    LEAST_MS + rounds * ROUND_MS,
+    within(LEAST_MS + rounds * ROUND_MS),
   );
 }
 

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CopseError, credential } from "../lib/index.ts";
-import { isSanitized } from "./patience.ts";
+import { isSanitized, within } from "./patience.ts";
 import { Scratch } from "./trees.ts";
 
 const names = ["COPSE_FILES_EXAMPLE_COM", "COPSE_LIB", "COPSE_HTTP", "COPSE_A_B_1"];
@@ -127,7 +127,7 @@ once("gnome-keyring, through Bun, on a bus of its own", () => {
       stdin: "ignore",
       stdout: Bun.file(said),
       stderr: Bun.file(complaints),
-      timeout: 20_000,
+      timeout: within(20_000),
       env: {
         ...env,
         HOME: home,

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isSanitized } from "./patience.ts";
+import { isSanitized, within } from "./patience.ts";
 
 const root = join(import.meta.dir, "..");
 const folder = join(root, "build", "faults");
@@ -86,7 +86,7 @@ describe.skipIf(!isPossible)("when a call to the system fails", () => {
           `(${Object.keys(sweep.calls).length} scenarios of ${calls} calls in all)`,
       );
     },
-    isLong ? 3_600_000 : 300_000,
+    within(isLong ? 3_600_000 : 300_000),
   );
 
   afterAll(() => spawnSync("rm", ["-f", stateFile]));

@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, readdirSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { compare, compareSync, Store, type CompareOptions, type Difference } from "../lib/index.ts";
-import { isSanitized, slowness } from "./patience.ts";
+import { isSanitized, within } from "./patience.ts";
 import { tied } from "./servers/tied.ts";
 import { nobody } from "./somebody.ts";
 import {
@@ -33,7 +33,7 @@ const rounds = isLong ? 10_000 : isSanitized ? 100 : 400;
 
 // ── Races ──
 
-const RACE_MS = (isLong ? 600_000 : 60_000) * slowness;
+const RACE_MS = within(isLong ? 600_000 : 60_000);
 
 /** Somebody who changes the tree as long as the block lasts. */
 async function racer(...what: readonly string[]): Promise<Disposable> {
@@ -70,7 +70,7 @@ async function repeatedly(
   look: (rows: readonly Difference[], equal: boolean, options: CompareOptions) => void,
   isEnough: () => boolean = () => true,
 ): Promise<void> {
-  const until = performance.now() + 20_000;
+  const until = performance.now() + 60_000;
   for (let round = 0; round < rounds || (!isEnough() && performance.now() < until); round++) {
     const options = variants[round % variants.length] ?? {};
     const isSync = round % 2 === 0;
@@ -151,7 +151,7 @@ describe("while somebody changes the tree,", () => {
           async () => expect((await store.write("sub/written", "new")).size).toBe(3),
           async () => await store.remove("sub/written"),
         ];
-        const until = performance.now() + 20_000;
+        const until = performance.now() + 60_000;
         const isEnough = (): boolean => seen.answers > 0 && seen.refusals > 0;
         for (let i = 0; i < rounds * 5 || (!isEnough() && performance.now() < until); i++) {
           const code = await codeOf(attempts[i % attempts.length]!());
@@ -199,11 +199,11 @@ describe("while somebody changes the tree,", () => {
       const right = scratch.plant("piped-right", plant);
       const seen = new Set<string>();
       using _ = await racer("exchange", `${left}/file`, `${left}/pipe`);
-      const until = performance.now() + 20_000;
+      const until = performance.now() + 60_000;
       for (let round = 0; round < rounds || (seen.size < 3 && performance.now() < until); round++) {
         // Never sync: a worker that hangs would take this thread with it.
         const task = compare(left, right, variants[round % variants.length]);
-        const answer = await Promise.race([task, Bun.sleep(10_000)]);
+        const answer = await Promise.race([task, Bun.sleep(60_000)]);
         if (!answer) throw new Error("it hangs");
         for (const row of answer.differences) {
           seen.add(fact(row));
@@ -322,7 +322,7 @@ describe("a tree of odd things", () => {
       changed,
     );
     for (const root of [left, right, changed]) chmodSync(root, 0o755);
-  }, 120_000 * slowness);
+  }, within(120_000));
 
   function asked(prefix: readonly string[], ...more: readonly string[]): unknown {
     const [program, ...args] = [
@@ -335,7 +335,7 @@ describe("a tree of odd things", () => {
       [...args, left, right, changed, ...more],
       {
         encoding: "utf8",
-        timeout: 60_000 * slowness,
+        timeout: within(60_000),
         killSignal: "SIGKILL",
         maxBuffer: 64 << 20,
       },
@@ -383,7 +383,7 @@ describe("a tree of odd things", () => {
         for (const [place, end] of Object.entries(said.processes))
           expect(`${place}: ${end}`).not.toContain("INTERNAL");
       },
-      90_000 * slowness,
+      within(90_000),
     );
 
   test("without a free descriptor a compare is LIMIT, and right again when there is one", () => {

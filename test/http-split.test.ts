@@ -22,7 +22,7 @@ import {
   type Action,
   type CopyOptions,
 } from "../lib/index.ts";
-import { slowness } from "./patience.ts";
+import { within } from "./patience.ts";
 import { startFar, type Far } from "./servers/far.ts";
 import { nginxMissing, startNginx, type Nginx } from "./servers/nginx.ts";
 import { answer, startUnruly, type Reply, type Script, type Unruly } from "./servers/unruly.ts";
@@ -208,7 +208,7 @@ describe.skipIf(nginxMissing !== undefined)("with nginx", () => {
       for (let tries = 0; tries < 5 && near > 4; tries++) near = Math.min(near, await most(0));
       expect(near).toBeLessThanOrEqual(4);
     },
-    60_000 * slowness,
+    within(60_000),
   );
 
   test("sync.md 20: what must be in order is, from a far server by several parts", async () => {

@@ -19,7 +19,7 @@ import {
   verify,
 } from "../lib/index.ts";
 import { main } from "./command.ts";
-import { slowness } from "./patience.ts";
+import { within } from "./patience.ts";
 import { canRefuse, refused } from "./refused.ts";
 import { run } from "./script.ts";
 import { tied } from "./servers/tied.ts";
@@ -116,7 +116,7 @@ describe.each(Object.keys(verbs))("%s", (name) => {
       expect(answers[1]).toEqual(answers[0]);
       expect(answers[2]).toEqual(answers[0]);
     },
-    60_000 * slowness,
+    within(60_000),
   );
 });
 
@@ -207,7 +207,7 @@ describe.skipIf(process.platform !== "linux" || !hasRing)("a ring", () => {
       const { stdout } = await run(script, { env: { COPSE_IO: "uring" } });
       expect(stdout).toBe("true\n");
     },
-    30_000 * slowness,
+    within(30_000),
   );
 });
 

@@ -3,10 +3,11 @@
 import { expect } from "bun:test";
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
+import { someSeed } from "./patience.ts";
 import { tied } from "./servers/tied.ts";
 
 /** Where the moments come from. */
-export const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
+export const seed = someSeed(1_000_000_000);
 
 export interface Killed {
   /** It had not come to its end. */

@@ -19,7 +19,7 @@ import {
 } from "../lib/index.ts";
 import { commandPlace } from "./command.ts";
 import { missedDamage } from "./packs.ts";
-import { isLong, slowness } from "./patience.ts";
+import { isLong, within } from "./patience.ts";
 import { asTree, directory, link, Random, randomTree, Scratch } from "./trees.ts";
 
 const scratch = new Scratch();
@@ -68,7 +68,7 @@ test(
       expect(compareSync(root, `pack:${other}`, { metadata }).differences).toEqual([]);
     }
   },
-  60_000 * slowness,
+  within(60_000),
 );
 
 test("what is packed already by its name, large, empty or the same is there like all else", () => {
@@ -241,7 +241,7 @@ test.each(smalls)(
     packSync(root, file, { format });
     expect(await missedDamage(readFileSync(file), step)).toEqual([]);
   },
-  600_000,
+  within(600_000),
 );
 
 test.skipIf(!isLong || !Bun.which("zstd"))(
@@ -255,7 +255,7 @@ test.skipIf(!isLong || !Bun.which("zstd"))(
     console.log(`copse ${statSync(file).size}, tar.zst ${statSync(tar).size}`);
     expect(statSync(file).size).toBeLessThanOrEqual(statSync(tar).size);
   },
-  300_000 * slowness,
+  within(300_000),
 );
 
 describe("copse pack --format copse", () => {

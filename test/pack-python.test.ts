@@ -6,6 +6,7 @@ import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { listSync, packSync } from "../lib/index.ts";
+import { within } from "./patience.ts";
 import { asTree, Random, randomTree, Scratch } from "./trees.ts";
 
 const python = process.env["COPSE_PYTHON"] ?? "";
@@ -73,7 +74,7 @@ test.skipIf(!python)(
         expect(found[path]).toMatchObject(entry as Known);
     }
   },
-  600_000,
+  within(600_000),
 );
 
 test.skipIf(!python)("a pack with a dictionary is read by its specification", () => {

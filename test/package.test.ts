@@ -17,13 +17,13 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isSanitized } from "./patience.ts";
+import { isSanitized, within } from "./patience.ts";
 
 const root = join(import.meta.dir, "..");
 // Kept between runs for its build cache.
 const copy = join(root, "build", "packing");
 const platform = `${process.platform}-${process.arch}`;
-const slow = 300_000;
+const slow = within(300_000);
 
 // What a project elsewhere looks like: outside the checkout, with a path that breaks careless code.
 const elsewhere = realpathSync(mkdtempSync(join(tmpdir(), "copse-package-")));

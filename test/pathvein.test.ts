@@ -6,13 +6,13 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assessSync, parsePattern, samePattern, scanSync, toPathveinJSON } from "../lib/index.ts";
-import { patience } from "./patience.ts";
+import { patience, someSeed } from "./patience.ts";
 import { pathsOf, randomModel, randomPattern } from "./scan-oracle.ts";
 import { Random, Scratch } from "./trees.ts";
 
 const python = process.env["COPSE_PATHVEIN"];
 const trees = Number(process.env["COPSE_ORACLE"] ?? 100);
-const firstSeed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000_000);
+const firstSeed = someSeed(1_000_000_000);
 patience(60_000 + trees * 500);
 if (!python) console.log("skipped: pathvein, because COPSE_PATHVEIN names no Python");
 

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Runtime, Store } from "../lib/index.ts";
-import { isLong, slowness } from "./patience.ts";
+import { isLong, slowness, within } from "./patience.ts";
 import { tied } from "./servers/tied.ts";
 
 // Holes, so that nothing but the reading takes time and room. COPSE_LONG: the whole four.
@@ -122,6 +122,6 @@ describe("a Bun.serve response", () => {
       if (slowness === 1) expect((await most()) - before).toBeLessThan(GROWTH_MAX);
       server.kill();
     },
-    (isLong ? 600_000 : 60_000) * slowness,
+    within(isLong ? 600_000 : 60_000),
   );
 });

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compare, compareSync, CopseError, list, Runtime, Store } from "../lib/index.ts";
-import { isLong, slowness } from "./patience.ts";
+import { isLong, slowness, within } from "./patience.ts";
 import { openFiles, run, Script, threads } from "./script.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "copse-runtime-"));
@@ -370,7 +370,7 @@ describe("several runtimes", () => {
       // Bun may start threads of its own meanwhile.
       expect(threads()).toBeLessThanOrEqual(before.threads + 2);
     },
-    isLong ? 600_000 : 30_000 * slowness,
+    within(isLong ? 600_000 : 30_000),
   );
 
   test.skipIf(!isLinux)("forgotten are closed by the garbage collector", async () => {
@@ -422,7 +422,7 @@ describe("Workers", () => {
         Array.from({ length: 5 }, () => ({ resolved: count, own: true, default: "open" })),
       );
     },
-    60_000 * slowness,
+    within(60_000),
   );
 
   // ThreadSanitizer holds signals back, and Bun stops a Worker by one: the main thread waits for ever,
@@ -461,7 +461,7 @@ describe("Workers", () => {
       expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
       expect(JSON.parse(stdout).left).toBeLessThanOrEqual(60);
     },
-    (isLong ? 600_000 : 120_000) * slowness,
+    within(isLong ? 600_000 : 120_000),
   );
 });
 
@@ -516,7 +516,7 @@ describe("garbage collection", () => {
         expect(Buffer.compare(read, bytes.subarray(i, i + 300_000))).toBe(0);
       }
     },
-    60_000 * slowness,
+    within(60_000),
   );
 
   test("while rows are read leaves them whole", async () => {

@@ -3,7 +3,7 @@
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { Runtime, sharedChannel, sharedSemaphore } from "../lib/index.ts";
-import { slowness } from "./patience.ts";
+import { slowness, within } from "./patience.ts";
 import { threads } from "./script.ts";
 
 // Bun stops its threads by signals, which TSan holds back: with several Workers both may wait for ever.
@@ -163,7 +163,7 @@ settled("a shared semaphore", () => {
         expect(Runtime.default.stats.running).toBe(0);
       }
     },
-    60_000 * LONG,
+    within(60_000 * LONG),
   );
 
   // Under ThreadSanitizer a terminated Worker's threads are never gone (seen with Bun 1.4.5).
@@ -189,7 +189,7 @@ settled("a shared semaphore", () => {
       for (let i = 0; i < 100 && threads() > before + 4; i++) await Bun.sleep(50);
       expect(threads()).toBeLessThanOrEqual(before + 4); // Bun keeps a few of its own
     },
-    120_000 * LONG,
+    within(120_000 * LONG),
   );
 });
 
@@ -272,6 +272,6 @@ settled("a shared channel", () => {
         }
       }
     },
-    60_000 * LONG,
+    within(60_000 * LONG),
   );
 });

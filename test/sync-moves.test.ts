@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, renameSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compare, sync, syncSync } from "../lib/index.ts";
-import { patience } from "./patience.ts";
+import { patience, someSeed } from "./patience.ts";
 import { said, shape } from "./synced.ts";
 import { asTree, hard, mutated, plantOnDisk, Random, randomTree } from "./trees.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
@@ -126,7 +126,7 @@ test("with hardLinks the names of a moved file stay names of one file", async ()
 });
 
 test("random trees come out the same with and without moves", () => {
-  const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000);
+  const seed = someSeed();
   let renamed = 0;
   for (let i = 0; i < 30; i++) {
     const random = new Random(seed + i);

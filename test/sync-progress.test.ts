@@ -1,11 +1,12 @@
 // What whoever watches a copy is told: how much there will be, as soon as it is known.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { apply, copy, sync, type Progress } from "../lib/index.ts";
+import { patience } from "./patience.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
-setDefaultTimeout(60_000);
+patience(60_000);
 
 const scratch = scratchForEach();
 

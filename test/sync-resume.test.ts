@@ -17,7 +17,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { compareSync, copy, sync, type Transfer } from "../lib/index.ts";
-import { patience } from "./patience.ts";
+import { patience, someSeed } from "./patience.ts";
 import { strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
 import { leaveNothingOpen } from "./ways.ts";
@@ -154,7 +154,7 @@ test("whatever the journal or the temporary become, the file is right", async ()
   const { from, to } = await planted();
   const [name = ""] = strays(to);
   copyFileSync(join(to, name), scratch.at(name));
-  const seed = Number(process.env["COPSE_SEED"] ?? Date.now() % 1_000_000);
+  const seed = someSeed();
   const random = new Random(seed);
   const rounds = Number(process.env["COPSE_JOURNALS"] ?? 12);
   let resumed = 0;

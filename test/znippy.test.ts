@@ -4,6 +4,7 @@
 
 import { expect, test } from "bun:test";
 import { compareSync, listSync, packSync, verifySync } from "../lib/index.ts";
+import { within } from "./patience.ts";
 import { asTree, Random, randomTree, Scratch } from "./trees.ts";
 
 const znippy = process.env["COPSE_ZNIPPY"] ?? "";
@@ -50,5 +51,5 @@ test.skipIf(!znippy)(
     }
     expect(files).toBeGreaterThan(rounds);
   },
-  600_000,
+  within(600_000),
 );

@@ -231,14 +231,26 @@ export class Store implements AsyncDisposable {
   async send(path: string, fd: number): Promise<number> {
     const only = { path: this.#check(path) };
     const verb = transferVerb(this.#place, fdPlace({ fd }), {}, false, false, only);
-    const done = await new NativeTask(engineOf(this.#options.runtime), verb, this.#options);
+    const task = new NativeTask(engineOf(this.#options.runtime), verb, this.#options);
+    const done = await task.catch((error: unknown) => this.#blame(path, error));
     const failed = done.actions.find((action) => action.kind === "error");
-    if (failed) throw failed.error;
+    if (failed) return this.#blame(path, failed.error);
     if (done.copied === 1) return done.transferred;
-    throw new CopseError("UNSUPPORTED", "a pipe, socket or device has no content: name a file", {
-      location: this.#place.shown,
-      path,
-    });
+    throw this.#noContent(path, "a pipe, socket or device has no content: name a file");
+  }
+
+  /** What the receiver cannot take says little of what was asked for. */
+  async #blame(path: string, error: unknown): Promise<never> {
+    if (!(error instanceof CopseError) || !["EXISTS", "UNSUPPORTED"].includes(error.code))
+      throw error;
+    const type = (await this.stat(path).catch(() => null))?.type;
+    if (type === "directory") throw this.#noContent(path, "it is a directory: name a file");
+    if (type === "link") throw this.#noContent(path, "it is a link: name the file it leads to");
+    throw error;
+  }
+
+  #noContent(path: string, sentence: string): CopseError {
+    return new CopseError("UNSUPPORTED", sentence, { location: this.#place.shown, path });
   }
 
   /** Takes away a file, a link or an empty directory. `EXISTS`: the directory is not empty. */

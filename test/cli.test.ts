@@ -215,6 +215,32 @@ describe("options", () => {
   });
 });
 
+describe("trouble", () => {
+  test("is said of the place it concerns, with the next move", async () => {
+    await shell("tar -czf some.tgz same.txt 2>/dev/null || tar -czf some.tgz left");
+    for (const [line, said] of [
+      [
+        ["copy", "left", "http://127.0.0.1:1/x"],
+        "copse: http://127.0.0.1:1/x: http locations are never written to",
+      ],
+      [["cat", "left", "deep"], "copse: left › deep: it is a directory: name a file"],
+      [
+        ["cat", "left", "current"],
+        "copse: left › current: it is a link: name the file it leads to",
+      ],
+      [["cat", "archive:some.tgz", "nothing"], "holds nothing of that name: list it"],
+      [
+        ["dl", "http://127.0.0.1:1/x", "some.tgz"],
+        "copse: some.tgz: it, or what is above it, is no directory",
+      ],
+    ] as const) {
+      const { status, err } = await copse(...line);
+      expect({ line, status }).toEqual({ line, status: 2 });
+      expect(err).toContain(said);
+    }
+  });
+});
+
 describe("for programs", () => {
   test("--json is one document with the API's names", async () => {
     const { status, out, err } = await copse("compare", "left", "right", "--moves", "--json");
@@ -338,6 +364,37 @@ describe("archives", () => {
     expect(listed.out).toBe("down\0down/same.txt\0");
   });
 
+  test("flags about archives also mean one that is opened without archive: before it", async () => {
+    const same = async (to: string): Promise<void> =>
+      expect(await copse("compare", "twin", to, "-q")).toMatchObject({ status: 0, err: "" });
+    expect((await copse("compare", "wrapped.tar", "twin", "--strip", "1", "-q")).status).toBe(0);
+    expect((await copse("compare", "twin", "wrapped.tar", "--strip", "1", "-q")).status).toBe(0);
+    // Two files are compared as files.
+    const [files, tree] = [
+      ["compare", "wrapped.tar", "wrapped.tar", "--strip", "1"],
+      ["copy", "wrapped.tar", "elsewhere", "--strip", "1"],
+    ];
+    for (const line of [files, tree]) {
+      const { status, err } = await copse(...line!);
+      expect(status).toBe(2);
+      expect(err).toContain("no location is an archive");
+    }
+    expect((await copse("unpack", "wrapped.tar", "bare", "--strip", "1", "-q")).status).toBe(0);
+    await same("bare");
+    expect((await copse("verify", "wrapped.tar", "--formats", "tar", "-q")).status).toBe(0);
+    expect((await copse("verify", "wrapped.tar", "--formats", "zip", "-q")).status).toBe(2);
+  });
+
+  test("bytes are those of one side, whichever of them is an archive", async () => {
+    for (const sides of [
+      ["archive:twin.tgz", "twin"],
+      ["twin", "archive:twin.tgz"],
+    ]) {
+      const { out } = await copse("compare", ...sides, "--json");
+      expect(JSON.parse(out).bytes).toBeGreaterThan(0);
+    }
+  });
+
   test("damage and limits are trouble, and flags for archives want one", async () => {
     await shell("head -c 200 twin.tgz > cut.tgz");
     for (const [line, said] of [
@@ -359,6 +416,21 @@ describe("archives", () => {
     const opened = await copse(...locked, "--password-file", "word");
     expect(opened.status).toBe(0);
     expect(JSON.stringify(opened)).not.toContain("swordfish");
+    for (const line of [
+      ["unpack", "locked.zip", "unlocked"],
+      ["copy", "archive:locked.zip", "copied"],
+      ["sync", "archive:locked.zip", "synced"],
+      ["pack", "archive:locked.zip", "unlocked.znippy"],
+      ["verify", "locked.zip"],
+      ["cat", "locked.zip", "deep/down/same.txt"],
+    ]) {
+      const shut = await copse(...line);
+      expect({ line, status: shut.status }).toEqual({ line, status: 2 });
+      const { status, err } = await copse(...line, "--password-file", "word");
+      expect({ line, status, err }).toEqual({ line, status: 0, err: "" });
+    }
+    for (const place of ["unlocked", "copied", "synced", "pack:unlocked.znippy"])
+      expect(await copse("compare", "twin", place, "-q")).toMatchObject({ status: 0 });
   });
 });
 

@@ -1,11 +1,19 @@
 // copse compare: the answer as a report, as JSON, or as nothing but the exit status.
 
-import { compare, type CompareOptions, type Comparison, type Difference } from "../index.ts";
+import { statSync } from "node:fs";
+import {
+  compare,
+  parseLocation,
+  type CompareOptions,
+  type Comparison,
+  type Difference,
+} from "../index.ts";
 import type { Interruption } from "../signals.ts";
 import type { Flags } from "./args.ts";
 import { escapeLocation } from "./escape.ts";
 import { inFrame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
+import { inFull } from "./place.ts";
 import { print } from "./print.ts";
 import { report } from "./report.ts";
 import { status } from "./status.ts";
@@ -22,7 +30,8 @@ export function runCompare(
     if (flags["quiet"] === true) options.stopAtFirst = true;
     const shown = [left, right].map(escapeLocation);
     frame.log.say(1, `comparing ${shown.join(" with ")} by ${options.by ?? "content"}`);
-    const task = compare(...(await frame.places(left, right)), options);
+    const places = await frame.places(besides(left, right, flags), besides(right, left, flags));
+    const task = compare(...places, options);
 
     if (flags["jsonl"]) {
       for await (const rows of task.batches()) {
@@ -40,6 +49,14 @@ export function runCompare(
     } else await printReport(left, right, comparison);
     return frame.seen;
   });
+}
+
+/** A bare archive is opened where the other side is a directory; flags about archives mean it, too. */
+function besides(text: string, other: string, flags: Flags): string {
+  const { scheme, path } = parseLocation(other);
+  const isDirectory =
+    scheme === "file" && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  return isDirectory ? inFull(text, flags) : text;
 }
 
 async function printReport(left: string, right: string, comparison: Comparison): Promise<void> {

@@ -23,7 +23,7 @@ import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { inFrame, type Frame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
 import { outputStream, packOptionsFrom } from "./pack.ts";
-import { encryptionFrom } from "./place.ts";
+import { encryptionFrom, inFull } from "./place.ts";
 import { placesOfPlan, planIn } from "./plan.ts";
 import { complainAll, print, readerLeft } from "./print.ts";
 import { status } from "./status.ts";
@@ -156,7 +156,8 @@ async function begin(
   frame.log.say(1, `${verb} ${[from, to].map(escapeLocation).join(" to ")}`);
   if (verb === "pack" && to === "-")
     return { task: pack(...(await frame.places(from)), await outputStream(), options) };
-  const [source, target] = await frame.places(from, to);
+  const opened = verb === "unpack" ? inFull(from, frame.flags) : from;
+  const [source, target] = await frame.places(opened, to);
   const isCopy = verb === "copy";
   return {
     task: verbs[verb](

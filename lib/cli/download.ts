@@ -46,8 +46,7 @@ export function runDownload(
     const locations = await frame.places(...urls);
     if (flags["output"] === "-") return toStandardOutput(frame, locations[0]!, rest, interruption);
     // A file that is to have a name of its own makes what is missing above it itself.
-    if (flags["output"] === undefined && options.dryRun !== true)
-      mkdirSync(target, { recursive: true });
+    if (flags["output"] === undefined && options.dryRun !== true) makeDirectory(target);
     frame.log.say(1, `download ${urls.map(escapeLocation).join(" ")} to ${escapeLocation(target)}`);
     const began = performance.now();
     const all = await fetchAll(frame, locations, target, options, Number(parallel ?? atOnce));
@@ -60,6 +59,21 @@ export function runDownload(
     else await print(report(all, totals, await paintFor(await isTerminal(1))));
     return frame.seen;
   });
+}
+
+/** What is there already, links to directories too, is as good. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (cause) {
+    // As Bun throws it: with a code.
+    const errno = (cause as { code?: string }).code;
+    const isTaken = errno === "EEXIST" || errno === "ENOTDIR";
+    const sentence = isTaken
+      ? "it, or what is above it, is no directory: choose another place"
+      : "the directory cannot be made: check who may write there";
+    throw new CopseError(isTaken ? "EXISTS" : "DENIED", sentence, { location: path, errno, cause });
+  }
 }
 
 // ── What is asked ──

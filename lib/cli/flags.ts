@@ -148,6 +148,11 @@ export const archives: readonly Flag[] = [
   { flags: "--raw-equal", about: "equal packed bytes of zip entries need no unpacking" },
 ];
 
+/** Of commands that know which of their locations is an archive. */
+export const inside: readonly Flag[] = archives.filter(
+  ({ flags }) => !/--archives|--raw-equal/.test(flags),
+);
+
 /** For every command that takes a location; place.ts makes places of them. */
 export const crypt: readonly Flag[] = [
   {

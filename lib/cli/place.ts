@@ -3,7 +3,7 @@
 // A header or credential belongs to one server: it is never sent to two.
 
 import { readFileSync } from "node:fs";
-import { credential, CopseError, type Encryption, type Location } from "../index.ts";
+import { credential, CopseError, parseLocation, type Encryption, type Location } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { flagOf } from "./failure.ts";
 import { complain } from "./print.ts";
@@ -88,6 +88,12 @@ export async function placesFrom(
     return { archive: ofWeb(file), path: path.replace(/\/+$/, ""), ...said } as Location;
   };
   return texts.map(placeOf);
+}
+
+/** An archive that is opened without `archive:` before it, said in full where flags are about it. */
+export function inFull(text: string, flags: Flags): string {
+  const isAbout = archiveFlags.some((name) => flags[name] !== undefined);
+  return isAbout && parseLocation(text).tree?.scheme === "archive" ? `archive:${text}` : text;
 }
 
 /** What opens `crypt:` locations; a file is read by the core, standard input here. */

@@ -8,6 +8,7 @@ import type { Interruption } from "../signals.ts";
 import { errorFields, toJson } from "./json.ts";
 import { startLog } from "./log.ts";
 import { optionsFrom } from "./options.ts";
+import { placesFrom } from "./place.ts";
 import { complain, print } from "./print.ts";
 import { patternsFrom, withoutPattern } from "./scan.ts";
 import { status } from "./status.ts";
@@ -23,7 +24,8 @@ export async function runShuffle(
     const names = await patternsFrom(flags);
     const { overwrite, dryRun, onConflict, structured, ...rest } = withoutPattern(flags);
     const options = optionsFrom(rest, interruption, startLog(flags["verbose"]));
-    const matches = await scan(root, [...names.keys()], options);
+    const [place = root] = await placesFrom([root], flags);
+    const matches = await scan(place, [...names.keys()], options);
     const { include: _, exclude: __, ...copying } = options;
     const done = await shuffle(matches, to, {
       ...copying,

@@ -6,6 +6,7 @@ import type { Flags } from "./args.ts";
 import { escapeLocation, escapeName, escapeText } from "./escape.ts";
 import { inFrame, type Frame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
+import { inFull } from "./place.ts";
 import { print } from "./print.ts";
 import { status } from "./status.ts";
 import { showBytes, showCounted, showDuration } from "./units.ts";
@@ -32,7 +33,7 @@ async function check(location: string, frame: Frame): Promise<number> {
   const { flags } = frame;
   const options: VerifyOptions = frame.options();
   frame.log.say(1, `verifying ${escapeLocation(location)}`);
-  const [place] = await frame.places(location);
+  const [place] = await frame.places(inFull(location, flags));
   const task = verify(place, options);
   let corrupt = 0;
   const look = (rows: readonly Check[]): void => {

@@ -118,7 +118,8 @@ static uint32_t resolve(const struct archive_state *state, uint32_t from, span p
 }
 
 static int32_t not_found(struct fault *fault) {
-  return fault_set(fault, COPSE_E_NOT_FOUND, "the archive holds nothing of that name");
+  return fault_set(fault, COPSE_E_NOT_FOUND,
+                   "the archive holds nothing of that name: list it to see what there is");
 }
 
 static int32_t archive_find(struct store *store, span path, struct arena *arena, struct entry *out,

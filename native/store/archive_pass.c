@@ -180,8 +180,10 @@ static int32_t check_format(struct archive_state *state, bool is_layered, struct
                      "%s archives are not read unless the option formats names them", name);
   bool wants_seek = state->format == FORMAT_ZIP || state->format == FORMAT_7Z;
   if (wants_seek && (is_layered || !can_range(state)))
-    return fault_set(fault, COPSE_E_UNSUPPORTED,
-                     "a %s archive can only be read where any part of it can be had at once", name);
+    return fault_set(
+        fault, COPSE_E_UNSUPPORTED,
+        "a %s archive is read by its parts, which cannot be had here: fetch it and name the file",
+        name);
   return 0;
 }
 
@@ -296,7 +298,8 @@ static int32_t find_root(struct archive_state *state, struct fault *fault) {
                          ? index_child(index, state->root, part)
                          : NO_ITEM;
     if (child == NO_ITEM)
-      return fault_set(fault, COPSE_E_NOT_FOUND, "the archive holds nothing of that name");
+      return fault_set(fault, COPSE_E_NOT_FOUND,
+                       "the archive holds nothing of that name: list it to see what there is");
     state->root = child;
   }
   // A directory that holds everything is only a wrapper. Where there is none, nothing is stripped.

@@ -296,6 +296,16 @@ static bool is_promised(struct spot *spot, const struct pair *pair, struct reade
   return is_same;
 }
 
+// One side is counted, the left one; where its hash was there already, what was read of the right
+// one.
+static void count_right(struct spot *spot, const struct entry *right, uint32_t algorithm,
+                        uint64_t before) {
+  bool is_read =
+      !(right->has & HAS_DIGEST) || spot->node->directory[RIGHT]->store->algorithm != algorithm;
+  if (is_read && spot->bytes == before && (right->has & HAS_SIZE) && !spot->run->cache)
+    spot->bytes += right->size;
+}
+
 // The hashes of both sides into `content`. Where sizes are known without reading, as with a
 // manifest or a cache they are, unequal ones need no hashes.
 static int32_t hash_both(struct spot *spot, const struct pair *pair, bool sizes,
@@ -314,6 +324,7 @@ static int32_t hash_both(struct spot *spot, const struct pair *pair, bool sizes,
   }
   struct reader reader;
   uint8_t side = RIGHT + 1;  // whose reader is open
+  uint64_t bytes = spot->bytes;
   if (compare_of(spot->run)->by == COPSE_BY_HASH && is_promised(spot, pair, &reader, &side)) {
     content->equal = true;
     return 0;
@@ -335,6 +346,7 @@ static int32_t hash_both(struct spot *spot, const struct pair *pair, bool sizes,
   spot->side = right < 0 ? RIGHT : LEFT;
   if (right < 0) *fault = of_right;
   if (left < 0 || right < 0) return fault->code;
+  count_right(spot, pair->right, algorithm, bytes);
   content->equal = memcmp(content->hash[LEFT], content->hash[RIGHT], HASH_BYTES) == 0;
   return 0;
 }

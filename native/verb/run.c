@@ -686,8 +686,8 @@ static int32_t make_root(struct run *run, const struct entry *left, struct entry
   return code;
 }
 
-static bool is_only_said(const struct task *task) {
-  return record_number((span){task->request, task->request_len}, COPSE_KEY_DRY_RUN, 0);
+static uint64_t asked(const struct run *run, uint16_t key) {
+  return record_number((span){run->task->request, run->task->request_len}, key, 0);
 }
 
 // Where a verb that writes_right writes to. `code` is what opening the right root said.
@@ -698,7 +698,7 @@ static int32_t open_target(struct run *run, int32_t code, struct entry entry[2],
   bool is_missing = code == COPSE_E_NOT_FOUND && ops->above;
   if (code < 0 && !is_missing) return code;
   if (is_missing) *fault = (struct fault){};
-  bool is_dry = is_only_said(run->task);
+  bool is_dry = asked(run, COPSE_KEY_DRY_RUN);
   if (entry[LEFT].type == ENTRY_DIRECTORY) {
     if (!is_missing && entry[RIGHT].type == ENTRY_DIRECTORY) return 0;
     if (!is_missing)
@@ -722,8 +722,7 @@ static int32_t open_target(struct run *run, int32_t code, struct entry entry[2],
   if (path_safe(name, fault) < 0 || name.size == 0)
     return fault_set(fault, COPSE_E_ARGUMENT,
                      "the source has no name of its own; name the file to write to");
-  uint64_t batch =
-      record_number((span){run->task->request, run->task->request_len}, COPSE_KEY_BATCH, 0);
+  uint64_t batch = asked(run, COPSE_KEY_BATCH);
   code = batch ? run_take_name(run, batch, &entry[RIGHT], name, fault) : 0;
   if (code < 0) return code;
   entry[RIGHT] = (struct entry){.name = arena_copy(&run->arena, name), .mtime_ns = INT64_MIN};
@@ -809,6 +808,7 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
   if (code == 0) code = filter_compile(request, &run->filter, fault);
   span cache = record_text(request, COPSE_KEY_CACHE);
   if (code == 0 && cache.at) code = cache_open(run->task->runtime, cache, &run->cache, fault);
+  if (code == 0) *side = run->verb->writes_right;  // what cannot be done is said of it
   if (code == 0 && run->verb->begin) code = run->verb->begin(run, fault);
   if (code < 0) return code;
   if (run->verb->once) return run->verb->once(run, worker, fault);
@@ -854,7 +854,7 @@ void run_summary(struct task *task, span details) {
 }
 
 static bool finish(struct task *task, struct worker *worker) {
-  return run_end(task->run, worker, is_only_said(task));
+  return run_end(task->run, worker, asked(task->run, COPSE_KEY_DRY_RUN));
 }
 
 static void destroy(struct task *task) {

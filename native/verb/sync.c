@@ -46,8 +46,8 @@ static int32_t begin(struct run *run, struct fault *fault) {
   sync->retries_max = record_number(request, COPSE_KEY_RETRIES, 3);
   sync->stage_began_ns = clock_now();
   if (!(right->can & CAN_WRITE))
-    return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location is never written to",
-                     right->ops->scheme);
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "%s locations are never written to: name a directory", right->ops->scheme);
   if (sync->deletes && !(right->can & CAN_DELETE))
     return fault_set(fault, COPSE_E_UNSUPPORTED, "nothing is removed from a %s location; use copy",
                      right->ops->scheme);

@@ -10,6 +10,8 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -81,6 +83,42 @@ describe("the disk", () => {
           "copied z",
         ]);
         expect(shape(to)).toEqual({ a: "fits", large: "old", z: "fits, too" });
+      });
+    },
+  );
+
+  test.skipIf(!isRoot)(
+    "that keeps whole seconds: the second run writes nothing, and a dry run says so",
+    async () => {
+      const image = scratch.at("image");
+      const to = scratch.at("to");
+      // Inodes of 128 bytes have no room for nanoseconds.
+      const made =
+        Bun.which("mke2fs") &&
+        ask("truncate", "-s", "8M", image).status === 0 &&
+        ask("mke2fs", "-q", "-F", "-t", "ext3", "-I", "128", image).status === 0;
+      if (!made) {
+        console.log("skipped: a file system of whole seconds: there is no mke2fs");
+        return;
+      }
+      const from = scratch.plant("from", { "d/even": "1", "d/odd": "2", "d/old": "3" });
+      for (const [name, seconds] of [
+        ["even", 1_700_000_000.123456],
+        ["odd", 1_700_000_001.987654],
+        ["old", 999_999_999.5],
+      ] as const)
+        utimesSync(join(from, "d", name), seconds, seconds);
+      symlinkSync("even", join(from, "d/link"));
+      await mounted(to, ["-o", "loop", image], async () => {
+        const place = join(to, "tree");
+        expect(await sync(from, place)).toMatchObject({ copied: 4, errors: 0 });
+        expect(said(await sync(from, place, { dryRun: true }))).toEqual([]);
+        const again = await sync(from, place);
+        expect({ rows: said(again), skipped: again.skipped }).toEqual({ rows: [], skipped: 4 });
+        // A whole second is another time.
+        utimesSync(join(from, "d/odd"), 1_700_000_002, 1_700_000_002);
+        expect(said(await sync(from, place, { dryRun: true }))).toEqual(["copied d/odd"]);
+        expect(said(await sync(from, place))).toEqual(["copied d/odd"]);
       });
     },
   );

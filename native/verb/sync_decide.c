@@ -15,11 +15,14 @@ static bool is_same_time(uint64_t precision_ns, int64_t left, int64_t right) {
 static const uint64_t precisions[] = {100, 1000, 1'000'000, 1'000'000'000, 2'000'000'000};
 constexpr size_t PRECISIONS = sizeof precisions / sizeof *precisions;
 
-bool sync_may_be_same_time(int64_t left, int64_t right) {
+// The finest precision by which they are one time; zero: none.
+static uint64_t fitting(int64_t left, int64_t right) {
   for (size_t i = 0; i < PRECISIONS; i++)
-    if (is_same_time(precisions[i], left, right)) return true;
-  return false;
+    if (is_same_time(precisions[i], left, right)) return precisions[i];
+  return 0;
 }
+
+bool sync_may_be_same_time(int64_t left, int64_t right) { return fitting(left, right) > 0; }
 
 uint32_t sync_kept_bits(const struct sync *sync) { return sync->keeps_special ? 07777 : 0777; }
 
@@ -71,9 +74,8 @@ static uint64_t probe(struct directory *directory) {
   out.name = entry.name;
   int64_t kept = ops->stat(directory, &out, false, &fault) < 0 ? ODD : out.mtime_ns;
   ops->remove(directory, &out, &fault);
-  for (size_t i = 0; i < PRECISIONS; i++)
-    if (kept != ODD && is_same_time(precisions[i], ODD, kept)) return precisions[i];
-  return 1;
+  uint64_t fits = kept == ODD ? 0 : fitting(ODD, kept);
+  return fits ? fits : 1;
 }
 
 uint64_t sync_precision(struct spot *spot, const struct entry *left, const struct entry *right) {
@@ -81,8 +83,9 @@ uint64_t sync_precision(struct spot *spot, const struct entry *left, const struc
   uint64_t known = atomic_load_explicit(&sync->precision_ns, memory_order_acquire);
   if (known) return known;
   if (left->mtime_ns == right->mtime_ns) return 1;
-  bool may_be_coarse = sync_may_be_same_time(left->mtime_ns, right->mtime_ns);
-  if (!may_be_coarse || sync->is_dry) return may_be_coarse ? 2'000'000'000 : 1;
+  uint64_t fits = fitting(left->mtime_ns, right->mtime_ns);
+  if (!fits) return 1;
+  if (sync->is_dry) return fits;  // nothing is written, not even to ask
   mutex_lock(&sync->lock);
   known = atomic_load_explicit(&sync->precision_ns, memory_order_relaxed);
   if (!known) {

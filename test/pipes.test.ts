@@ -282,7 +282,7 @@ describe("42: to pipes and sockets", () => {
     expect(readFileSync(at("sent")).subarray(SIZE).toString()).toBe("small\n");
     const code = (path: string): Promise<unknown> =>
       store.send(path, 1).catch((error: CopseError) => error.code);
-    expect(await code("sub")).toBe("EXISTS");
+    expect(await code("sub")).toBe("UNSUPPORTED");
     expect(await code("nothing")).toBe("NOT_FOUND");
     expect(await code("../d/small")).toBe("UNSAFE_PATH");
   });

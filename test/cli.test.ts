@@ -168,6 +168,41 @@ describe("options", () => {
     expect(late.err).toContain("timeout");
   });
 
+  test("letters of other programs of this kind are short for flags, alone and together", async () => {
+    const verbose = async (...line: string[]): Promise<Record<string, unknown>> => {
+      const { err } = await copse(...line, "-vv");
+      return JSON.parse(/options (.*)/.exec(err)?.[1] ?? "{}");
+    };
+    const to = ["left", "nowhere"];
+    expect(await verbose("copy", ...to, "-nLu", "-Rr", "-Ce", "x", "-p", "3")).toMatchObject({
+      dryRun: true,
+      links: "follow",
+      overwrite: "newer",
+      resume: true,
+      verify: true,
+      exclude: ["x"],
+      streams: 3,
+    });
+    expect(await verbose("copy", ...to, "-nf", "--bwlimit=1M")).toMatchObject({
+      overwrite: "different",
+      bandwidth: 1 << 20,
+    });
+    expect(await verbose("sync", ...to, "-ncd", "--bwlimit", "2M")).toMatchObject({
+      by: "content",
+      delete: true,
+      bandwidth: 2 << 20,
+    });
+    // What is long and said wins by its place, as with any flag that is said twice.
+    expect(await verbose("sync", ...to, "-nc", "--by", "hash")).toMatchObject({ by: "hash" });
+    for (const [line, said] of [
+      [["copy", ...to, "-c"], "say --by content, or --chunk-size"],
+      [["sync", ...to, "-w", "-n"], "unknown option '-n'"],
+      [["sync", ...to, "-w", "--settle", "x"], "--settle"],
+      [["compare", "left", "left", "-u"], "unknown option '-u'"],
+    ] as const)
+      expect((await copse(...line)).err).toContain(said);
+  });
+
   test("-- ends the flags", async () => {
     plant("--odd", { a: "1" });
     expect((await copse("compare", "--", "--odd", "--odd")).status).toBe(0);

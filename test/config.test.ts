@@ -544,6 +544,26 @@ describe("config show and validate", () => {
     expect(json.status).toBe(2);
   });
 
+  test("sync.md 1: profiles list and show, those of files too", async () => {
+    using place = settings({
+      user: "[profiles.mine]\nconcurrency = 3\n\n[profiles.lan]\nstreams = 2\n",
+    });
+    const list = await place.copse(["profiles", "list"]);
+    expect(list.out.trimEnd().split("\n")).toEqual([...Object.keys(profiles), "mine"]);
+    const show = await place.copse(["profiles", "show", "lan"]);
+    expect(show.out).toMatch(/^defaults\.concurrency +16 +built in$/m);
+    expect(show.out).toMatch(/^defaults\.streams +2 +\S*config\.toml:5$/m);
+    const json = await place.copse(["profiles", "show", "mine", "--json"]);
+    expect(JSON.parse(json.out).profiles).toMatchObject([
+      { name: "mine", settings: [{ key: "defaults.concurrency", value: 3 }] },
+    ]);
+    const wrong = await place.copse(["profiles", "show", "lam"]);
+    expect(wrong).toMatchObject({ status: 2 });
+    expect(wrong.err).toContain("there is no profile lam; did you mean lan?");
+    for (const line of [["list", "lan"], ["show"]])
+      expect(await place.copse(["profiles", ...line])).toMatchObject({ status: 2 });
+  });
+
   test("doctor says where settings come from, and what is wrong with them", async () => {
     using place = settings({ user: "[defaults]\nworkers = 2\n" });
     const { out } = await place.copse(["doctor", "--profile", "lan"]);

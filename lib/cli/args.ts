@@ -19,7 +19,8 @@ const helpColumns = 80;
 // To print; they exclude each other.
 const ways = ["quiet", "json", "jsonl", "null"];
 
-export function parseArguments(args: readonly string[], paint: Paint): Asked {
+export function parseArguments(typed: readonly string[], paint: Paint): Asked {
+  const args = spelledOut(typed);
   let asked: Asked | undefined;
   let text = "";
   const program = new Command("copse")
@@ -48,8 +49,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
     .addHelpText("after", () => overview(paint));
   // Four hundred flags take longer to describe than a small tree to compare: where the command stands
   // first, only its own.
-  const isAsked = ({ name, alias }: CommandShape): boolean => name === args[0] || alias === args[0];
-  const named = commands.find(isAsked);
+  const named = commandOf(args);
   for (const shape of named ? [named] : commands) {
     const { name } = shape;
     const command = addCommand(program, shape, paint, args);
@@ -58,7 +58,7 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
     });
   }
   try {
-    program.parse(spelledOut(args, named), { from: "user" });
+    program.parse(args, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: "help", text };
@@ -67,16 +67,37 @@ export function parseArguments(args: readonly string[], paint: Paint): Asked {
   return asked ?? { kind: "wrong", message: "say what to do", command: undefined };
 }
 
-/** A flag whose value may be left out does not take the next word for it. */
-function spelledOut(args: readonly string[], shape: CommandShape | undefined): string[] {
+function commandOf([first]: readonly string[]): CommandShape | undefined {
+  return commands.find(({ name, alias }) => name === first || alias === first);
+}
+
+/**
+ * Letters and other names of flags as commander knows them. A flag whose value may be left out does
+ * not take the next word for it.
+ */
+function spelledOut(args: readonly string[]): string[] {
+  const shape = commandOf(args);
+  const all = Object.values(shape?.groups ?? {}).flat();
   const lone = new Map<string, string>();
-  for (const { flags, alone } of Object.values(shape?.groups ?? {}).flat()) {
+  for (const { flags, alone } of all) {
     if (alone === undefined) continue;
     const names = flags.match(/-[a-z-]+/g) ?? [];
     for (const name of names) lone.set(name, `${names.at(-1)}=${alone}`);
   }
+  const switches = all.flatMap(({ flags }) => /^-(\w), --[a-z-]+$/.exec(flags)?.[1] ?? []);
+  const letters = shape?.letters ?? {};
+  const isLetter = (one: string): boolean => Object.hasOwn(letters, one) || switches.includes(one);
   const end = args.includes("--") ? args.indexOf("--") : args.length;
-  return args.map((word, at) => (at < end ? lone.get(word) : undefined) ?? word);
+  const words = args.flatMap((word, at) => {
+    if (at >= end) return [word];
+    const [, several = ""] = /^-([A-Za-z]+)$/.exec(word) ?? [];
+    if (several !== "" && [...several].every(isLetter))
+      return [...several].map((one) => letters[one] ?? `-${one}`).filter((one) => one !== "");
+    return [lone.get(word) ?? word.replace(/^--bwlimit(?==|$)/, "--bandwidth")];
+  });
+  const watch = words.indexOf("--watch");
+  if (shape?.name !== "sync" || watch < 0 || watch > end) return words;
+  return ["watch-sync", ...words.slice(1).filter((word) => word !== "--watch")];
 }
 
 /** commander adds what was not said: true for `--no-sample` and its like. */
@@ -95,7 +116,10 @@ function addCommand(
     .command(shape.name)
     .description(shape.about)
     .helpOption(help(shape), "this")
-    .addHelpText("after", () => ending(shape.examples, shape.status, paint));
+    .addHelpText(
+      "after",
+      () => shortFor(shape, paint) + ending(shape.examples, shape.status, paint),
+    );
   if (shape.alias) command.alias(shape.alias);
   for (const { name, about, values, many, optional } of shape.places) {
     const argument = new Argument(
@@ -145,6 +169,17 @@ function toOption({ flags, about, values, parse }: Flag): Option {
   return option;
 }
 
+function shortFor({ letters = {} }: CommandShape, paint: Paint): string {
+  const said: Readonly<Record<string, string>> = {
+    "": "nothing: trees are always whole",
+    "--watch": "watch-sync",
+  };
+  const lines = Object.entries(letters).map(
+    ([letter, flag]) => `  ${paint.cyan(`-${letter}`)}  ${said[flag] ?? flag}`,
+  );
+  return lines.length > 0 ? `\n${paint.bold("Short for:")}\n${lines.join("\n")}\n` : "";
+}
+
 function overview(paint: Paint): string {
   const examples = commands.slice(0, 3).flatMap(({ examples }) => examples.slice(0, 1));
   const status = "0 equal or done, 1 different, 2 trouble, 130 interrupted";
@@ -162,6 +197,7 @@ function reword({ message }: CommanderError): string {
     message
       .replace(/^error: /, "")
       .replace(/\n\((.*)\)$/, ". $1")
+      .replace(/^(unknown option '-c')$/, "$1: say --by content, or --chunk-size")
       .replaceAll("\n", " "),
   );
 }

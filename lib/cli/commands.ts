@@ -12,6 +12,9 @@ import {
   inside,
   json,
   jsonl,
+  lettersOfCopy,
+  lettersOfParts,
+  lettersOfSync,
   packing,
   parts,
   patternFlag,
@@ -25,6 +28,7 @@ import {
   web,
   what,
   type Flag,
+  type Letters,
 } from "./flags.ts";
 import { bytes, count, duration, gather, metadata, text } from "./values.ts";
 
@@ -51,6 +55,7 @@ export interface CommandShape {
     | "apply"
     | "unpack"
     | "config"
+    | "profiles"
     | "doctor"
     | "completion";
   readonly about: string;
@@ -67,6 +72,8 @@ export interface CommandShape {
     readonly values?: readonly string[];
   }[];
   readonly groups: Readonly<Record<string, readonly Flag[]>>;
+  /** Short for flags with a value, and for the other side of switches. */
+  readonly letters?: Letters;
   readonly examples: readonly (readonly [command: string, about: string])[];
   readonly status: string;
 }
@@ -429,6 +436,7 @@ const shapes: readonly CommandShape[] = [
       "Web servers:": web,
       "What is printed:": printed,
     },
+    letters: lettersOfCopy,
     examples: [
       ["copse copy site /backup/site", "what is missing or different"],
       ["copse copy a b -n", "only say what would be done"],
@@ -454,7 +462,7 @@ const shapes: readonly CommandShape[] = [
         },
         ...decide.slice(1),
         { flags: "-n, --dry-run", about: "only say what would be done" },
-        { flags: "--verify", about: "fetch it again and compare" },
+        { flags: "-C, --verify", about: "fetch it again and compare" },
       ],
       "How:": [
         { flags: "-j, --parallel <count>", about: "URLs at once (default 5)", parse: count },
@@ -465,6 +473,7 @@ const shapes: readonly CommandShape[] = [
       "Web servers:": web,
       "What is printed:": printed,
     },
+    letters: { f: "--overwrite=different", ...lettersOfParts },
     examples: [
       ["copse dl https://host/disk.img", "into this directory, over several connections"],
       ["copse dl https://host/a.zip https://host/b.zip /data", "several, into /data"],
@@ -486,6 +495,7 @@ const shapes: readonly CommandShape[] = [
       "Web servers:": web,
       "What is printed:": printed,
     },
+    letters: { ...lettersOfSync, w: "--watch" },
     examples: [
       ["copse sync site /backup/site", "a copy, kept the same"],
       ["copse sync site /backup/site --exclude .git -n", "the plan; what is left out stays"],
@@ -532,6 +542,7 @@ const shapes: readonly CommandShape[] = [
         verbose,
       ],
     },
+    letters: lettersOfSync,
     examples: [
       ["copse watch-sync site /backup/site", "until Ctrl-C"],
       ["copse watch-sync notes /mnt/stick/notes --two-way", "changes of either side"],
@@ -648,6 +659,17 @@ const shapes: readonly CommandShape[] = [
       ["copse config show --profile wan", "every key, its value and its origin"],
       ["copse config validate copse.toml", "before it is committed"],
     ],
+    status: "0 all is well, 2 trouble",
+  },
+  {
+    name: "profiles",
+    about: "Which profiles there are, and what they set",
+    places: [
+      { name: "what", about: "list: their names; show: what one sets", values: ["list", "show"] },
+      { name: "name", about: "the one to show", optional: true },
+    ],
+    groups: { "What is printed:": [json] },
+    examples: [["copse profiles show wan", "every key, its value and its origin"]],
     status: "0 all is well, 2 trouble",
   },
   {

@@ -38,13 +38,21 @@ function flagsOf({ groups }: CommandShape): Named[] {
   });
 }
 
+/** `-c` and what it is short for. */
+function lettersOf({ letters = {} }: CommandShape): (readonly [letter: string, flag: string])[] {
+  return Object.entries(letters).map(([letter, flag]) => [`-${letter}`, flag]);
+}
+
 const namesOf = ({ name, alias }: CommandShape): string[] => (alias ? [name, alias] : [name]);
 
 const names = commands.map(({ name }) => name).join(" ");
 
 function bash(): string {
   const cases = commands.map((shape) => {
-    const all = flagsOf(shape).flatMap(({ short, long }) => (short ? [short, long] : [long]));
+    const all = [
+      ...flagsOf(shape).flatMap(({ short, long }) => (short ? [short, long] : [long])),
+      ...lettersOf(shape).map(([letter]) => letter),
+    ];
     const places = shape.places.flatMap(({ values }) => values ?? []);
     const words = [...all, ...places].join(" ");
     return `    ${namesOf(shape).join("|")}) words=${quoted(words)} ;;`;
@@ -103,7 +111,10 @@ function zsh(): string {
       ({ name, values }) =>
         `      ${quoted(`:${name}:${values ? `(${values.join(" ")})` : "_files"}`)} \\`,
     );
-    const specs = [...flags, ...places].join("\n").replace(/ \\$/, "");
+    const letters = lettersOf(shape).map(
+      ([letter, flag]) => `      ${letter}${quoted(`[${zshText(flag)}]`)} \\`,
+    );
+    const specs = [...flags, ...letters, ...places].join("\n").replace(/ \\$/, "");
     return `    ${shape.name})\n    _arguments -s \\\n${specs} ;;`;
   });
   const described = commands.map(({ name, about }) => `    ${quoted(`${name}:${zshText(about)}`)}`);
@@ -140,6 +151,8 @@ function fish(): string {
     const values = places.flatMap(({ values }) => values ?? []);
     if (values.length > 0) lines.push(`complete -c copse ${seen} -a ${quoted(values.join(" "))}`);
     else if (places.length > 0) lines.push(`complete -c copse ${seen} -F`);
+    for (const [letter, flag] of lettersOf(shape))
+      lines.push(`complete -c copse ${seen} -s ${letter.slice(1)} -d ${quoted(flag)}`);
     for (const { short, long, takes, flag } of flagsOf(shape)) {
       const value = takes ? ` -x${flag.values ? ` -a ${quoted(flag.values.join(" "))}` : ""}` : "";
       const letter = short ? ` -s ${short.slice(1)}` : "";

@@ -103,6 +103,38 @@ export function loadSettings(flags: Flags, environment: NodeJS.ProcessEnv = proc
   return { files, profile: chosen?.name, settings, problems };
 }
 
+/** Every profile there is, those of files too, with what each sets. */
+export function everyProfile(
+  flags: Flags,
+  environment: NodeJS.ProcessEnv = process.env,
+): {
+  readonly profiles: ReadonlyMap<string, ReadonlyMap<string, Setting>>;
+  readonly problems: readonly string[];
+} {
+  const problems: string[] = [];
+  const files = flags["config"] === false ? [] : filesInForce(flags["config"], environment);
+  const read = files.map((file) => readConfig(file, problems));
+  const valuesIn = (name: string): ReadonlyMap<string, Setting> =>
+    new Map(
+      profileValues({ name, origin: name }, read, problems).map((one) => [idOf(one.key), one]),
+    );
+  return {
+    profiles: new Map(profileNames(read).map((name) => [name, valuesIn(name)] as const)),
+    problems,
+  };
+}
+
+function profileNames(read: readonly Read[]): readonly string[] {
+  return [
+    ...new Set([...Object.keys(profiles), ...read.flatMap((one) => [...one.profiles.keys()])]),
+  ];
+}
+
+/** "; did you mean …?", or which there are. */
+export function hintOfProfile(name: string, names: readonly string[]): string {
+  return hinted(meant(name, names) ?? `there are ${names.join(", ")}`);
+}
+
 /** What is wrong with a file and all its profiles; `copse.toml` is a project's. */
 export function checkFile(
   path: string,
@@ -281,10 +313,10 @@ function profileInForce(
         ? { name: variable, origin: "COPSE_PROFILE" }
         : read.findLast(({ profile }) => profile)?.profile;
   if (!chosen || chosen.name === "auto") return undefined;
-  const names = [...Object.keys(profiles), ...read.flatMap((one) => [...one.profiles.keys()])];
+  const names = profileNames(read);
   if (names.includes(chosen.name)) return chosen;
-  const hint = meant(chosen.name, names) ?? `there are ${names.join(", ")}`;
-  problems.push(`${chosen.origin}: there is no profile ${chosen.name}${hinted(hint)}`);
+  const hint = hintOfProfile(chosen.name, names);
+  problems.push(`${chosen.origin}: there is no profile ${chosen.name}${hint}`);
   return undefined;
 }
 

@@ -27,7 +27,11 @@ export interface Flag {
 
 export const what: readonly Flag[] = [
   { flags: "--include <glob>", about: "look only at paths that match (repeatable)", parse: gather },
-  { flags: "--exclude <glob>", about: "leave out paths that match (repeatable)", parse: gather },
+  {
+    flags: "-e, --exclude <glob>",
+    about: "leave out paths that match (repeatable)",
+    parse: gather,
+  },
   {
     flags: "--links <way>",
     about: "keep: a link is a link; follow: it is what it points to; skip: leave links out",
@@ -215,7 +219,7 @@ export const transfer: readonly Flag[] = [
     flags: "--delta",
     about: "make large files that changed of what they replace (default: where blocks are shared)",
   },
-  { flags: "--verify", about: "read again what was written, and compare" },
+  { flags: "-C, --verify", about: "read again what was written, and compare" },
   { flags: "--no-fsync", about: "do not wait for the disk" },
 ];
 
@@ -233,7 +237,7 @@ export const stages: readonly Flag[] = [
 /** Of files of web servers. */
 export const parts: readonly Flag[] = [
   {
-    flags: "--streams <count>",
+    flags: "-p, --streams <count>",
     about: "connections for one file of a web server, 1 to 32 (default: by its distance)",
     parse: (text) => (text === "auto" ? text : count(text)),
   },
@@ -247,6 +251,27 @@ export const parts: readonly Flag[] = [
 
 /** The rest is said by the plan. */
 export const applyFlags = ["--dry-run", "--backup-dir", "--delta", "--verify", "--no-fsync"];
+
+/** What some letters of programs of this kind are here. */
+export type Letters = Readonly<Record<string, string>>;
+
+export const lettersOfParts: Letters = { r: "--resume", P: "--progress" };
+const lettersOfTransfer: Letters = {
+  L: "--links=follow",
+  u: "--overwrite=newer",
+  ...lettersOfParts,
+};
+export const lettersOfCopy: Letters = {
+  f: "--overwrite=different",
+  // Trees are always whole.
+  R: "",
+  ...lettersOfTransfer,
+};
+export const lettersOfSync: Letters = {
+  c: "--by=content",
+  d: "--delete",
+  ...lettersOfTransfer,
+};
 
 export const packing: readonly Flag[] = [
   { flags: "--level <level>", about: "zstd's, 1 to 22 (default: 3)", parse: count },

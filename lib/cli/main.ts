@@ -43,6 +43,8 @@ async function run(
       return (await import("./completion.ts")).runCompletion(first);
     case "config":
       return (await import("./show-config.ts")).runConfig(first, places[1], given, interruption);
+    case "profiles":
+      return (await import("./show-config.ts")).runProfiles(first, places[1], given, interruption);
   }
   let flags: Flags;
   try {

@@ -1,8 +1,8 @@
 // copse config: what is set and from where, and whether files are good.
 
-import type { Interruption } from "../index.ts";
+import { CopseError, type Interruption } from "../index.ts";
 import type { Flags } from "./args.ts";
-import { checkFile, loadSettings, shown } from "./config.ts";
+import { checkFile, everyProfile, hintOfProfile, loadSettings, shown } from "./config.ts";
 import { escapeText } from "./escape.ts";
 import { fail } from "./failure.ts";
 import { toJson } from "./json.ts";
@@ -39,17 +39,58 @@ async function show(file: string | undefined, flags: Flags): Promise<number> {
     await print([
       `${toJson({ ok: problems.length === 0, files, profile, problems, settings: rows })}\n`,
     ]);
-  } else {
-    const [left, middle] = (["key", "value"] as const).map((name) =>
-      Math.max(...rows.map((row) => text(row[name]).length)),
-    );
-    const lines = rows.map(
-      ({ key, value, origin }) =>
-        `${key.padEnd(left!)}  ${text(value).padEnd(middle!)}  ${escapeText(origin)}\n`,
-    );
-    await print(lines);
-  }
+  } else await print(linesOf(rows));
   return problems.length === 0 ? status.equal : status.trouble;
+}
+
+interface Row {
+  readonly key: string;
+  readonly value: unknown;
+  readonly origin: string;
+}
+
+function linesOf(rows: readonly Row[]): string[] {
+  const [left, middle] = (["key", "value"] as const).map((name) =>
+    Math.max(...rows.map((row) => text(row[name]).length)),
+  );
+  return rows.map(
+    ({ key, value, origin }) =>
+      `${key.padEnd(left!)}  ${text(value).padEnd(middle!)}  ${escapeText(origin)}\n`,
+  );
+}
+
+/** copse profiles: which there are, and what one of them sets. */
+export async function runProfiles(
+  what: string,
+  name: string | undefined,
+  flags: Flags,
+  interruption: Interruption,
+): Promise<number> {
+  try {
+    const { profiles, problems } = everyProfile(flags);
+    for (const problem of problems) complain(escapeText(problem));
+    const all = [...profiles].map(([profile, values]) => ({
+      name: profile,
+      settings: [...values].map(([key, one]): Row => {
+        const origin = one.origin === `profile ${profile}` ? "built in" : one.origin;
+        return { key, value: shown(one), origin };
+      }),
+    }));
+    if ((what === "show") !== (name !== undefined))
+      throw new CopseError("ARGUMENT", "say: profiles list, or: profiles show NAME");
+    const wanted = name === undefined ? all : all.filter((one) => one.name === name);
+    if (wanted.length === 0)
+      throw new CopseError(
+        "ARGUMENT",
+        `there is no profile ${name}${hintOfProfile(name ?? "", [...profiles.keys()])}`,
+      );
+    if (flags["json"]) await print([`${toJson({ problems, profiles: wanted })}\n`]);
+    else if (what === "show") await print(linesOf(wanted.flatMap(({ settings }) => settings)));
+    else await print(wanted.map((one) => `${escapeText(one.name)}\n`));
+    return problems.length === 0 ? status.equal : status.trouble;
+  } catch (error) {
+    return fail(error, flags, interruption);
+  }
 }
 
 async function validate(file: string | undefined, flags: Flags): Promise<number> {

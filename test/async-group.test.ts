@@ -49,7 +49,7 @@ describe("TaskGroup", () => {
           ended.push(i);
         });
     }
-    expect(ended).toEqual([1, 2, 3]);
+    expect(ended.toSorted()).toEqual([1, 2, 3]);
   });
 
   test("the first failure cancels the rest, waits for them and is thrown", async () => {
@@ -160,9 +160,14 @@ describe("TaskGroup", () => {
 
   test("iterating yields each value as it ends, and ends with the last child", async () => {
     await using group = new TaskGroup<number>();
-    for (const i of [3, 1, 2]) void group.run(() => sleep(i * 5).then(() => i));
+    const gates = [0, 1, 2, 3].map(() => Promise.withResolvers<void>());
+    for (const i of [3, 1, 2]) void group.run(() => gates[i]!.promise.then(() => i));
+    gates[1]!.resolve();
     const values: number[] = [];
-    for await (const value of group) values.push(value);
+    for await (const value of group) {
+      values.push(value);
+      gates[value + 1]?.resolve();
+    }
     expect(values).toEqual([1, 2, 3]);
   });
 

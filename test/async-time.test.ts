@@ -88,7 +88,8 @@ describe("sleep, interval, deadline", () => {
       if (ticks.length === 2) await sleep(23);
       if (ticks.length === 4) break;
     }
-    expect(ticks.slice(0, 1)).toEqual([1]);
+    // The first is 1, but where this thread itself was late.
+    expect(ticks[0]!).toBeGreaterThanOrEqual(1);
     expect(ticks[2]! - ticks[1]!).toBeGreaterThanOrEqual(4);
     expect(ticks).toEqual(ticks.toSorted((a, b) => a - b));
     const controller = new AbortController();
@@ -99,9 +100,9 @@ describe("sleep, interval, deadline", () => {
   });
 
   test("deadline aborts with a TimeoutError, or with what comes first", async () => {
+    expect(deadline(Date.now() + 1e6).aborted).toBe(false);
     const soon = deadline(Date.now() + 5);
-    expect(soon.aborted).toBe(false);
-    await errorOf(sleep(1e6, { signal: soon }));
+    if (!soon.aborted) await errorOf(sleep(1e6, { signal: soon }));
     expect((soon.reason as DOMException).name).toBe("TimeoutError");
     expect(deadline(new Date(0)).aborted).toBe(true);
     const controller = new AbortController();

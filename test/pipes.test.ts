@@ -1,5 +1,6 @@
 // Descriptors as source and destination: rows 42 and 43 of the acceptance table.
 
+import { dlopen } from "bun:ffi";
 import { describe, expect, test } from "bun:test";
 import {
   closeSync,
@@ -20,6 +21,19 @@ import { patience, slowness, within } from "./patience.ts";
 import { run } from "./trees.ts";
 
 patience(60_000);
+
+/** How many bytes a pipe holds. */
+function held(fd: number): number {
+  const { symbols, close } = dlopen("libc.so.6", {
+    ioctl: { args: ["int", "u64", "ptr"], returns: "int" },
+  });
+  const count = new Int32Array(1);
+  const FIONREAD = 0x541b;
+  const isKnown = symbols.ioctl(fd, FIONREAD, count) === 0;
+  close();
+  if (!isKnown) throw new Error("no pipe");
+  return count[0]!;
+}
 
 const { folder, copse, shell, plant } = commandPlace();
 const SIZE = 1_500_000;
@@ -202,31 +216,29 @@ describe("42: to pipes and sockets", () => {
     const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
     // Without O_NONBLOCK, and so it stays: others have it, too.
     const fd = openSync(fifo, constants.O_WRONLY);
-    const took: number[] = [];
-    for (const from of Array.from(
-      { length: 8 },
-      (_, i) => [at("many"), "memory:pipes/many"][i % 2]!,
-    )) {
+    const took: [number[], number[]] = [[], []];
+    const isQuick = (): boolean => took.every((times) => Math.min(...times) < 100 * slowness);
+    // The least of some: a busy machine may be late now and then.
+    for (let i = 0; i < 8 || (i < 60 && !isQuick()); i++) {
+      const from = [at("many"), "memory:pipes/many"][i % 2]!;
       const stop = new AbortController();
       const done = copy(from, { fd }, { signal: stop.signal, runtime }).then(
         () => "done",
         (error: unknown) => error,
       );
-      // By then the pipe is full.
-      await Bun.sleep(200);
+      while (held(reader) <= 60_000) await Bun.sleep(1);
+      await Bun.sleep(20); // and full a moment later
       const began = performance.now();
       stop.abort(new Error("stopped"));
       expect(await done).toEqual(new Error("stopped"));
       // Its worker is free again.
       await list(at("d"), { runtime });
-      took.push(performance.now() - began);
+      took[i % 2]!.push(performance.now() - began);
       const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1];
       expect(Number.parseInt(flags!, 8) & constants.O_NONBLOCK).toBe(0);
       expect(readSync(reader, Buffer.alloc(1 << 20))).toBeGreaterThan(60_000);
     }
-    // A busy machine may be late now and then.
-    for (const way of [0, 1])
-      expect(Math.min(...took.filter((_, i) => i % 2 === way))).toBeLessThan(100 * slowness);
+    expect(isQuick()).toBe(true);
     closeSync(fd);
     closeSync(reader);
   });
@@ -241,7 +253,8 @@ describe("42: to pipes and sockets", () => {
       `await new Store("memory:huge", { runtime }).write("a", Buffer.alloc(64 << 20));` +
       `const places = [${JSON.stringify(at("huge"))}, "memory:huge/a"];` +
       "const took = [[], []];" +
-      "for (let i = 0; i < 8; i++) {" +
+      `const isQuick = () => took.every((times) => Math.min(...times) < ${100 * slowness});` +
+      "for (let i = 0; i < 8 || (i < 60 && !isQuick()); i++) {" +
       "const stop = new AbortController();" +
       "const options = { signal: stop.signal, runtime };" +
       "const done = copy(places[i % 2], { fd: 3 }, options).then(() => 'done', String);" +
@@ -252,7 +265,7 @@ describe("42: to pipes and sockets", () => {
       "await list('d', { runtime });" +
       "took[i % 2].push(performance.now() - began);" +
       "}" +
-      `console.log(took.every((times) => Math.min(...times) < ${100 * slowness}));`;
+      "console.log(isQuick());";
     writeFileSync(at("unread.ts"), program);
     // The other end stays open in the program that began it.
     const pair =
@@ -261,7 +274,9 @@ describe("42: to pipes and sockets", () => {
       "os.dup2(near.fileno(), 3)\n" +
       "sys.exit(subprocess.run(sys.argv[1:], pass_fds=[3]).returncode)";
     writeFileSync(at("pair.py"), pair);
-    const { out } = await shell(`timeout 30 python3 pair.py ${process.execPath} unread.ts`);
+    const { out } = await shell(
+      `timeout ${within(60_000) / 1000} python3 pair.py ${process.execPath} unread.ts`,
+    );
     expect(out).toBe("true\n");
   });
 

@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as copse from "../lib/index.ts";
 import { known } from "../lib/rows.ts";
-import { patience, slowness } from "./patience.ts";
+import { patience, slowness, within } from "./patience.ts";
 import { openFiles, run } from "./script.ts";
 import { mountIll, releaseIll } from "./servers/fuse.ts";
 import { tied } from "./servers/tied.ts";
@@ -90,7 +90,7 @@ test.each(Object.keys(uses))("a process that used %s ends by itself", async (nam
       process.on("exit", () => console.log(performance.now() - ended));`;
   let least = Infinity;
   // What a busy machine adds is not what is measured.
-  for (let i = 0; i < 5 && least > 100 * slowness; i++) {
+  for (let i = 0; i < 30 && least > 100 * slowness; i++) {
     const { exitCode, stdout, stderr } = await run(
       source.replaceAll(to, JSON.stringify(join(folder, `to-${name}-${i}`))),
     );
@@ -120,9 +120,10 @@ test.skipIf(!isLinux)("native threads take no signals", async () => {
 test("what is cancelled while it is queued never touches the disk", async () => {
   const runtime = new copse.Runtime({ ioWorkers: 1 });
   try {
-    // The one worker is busy with a file that takes its time.
-    const before = new copse.Store(`fault:delay=300:${tree}`, { runtime });
-    const busy = new Response(before.read("sub/f19")).text();
+    // The one worker is busy with a file each read of which takes a minute.
+    const stop = new AbortController();
+    const before = new copse.Store(`fault:delay=60000:${tree}`, { runtime, signal: stop.signal });
+    const busy = new Response(before.read("sub/f19")).text().catch(() => "stopped");
     while (runtime.stats.running === 0) await Bun.sleep(1);
     const controller = new AbortController();
     const after = new copse.Store(folder, { runtime, signal: controller.signal });
@@ -134,9 +135,12 @@ test("what is cancelled while it is queued never touches the disk", async () => 
     const reason = new Error("not wanted any more");
     controller.abort(reason);
     expect(await made).toBe(reason);
-    expect((await busy).length).toBe(1900);
+    stop.abort();
+    expect(await busy).toBe("stopped");
+    // The worker has come to all that there was for it.
+    expect((await copse.list(tree, { runtime })).length).toBe(21);
     expect(existsSync(join(folder, "queued"))).toBe(false);
-    expect(runtime.stats).toMatchObject({ cancelled: 1, done: 1, queued: 0, running: 0 });
+    expect(runtime.stats).toMatchObject({ cancelled: 2, done: 1, queued: 0, running: 0 });
   } finally {
     runtime.close();
   }
@@ -162,13 +166,13 @@ test("a call that cannot be interrupted: its promise rejects at once, its task e
       () => "compared",
       (error: unknown) => error,
     );
-  await Bun.sleep(200); // it is in the kernel
+  await ill.held(); // it is in the kernel
   expect(runtime.stats.running).toBe(1);
   const reason = new Error("not wanted any more");
   const began = performance.now();
   controller.abort(reason);
   expect(await outcome).toBe(reason);
-  expect(performance.now() - began).toBeLessThan(100 * slowness);
+  expect(performance.now() - began).toBeLessThan(within(5000)); // and not never
   // Nobody waits for it, but it is there still, and others go on beside it, where there is more than
   // one worker.
   expect(runtime.stats.running).toBe(1);
@@ -176,7 +180,7 @@ test("a call that cannot be interrupted: its promise rejects at once, its task e
   if (runtime.info.backend !== "blocking") expect((await other).complete).toBe(true);
   releaseIll(at);
   expect((await other).complete).toBe(true);
-  for (let i = 0; i < 500 && runtime.stats.running > 0; i++) await Bun.sleep(10);
+  for (let i = 0; i < 6000 && runtime.stats.running > 0; i++) await Bun.sleep(10);
   expect(runtime.stats).toMatchObject({ started: 2, cancelled: 1, done: 1, queued: 0, running: 0 });
 });
 
@@ -236,6 +240,9 @@ test.skipIf(!isLinux)("300 iterations left at their first row leave nothing behi
   for (let i = 0; i < 10; i++) await leave();
   const before = openFiles();
   for (let i = 0; i < 300; i++) await leave();
+  // A worker that is in the midst of something lets go of its page a moment later.
+  for (let i = 0; i < 1000 && (openFiles() > before || runtime.stats.memory > 0); i++)
+    await Bun.sleep(10);
   expect(openFiles()).toBeLessThanOrEqual(before);
   const { started, done, cancelled, failed, running, queued, memory } = runtime.stats;
   expect({ running, queued, failed, memory }).toEqual({
@@ -251,7 +258,9 @@ test("Ctrl-C in the middle of a sync: whole files, no temporary, 130", async () 
   const to = join(folder, "interrupted");
   const main = join(import.meta.dir, "..", "lib", "cli", "main.ts");
   const interrupted = ["env", "--default-signal=INT", process.execPath, main, "sync"];
-  const child = Bun.spawn(tied(interrupted.concat(`fault:delay=100:${tree}`, to)), {
+  // One after the other, half a second and more each.
+  const slowly = ["--concurrency", "1", `fault:delay=500:${tree}`, to];
+  const child = Bun.spawn(tied(interrupted.concat(slowly)), {
     stdout: "ignore",
     stderr: "pipe",
   });

@@ -7,14 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compare, compareSync, CopseError, list, Runtime, Store } from "../lib/index.ts";
 import { isLong, slowness, within } from "./patience.ts";
-import { openFiles, run, Script, threads } from "./script.ts";
+import { countThreads, openFiles, run, Script, threads } from "./script.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "copse-runtime-"));
 const many = join(folder, "many");
 const MANY = 6000; // rows enough for several pages
-// Entries of a tree whose reads take their time.
+// Entries of a tree each read of which takes a minute: nobody is there when it ends.
 const big = join(folder, "big");
-const slow = `fault:delay=100:${big}`;
+const slow = `fault:delay=60000:${big}`;
 const few = (count: number): number => Math.ceil(count / slowness);
 const isLinux = process.platform === "linux";
 // What `auto` means when the suite runs on a backend.
@@ -45,7 +45,7 @@ async function failure(work: PromiseLike<unknown>): Promise<unknown> {
   throw new Error("it did not fail");
 }
 
-/** The smallest of a few tries: what a busy machine adds is not what is measured. */
+/** The smallest of some tries: what a busy machine adds is not what is measured. */
 async function best(
   tries: number,
   enough: number,
@@ -94,7 +94,7 @@ describe("a process", () => {
     };
     for (const [name, use] of Object.entries(uses)) {
       const source = `${use};\nconst ended = performance.now();\nprocess.on("exit", () => console.log(performance.now() - ended));`;
-      const took = await best(5, 100 * slowness, async () => {
+      const took = await best(30, 100 * slowness, async () => {
         const { exitCode, stdout, stderr } = await run(source);
         expect({ name, exitCode, stderr }).toEqual({ name, exitCode: 0, stderr: "" });
         return Number(stdout);
@@ -125,7 +125,8 @@ describe("a process", () => {
     const began = performance.now();
     const { exitCode } = await script.outcome();
     expect(exitCode).toBe(3);
-    expect(performance.now() - began).toBeLessThan(1000 * slowness);
+    // Not after the minute that each of its reads takes.
+    expect(performance.now() - began).toBeLessThan(within(5000));
   });
 
   test("that throws with a task in flight ends with 1", async () => {
@@ -139,7 +140,7 @@ describe("a process", () => {
     ["awaiting", `await compare(${JSON.stringify(slow)}, ${JSON.stringify(big)});`],
     ["in a Sync form", `compareSync(${JSON.stringify(slow)}, ${JSON.stringify(big)});`],
   ])("dies of SIGINT within 50 ms while it is %s", async (_, source) => {
-    const took = await best(5, 50 * slowness, async () => {
+    const took = await best(30, 50 * slowness, async () => {
       await using script = new Script(`console.log("now"); await Bun.sleep(20);\n${source}`);
       await script.line();
       await Bun.sleep(60 * slowness);
@@ -234,7 +235,7 @@ describe("many tasks", () => {
     controller.abort();
     const outcomes = await Promise.allSettled(tasks);
     expect(outcomes.every(({ status }) => status === "rejected")).toBe(true);
-    expect(performance.now() - began).toBeLessThan(1000 * slowness);
+    expect(performance.now() - began).toBeLessThan(within(5000));
     expect(balance(runtime)).toBe(0);
     expect(runtime.stats).toMatchObject({ running: 0, queued: 0 });
   });
@@ -242,15 +243,15 @@ describe("many tasks", () => {
   test("starts of one microtask cost one wake-up or a few, not one each", async () => {
     await using runtime = new Runtime();
     await new Store("memory:x", { runtime }).write("x", "x");
-    const before = runtime.stats.wakes;
+    const before = runtime.stats;
     const all = Promise.all(Array.from({ length: 64 * 20 }, () => list("memory:x", { runtime })));
     // How many ends one wake-up finds depends on how fast this thread comes back for more: it stays
-    // away until those that were started by the end of this microtask are over.
+    // away until nearly all that may be handed over at once, 1024 of them, are over.
     await Promise.resolve();
     await Promise.resolve();
-    Bun.sleepSync(100);
+    while (runtime.stats.done - before.done < 1000) Bun.sleepSync(1);
     await all;
-    expect(runtime.stats.wakes - before).toBeLessThan(64 * 20 * 0.5 * slowness);
+    expect(runtime.stats.wakes - before.wakes).toBeLessThan(64 * 20 * 0.5);
   });
 
   test("the event loop gets its turn meanwhile", async () => {
@@ -364,11 +365,10 @@ describe("several runtimes", () => {
       const before = { files: openFiles(), threads: threads() };
       for (let i = 0; i < (isLong ? 1000 : few(100)); i++) await use();
       // Closing a stream's descriptor may be left to the next turn.
-      for (let i = 0; i < 100 && openFiles() > before.files; i++) await Bun.sleep(1);
+      for (let i = 0; i < 1000 && openFiles() > before.files; i++) await Bun.sleep(10);
       expect(openFiles()).toBeLessThanOrEqual(before.files);
-      for (let i = 0; i < 100 && threads() > before.threads + 2; i++) await Bun.sleep(10);
-      // Bun may start threads of its own meanwhile.
-      expect(threads()).toBeLessThanOrEqual(before.threads + 2);
+      for (let i = 0; i < 1000 && threads() > before.threads; i++) await Bun.sleep(10);
+      expect(threads()).toBeLessThanOrEqual(before.threads);
     },
     within(isLong ? 600_000 : 30_000),
   );
@@ -379,7 +379,7 @@ describe("several runtimes", () => {
       await list(big, { runtime: new Runtime() });
     };
     for (let i = 0; i < 20; i++) await forget();
-    for (let i = 0; i < 100 && openFiles() > before + 5; i++) {
+    for (let i = 0; i < 1000 && openFiles() > before + 5; i++) {
       Bun.gc(true);
       await Bun.sleep(10);
     }
@@ -431,10 +431,9 @@ describe("Workers", () => {
     `terminated ${isLong ? 200 : 50} times with tasks in flight crash nothing and leave a bounded number of threads`,
     async () => {
       const source = `
-      import { readdirSync } from "node:fs";
+      ${countThreads}
       import { isMainThread, Worker, parentPort } from "node:worker_threads";
       if (isMainThread) {
-        const threads = () => readdirSync("/proc/self/task").length;
         await list(".");
         let most = 0;
         for (let i = 0; i < ${isLong ? 200 : few(50)}; i++) {
@@ -446,7 +445,7 @@ describe("Workers", () => {
         if ((await list(".")).length === 0) throw new Error("the main thread's runtime is gone");
         // Idle threads of the dead runtimes end by themselves.
         let left = threads();
-        for (let i = 0; i < 300 && left > 60; i++) { await Bun.sleep(100); left = threads(); }
+        for (let i = 0; i < 600 && left > 40; i++) { await Bun.sleep(100); left = threads(); }
         console.log(JSON.stringify({ most, left }));
         process.exit(0);
       } else {
@@ -459,7 +458,7 @@ describe("Workers", () => {
     `;
       const { exitCode, stdout, stderr } = await run(source);
       expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
-      expect(JSON.parse(stdout).left).toBeLessThanOrEqual(60);
+      expect(JSON.parse(stdout).left).toBeLessThanOrEqual(40);
     },
     within(isLong ? 600_000 : 120_000),
   );
@@ -468,22 +467,22 @@ describe("Workers", () => {
 describe("--hot", () => {
   test.skipIf(!isLinux)("reloaded 10 times keeps threads and descriptors flat", async () => {
     const source = `
-      import { readdirSync } from "node:fs";
+      ${countThreads}
       globalThis.loads = (globalThis.loads ?? 0) + 1;
       await list(".");
       compareSync(".", ".");
       await Bun.sleep(50);
-      console.log(JSON.stringify({ loads: globalThis.loads, fds: readdirSync("/proc/self/fd").length, threads: readdirSync("/proc/self/task").length }));
+      console.log(JSON.stringify({ loads: globalThis.loads, fds: fs.readdirSync("/proc/self/fd").length, threads: threads() }));
       setInterval(() => {}, 1000);
     `;
     await using script = new Script(source, { args: ["--hot"] });
     const seen: { loads: number; fds: number; threads: number }[] = [];
     const text = await Bun.file(script.path).text();
-    for (let i = 0; i < 10; i++) {
+    // One writing may be more than one loading, where the file is looked at in the midst of it.
+    while ((seen.at(-1)?.loads ?? 0) < 10) {
       seen.push(JSON.parse(await script.line()));
-      await Bun.write(script.path, `${text}\n// ${i}`);
+      await Bun.write(script.path, `${text}\n// ${seen.length}`);
     }
-    expect(seen.at(-1)!.loads).toBe(10);
     // The first loads may start what stays.
     expect(seen.at(-1)!.fds).toBeLessThanOrEqual(seen[2]!.fds + 1);
     expect(seen.at(-1)!.threads).toBeLessThanOrEqual(seen[2]!.threads + 2);
@@ -574,15 +573,15 @@ describe("ending", () => {
     const began = performance.now();
     const outcome = failure(task);
     await runtime.shutdown({ grace: 50 });
-    expect(performance.now() - began).toBeWithin(49, 50 + 500 * slowness);
+    expect(performance.now() - began).toBeWithin(49, within(5000));
     expect(await outcome).toMatchObject({ code: "CLOSED" });
   });
 
   test("an idle runtime is shut down at once", async () => {
     const runtime = new Runtime();
     const began = performance.now();
-    await runtime.shutdown({ grace: 60_000 });
-    expect(performance.now() - began).toBeLessThan(1000 * slowness);
+    await runtime.shutdown({ grace: 600_000 });
+    expect(performance.now() - began).toBeLessThan(within(5000));
     await runtime.shutdown();
   });
 

@@ -1,7 +1,7 @@
 // A program in a process of its own: what holds for exit codes, signals, unhandled rejections and
 // whole lives of processes cannot be seen from inside this one.
 
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { tied } from "./servers/tied.ts";
@@ -97,10 +97,23 @@ export async function run(source: string, options?: ScriptOptions): Promise<Outc
   return await script.outcome();
 }
 
-/** Counts of this process; only Linux can tell. */
-export const openFiles = (): number => readCount("fd");
-export const threads = (): number => readCount("task");
+/** What this process has open; only Linux can tell. */
+export const openFiles = (): number => readdirSync("/proc/self/fd").length;
 
-function readCount(what: "fd" | "task"): number {
-  return readdirSync(`/proc/self/${what}`).length;
+/** Threads of ours: how many Bun has is its own affair, and another number on each machine. */
+export function threads(): number {
+  return readdirSync("/proc/self/task").filter((id) => {
+    try {
+      return readFileSync(`/proc/self/task/${id}/comm`, "utf8").startsWith("copse-");
+    } catch {
+      return false; // it ended meanwhile
+    }
+  }).length;
 }
+
+/** The same for the source of a script, where it is `threads()`. */
+export const countThreads = `
+  import * as fs from "node:fs";
+  const threads = () => fs.readdirSync("/proc/self/task").filter((id) => {
+    try { return fs.readFileSync("/proc/self/task/" + id + "/comm", "utf8").startsWith("copse-"); } catch { return false; }
+  }).length;`;

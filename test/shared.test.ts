@@ -3,7 +3,7 @@
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { Runtime, sharedChannel, sharedSemaphore } from "../lib/index.ts";
-import { slowness, within } from "./patience.ts";
+import { within } from "./patience.ts";
 import { threads } from "./script.ts";
 
 // Bun stops its threads by signals, which TSan holds back: with several Workers both may wait for ever.
@@ -129,10 +129,15 @@ settled("a shared semaphore", () => {
     const waiting = semaphore.acquire();
     await Bun.sleep(100);
     const wakes = Runtime.default.stats.wakes;
-    const before = process.cpuUsage();
-    await Bun.sleep(500);
-    const { user, system } = process.cpuUsage(before);
-    expect((user + system) / 1000).toBeLessThan(50 * slowness);
+    // The least of some stretches of time: Bun collects and compiles when it likes.
+    let least = Infinity;
+    for (let i = 0; i < 20 && least >= 50; i++) {
+      const before = process.cpuUsage();
+      await Bun.sleep(500);
+      const { user, system } = process.cpuUsage(before);
+      least = Math.min(least, (user + system) / 1000);
+    }
+    expect(least).toBeLessThan(50);
     expect(Runtime.default.stats.wakes).toBe(wakes);
     permit[Symbol.dispose]();
     (await waiting)[Symbol.dispose]();
@@ -186,8 +191,9 @@ settled("a shared semaphore", () => {
         using _all = await mine; // needs what both had
         expect(semaphore.available).toBe(0);
       }
-      for (let i = 0; i < 100 && threads() > before + 4; i++) await Bun.sleep(50);
-      expect(threads()).toBeLessThanOrEqual(before + 4); // Bun keeps a few of its own
+      // This thread's own runtime may have started some meanwhile, and they end when they are idle.
+      for (let i = 0; i < 1000 && threads() > before; i++) await Bun.sleep(50);
+      expect(threads()).toBeLessThanOrEqual(before);
     },
     within(120_000 * LONG),
   );
@@ -214,8 +220,8 @@ settled("a shared channel", () => {
     expect(await channel.receive()).toEqual({ value: 2, done: false });
     await sent;
     const received = channel.receive();
-    await Bun.sleep(5);
-    expect(channel.trySend(3)).toBe(true);
+    // It waits as soon as a worker has come to it.
+    while (!channel.trySend(3)) await Bun.sleep(1);
     expect(await received).toEqual({ value: 3, done: false });
   });
 

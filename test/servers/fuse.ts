@@ -26,22 +26,41 @@ export function releaseIll(at: string): void {
 
 const RELEASE = "..release";
 
+/** A file system that is there until it is disposed of. */
+export interface IllMount extends Disposable {
+  /** Resolves when a read waits that does not return. */
+  held(): Promise<void>;
+}
+
 /** Mounts it; a sentence where that cannot be done here. */
 export async function mountIll(
   at: string,
   files: Readonly<Record<string, Ill>>,
-): Promise<Disposable | string> {
+): Promise<IllMount | string> {
   const child = Bun.spawn(tied([process.execPath, import.meta.path, at, JSON.stringify(files)]), {
     stdout: "pipe",
     stderr: "pipe",
     env: { ...process.env, LD_PRELOAD: "" },
   });
-  const { value } = await child.stdout.getReader().read();
-  if (value === undefined) {
-    const said = (await child.stderr.text()).trim();
-    return said || `its program ended with ${await child.exited} and said nothing`;
+  const reader = child.stdout.getReader();
+  const decoder = new TextDecoder();
+  let said = "";
+  const says = async (word: string): Promise<boolean> => {
+    while (!said.includes(word)) {
+      const { value } = await reader.read();
+      if (value === undefined) return false;
+      said += decoder.decode(value);
+    }
+    return true;
+  };
+  if (!(await says("mounted"))) {
+    const complaint = (await child.stderr.text()).trim();
+    return complaint || `its program ended with ${await child.exited} and said nothing`;
   }
   return {
+    async held() {
+      if (!(await says("held"))) throw new Error("the file system is gone");
+    },
     [Symbol.dispose]() {
       releaseIll(at);
       Bun.spawnSync(["umount", "-l", at]);
@@ -111,6 +130,7 @@ function serve(at: string, files: Readonly<Record<string, Ill>>): void {
       const content = new Uint8Array(Math.max(0, end - from)).fill(65);
       if (!ill.hangs || isReleased) return content;
       held.push(() => later(content));
+      writeSync(1, "held");
       return undefined;
     },
     17: () => new Uint8Array(80),
@@ -156,7 +176,7 @@ function serve(at: string, files: Readonly<Record<string, Ill>>): void {
   const how = `fd=${device},rootmode=40000,user_id=0,group_id=0,allow_other`;
   if (libc.symbols.mount(text("ill"), text(at), text("fuse"), 6n, text(how)) !== 0)
     throw new Error("mount refuses a file system of a program");
-  process.stdout.write("mounted");
+  writeSync(1, "mounted");
   const buffer = Buffer.alloc(1 << 18);
   for (;;) {
     const size = readSync(device, buffer); // ENODEV ends it

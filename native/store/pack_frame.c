@@ -17,8 +17,29 @@ constexpr int WINDOW_LOG_MAX = 27;
 static const uint8_t store_head[] = {1, 1};
 static const uint8_t zstd_head[] = {2, 1, 0, 0x16, 0, 0, 0, 0};
 
+// At level 3 a chunk of at most so many bytes is searched with one table instead of two: a fifth to
+// a third less time for 0 to 4 % more bytes, and many files are no larger.
+constexpr int QUICK_LEVEL = 3;
+constexpr size_t QUICK_BYTES = 128 * 1024;
+constexpr int QUICK_MATCH = 5;
+// Tables of high levels are no larger than this (zstd takes 2^23 and 2^22 entries for a chunk of
+// 4 MiB): half the memory, a tenth less time and 0.06 % more bytes at level 19.
+constexpr unsigned CHAIN_LOG_MAX = 22, HASH_LOG_MAX = 21;
+constexpr size_t TABLES_BYTES = 1 << 20;  // of smaller chunks they are smaller
+
+// What zstd is told besides the level; zero: as the level says.
+struct tuning {
+  int strategy, match, chain_log, hash_log;
+};
+
 struct unpacker;
-struct packer;
+
+struct packer {
+  ZSTD_CCtx *context;
+  int level;
+  bool is_fixed;  // a dictionary's tables are made for what the level says
+  struct tuning tuning;
+};
 
 struct unpacker *unpacker_new(void) {
   ZSTD_DCtx *context = ZSTD_createDCtx();
@@ -33,16 +54,20 @@ struct unpacker *unpacker_new(void) {
 
 void unpacker_free(struct unpacker *unpacker) { ZSTD_freeDCtx((ZSTD_DCtx *)unpacker); }
 
+static bool set(ZSTD_CCtx *context, ZSTD_cParameter parameter, int value) {
+  return !ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value));
+}
+
 struct packer *packer_new(int level) {
+  struct packer *packer = malloc(sizeof *packer);
+  if (!packer) return nullptr;
   ZSTD_CCtx *context = ZSTD_createCCtx();
-  bool is_ready =
-      context &&
-      !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_format, ZSTD_f_zstd1_magicless)) &&
-      !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) &&
-      !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1)) &&
-      !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0));
-  if (is_ready) return (struct packer *)context;
-  ZSTD_freeCCtx(context);
+  *packer = (struct packer){.context = context, .level = level};
+  bool is_ready = context && set(context, ZSTD_c_format, ZSTD_f_zstd1_magicless) &&
+                  set(context, ZSTD_c_compressionLevel, level) &&
+                  set(context, ZSTD_c_contentSizeFlag, 1) && set(context, ZSTD_c_checksumFlag, 0);
+  if (is_ready) return packer;
+  packer_free(packer);
   return nullptr;
 }
 
@@ -53,8 +78,9 @@ bool unpacker_use(struct unpacker *unpacker, span dictionary) {
 
 // Frames do not say its number: a pack has one, and others that read them have none.
 bool packer_use(struct packer *packer, span dictionary) {
-  ZSTD_CCtx *context = (ZSTD_CCtx *)packer;
-  return !ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0)) &&
+  ZSTD_CCtx *context = packer->context;
+  packer->is_fixed = true;
+  return set(context, ZSTD_c_dictIDFlag, 0) &&
          !ZSTD_isError(ZSTD_CCtx_loadDictionary(context, dictionary.at, dictionary.size));
 }
 
@@ -75,7 +101,10 @@ bool dictionary_is(span bytes) {
   return magic == ZSTD_MAGIC_DICTIONARY;
 }
 
-void packer_free(struct packer *packer) { ZSTD_freeCCtx((ZSTD_CCtx *)packer); }
+void packer_free(struct packer *packer) {
+  if (packer) ZSTD_freeCCtx(packer->context);
+  free(packer);
+}
 
 const char *frame_version(void) { return ZSTD_versionString(); }
 
@@ -271,10 +300,32 @@ bool packer_gains(struct packer *quick, span bytes, uint8_t *into, size_t capaci
   const size_t places[] = {0, (bytes.size - SAMPLE_BYTES) / 2};
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     size_t packed =
-        ZSTD_compress2((ZSTD_CCtx *)quick, into, capacity, bytes.at + places[i], SAMPLE_BYTES);
+        ZSTD_compress2(quick->context, into, capacity, bytes.at + places[i], SAMPLE_BYTES);
     if (ZSTD_isError(packed) || packed < SAMPLE_BYTES - SAMPLE_BYTES / 64) return true;
   }
   return false;
+}
+
+static struct tuning tuning_of(const struct packer *packer, size_t size) {
+  struct tuning tuning = {};
+  if (packer->is_fixed) return tuning;
+  if (packer->level == QUICK_LEVEL && size <= QUICK_BYTES)
+    tuning = (struct tuning){.strategy = ZSTD_fast, .match = QUICK_MATCH};
+  if (size > TABLES_BYTES) {
+    ZSTD_compressionParameters own = ZSTD_getCParams(packer->level, size, 0);
+    if (own.chainLog > CHAIN_LOG_MAX) tuning.chain_log = CHAIN_LOG_MAX;
+    if (own.hashLog > HASH_LOG_MAX) tuning.hash_log = HASH_LOG_MAX;
+  }
+  return tuning;
+}
+
+static bool tune(struct packer *packer, const struct tuning *to) {
+  if (memcmp(&packer->tuning, to, sizeof *to) == 0) return true;
+  packer->tuning = *to;
+  return set(packer->context, ZSTD_c_strategy, to->strategy) &&
+         set(packer->context, ZSTD_c_minMatch, to->match) &&
+         set(packer->context, ZSTD_c_chainLog, to->chain_log) &&
+         set(packer->context, ZSTD_c_hashLog, to->hash_log);
 }
 
 int64_t frame_write(struct packer *packer, span bytes, bool compress, uint8_t *into,
@@ -291,8 +342,11 @@ int64_t frame_write(struct packer *packer, span bytes, bool compress, uint8_t *i
   if (compress && bytes.size >= STORE_MIN) {
     // Its length stands before it: room for the longest, and then it is moved to where it belongs.
     size_t from = at + sizeof zstd_head + 10;
+    const struct tuning tuning = tuning_of(packer, bytes.size);
+    if (!tune(packer, &tuning))
+      return fault_set(fault, COPSE_E_INTERNAL, "zstd does not take its parameters");
     packed =
-        ZSTD_compress2((ZSTD_CCtx *)packer, into + from, capacity - from - 9, bytes.at, bytes.size);
+        ZSTD_compress2(packer->context, into + from, capacity - from - 9, bytes.at, bytes.size);
     if (ZSTD_isError(packed))
       return fault_set(fault,
                        ZSTD_getErrorCode(packed) == ZSTD_error_memory_allocation ? COPSE_E_MEMORY

@@ -339,8 +339,11 @@ int32_t pack_new_open(struct store *store, const struct place *place, struct fau
   making->is_native = record_number(place->record, COPSE_PLACE_PACK_FORMAT,
                                     COPSE_PACK_FORMAT_ZNIPPY) == COPSE_PACK_FORMAT_COPSE;
   if (making->level < 1 || making->level > 22) making->level = 3;
-  making->pending_max = store->task->runtime->cpu_workers * 2 + 2;
-  making->large_max = store->task->runtime->cpu_workers ? store->task->runtime->cpu_workers : 1;
+  // Two for each of the others, one at work and one that waits: who reads works, too, when there
+  // are as many. Each holds a chunk.
+  uint32_t workers = store->task->runtime->cpu_workers;
+  making->pending_max = workers > 1 ? workers * 2 - 2 : 1;
+  making->large_max = workers ? workers : 1;
   making->inner.hasty = store->hasty;
   if (store->shown.size == 0) store->shown = making->inner.shown;
   code = begin_parts(making, store->task, place->record, fault);

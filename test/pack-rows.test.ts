@@ -26,7 +26,7 @@ import {
   unpackSync,
   verifySync,
 } from "../lib/index.ts";
-import { sample, samples } from "./packs.ts";
+import { noise, sample, samples } from "./packs.ts";
 import { isRoot, link, Random, Scratch } from "./trees.ts";
 import { codeOf } from "./ways.ts";
 
@@ -46,7 +46,18 @@ const at = {
 };
 const rows = 14;
 /** Buffers of the rows: see znippy's order of columns. */
-const row = { compressed: 8, size: 10, blobAt: 12, blobSize: 14, checksum: 16, seqValid: 3 };
+const row = {
+  ends: 1,
+  paths: 2,
+  seqValid: 3,
+  seq: 4,
+  at: 6,
+  compressed: 8,
+  size: 10,
+  blobAt: 12,
+  blobSize: 14,
+  checksum: 16,
+};
 
 function put64(bytes: Buffer, place: number, value: number): void {
   bytes.writeBigUInt64LE(BigInt(value), place);
@@ -173,6 +184,38 @@ describe("packs of others", () => {
     expect(files.map(({ path }) => path)).toContain("Tiny.txt");
     expect(files).toHaveLength(2 * rows);
     expect(verifySync(read(copy)).ok).toBe(true);
+  });
+
+  // Several workers take such a file in parts, which end where chunks do.
+  test.each<[name: string, size: (chunk: number) => number]>([
+    ["shorter than a part", (i) => 700_000 + 4099 * i],
+    ["longer than one", (i) => (i % 5 === 0 ? 5 * 2 ** 20 + i : 7)],
+    ["one very long, the rest of a byte", (i) => (i === 6 ? 24 * 2 ** 20 : 1)],
+  ])("a file in 14 chunks: %s", (_, size) => {
+    const chunks = Array.from({ length: rows }, (__, i) => noise(size(i), i));
+    const blobs = Buffer.concat(chunks);
+    const copy = inserted(sample("s1"), at.index, blobs);
+    const cell = (buffer: number): number => blobs.length + column(sample("s1"), buffer);
+    const file = scratch.at("chunk");
+    let place = 0;
+    for (const [i, chunk] of chunks.entries()) {
+      writeFileSync(file, chunk);
+      copy.writeUInt32LE(i + 1, cell(row.ends) + 4 * (i + 1));
+      copy.write("x", cell(row.paths) + i);
+      copy.writeUInt32LE(i, cell(row.seq) + 4 * i);
+      put64(copy, cell(row.at) + 8 * i, place);
+      put64(copy, cell(row.size) + 8 * i, chunk.length);
+      put64(copy, cell(row.blobAt) + 8 * i, at.index + place);
+      put64(copy, cell(row.blobSize) + 8 * i, chunk.length);
+      Buffer.from(manifestSync(file)[0]!.hash!, "hex").copy(copy, cell(row.checksum) + 32 * i);
+      place += chunk.length;
+    }
+    copy.writeUInt16LE(0, cell(row.compressed));
+    const packed = read(copy);
+    expect(verifySync(packed)).toMatchObject({ ok: true, files: 1, bytes: blobs.length });
+    const out = scratch.at("unpacked");
+    expect(unpackSync(packed.slice("pack:".length), out)).toMatchObject({ copied: 1, errors: 0 });
+    expect(readFileSync(join(out, "x")).equals(blobs)).toBe(true);
   });
 
   test("an index of no rows is an empty tree", async () => {

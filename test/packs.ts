@@ -44,6 +44,20 @@ export class Folder implements Disposable {
 export const text = (lines: number, word = "text"): string =>
   Array.from({ length: lines }, (_, i) => `line ${i} of a ${word} that packs well\n`).join("");
 
+/** Bytes that do not pack, the same for a seed everywhere. */
+export function noise(size: number, seed = 0): Buffer {
+  const words = new Uint32Array(Math.ceil(size / 4));
+  let state = (seed + 1) | 0;
+  for (let at = 0; at < words.length; at++) {
+    // xorshift32
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[at] = state;
+  }
+  return Buffer.from(words.buffer, 0, size);
+}
+
 /** Which flipped bits (in every so manieth byte), cuts and a byte more verify does not find in a pack. */
 export async function missedDamage(whole: Buffer, step: number): Promise<string[]> {
   using folder = new Folder(quickFolder(1));

@@ -446,10 +446,11 @@ void pool_wake(struct pool *pool) {
   mutex_unlock(&pool->lock);
 }
 
-bool pool_is_idle(struct pool *pool) {
+bool pool_is_idle(struct pool *pool, enum job_place place) {
   mutex_lock(&pool->lock);
-  struct workers *io = &pool->kinds[KIND_IO];
-  bool idle = !has_work(io) && io->busy + io->woken + io->starting < io->width;
+  const struct workers *workers = &pool->kinds[kind_of(pool, place)];
+  uint32_t taken = workers->busy + workers->woken + workers->starting;
+  bool idle = !has_work(workers) && taken < workers->width;
   mutex_unlock(&pool->lock);
   return idle;
 }

@@ -100,8 +100,8 @@ void pool_counts(struct pool *pool, uint32_t *io_workers, uint32_t *cpu_workers,
 // not step back.
 [[nodiscard]] bool pool_step_aside(void);
 void pool_step_back(void);
-// A hint: some I/O worker has nothing to do, or could be started.
-bool pool_is_idle(struct pool *pool);
+// A hint: some worker for jobs of that place has nothing to do, or could be started.
+bool pool_is_idle(struct pool *pool, enum job_place place);
 // Whether a job for an I/O worker waits now: a glance, without the lock.
 bool pool_has_waiting(const struct pool *pool);
 

@@ -787,6 +787,16 @@ static int64_t pack_read(struct reader *base, uint64_t at, uint8_t *into, size_t
   return (int64_t)count;
 }
 
+// Where the file is at hand; from afar each reader would be a connection.
+static uint64_t pack_piece(const struct reader *base, uint64_t at, uint64_t *held) {
+  const struct pack_state *state = state_of(base->store);
+  const struct pack_reader *reader = base->slot[0];
+  if (state->shared.access != READ_ANYWHERE || at >= reader->item->size) return 0;
+  const struct pack_chunk *chunk = &state->index.chunks[chunk_of(&state->index, reader->item, at)];
+  *held = chunk->group_size + (chunk->is_frame ? chunk->blob_size : 0);
+  return chunk->at + chunk->size;
+}
+
 static void pack_read_end(struct reader *base) {
   struct pack_reader *reader = base->slot[0];
   if (reader->decoder) decoder_give(state_of(base->store), reader->decoder);
@@ -863,6 +873,7 @@ const struct store_ops pack_store = {
     .attributes = pack_attributes,
     .reader = pack_reader_open,
     .read = pack_read,
+    .piece = pack_piece,
     .read_end = pack_read_end,
     .measure = pack_measure,
     .prove = pack_prove,

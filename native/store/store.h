@@ -308,6 +308,11 @@ struct store_ops {
   // After scatter. Bytes that came, from *at on; 0: all that was wanted came. All of it may come
   // again, from the beginning.
   int64_t (*read_any)(struct reader *, uint64_t *at, uint8_t *into, size_t size, struct fault *);
+  // Optional. Of content in pieces that are each decoded by themselves, and of which nothing is
+  // given before all of it is proved: where the piece ends that holds the byte at `at`. One more
+  // reader of the same content costs its memory alone, *held bytes for this piece as far as nobody
+  // else counts them. 0: it is not so. Any thread may ask while another one reads.
+  uint64_t (*piece)(const struct reader *, uint64_t at, uint64_t *held);
   void (*read_end)(struct reader *);
   // What is open now: the HAS_STAT fields. *holes: it has fewer blocks than its size needs. CHANGED
   // when it is not a regular file.

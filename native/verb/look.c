@@ -89,7 +89,7 @@ static struct part *part_new(struct run *run, size_t at, size_t end) {
 static void share(struct part *part) {
   struct run *run = part->run;
   size_t half = (part->end - part->at) / 2;
-  if (half == 0 || !pool_is_idle(run->task->runtime->pool)) return;
+  if (half == 0 || !run_is_idle(run, JOB_LEAF)) return;
   struct part *other = part_new(run, part->end - half, part->end);
   if (!other) return;
   part->end -= half;

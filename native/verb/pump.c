@@ -4,6 +4,7 @@
 
 #include "base/record.h"
 #include "engine/runtime.h"
+#include "verb/pump_crew.h"
 #include "verb/pump_any.h"
 #include "verb/pump_delta.h"
 #include "verb/pump_parts.h"
@@ -97,8 +98,14 @@ static int32_t flow_all(struct flow *flow, const struct entry *source, bool hole
   }
   *size = source->size;
   if (flow->in_parts)
-    return pump_parts(flow->spot, flow->reader, flow->writer, &flow->resume, source->size,
-                      flow->pulls, &flow->resumed, &flow->counted, fault);
+    return pump_parts(flow->spot, flow->pump, flow->reader, flow->writer, &flow->resume,
+                      source->size, flow->pulls, &flow->resumed, &flow->counted, fault);
+  // What is decoded in pieces was proved by its store: nothing is kept of it.
+  bool may_decode = knows_size && !flow->hash && flow->pump->from && from->piece &&
+                    (flow->writer->store->can & CAN_PARALLEL);
+  if (may_decode && !holes && crew_may_decode(flow->reader, source->size))
+    return pump_parts(flow->spot, flow->pump, flow->reader, flow->writer, nullptr, source->size,
+                      false, &flow->resumed, &flow->counted, fault);
   *size = 0;
   if (from->scatter && knows_size && !flow->hash && (flow->writer->store->can & CAN_PARALLEL)) {
     flow->spot->side = LEFT;

@@ -3,50 +3,31 @@
 #include <stdlib.h>
 
 #include "engine/runtime.h"
+#include "engine/thread.h"
+#include "verb/pump_crew.h"
 #include "verb/pump_any.h"
 
 constexpr uint64_t PART = 4 << 20;
 
-// A file of which so much is to come is worth more workers than one, up to so many.
-constexpr uint64_t SHARED_LEAST = 64 << 20;
-constexpr uint32_t HELPERS_MAX = 3;
-
-// What those share who bring the parts of one file. Each has a reader of its own, with the same
-// descriptor.
-struct crew {
-  mutex lock;
-  condition finished;
-  _Atomic uint32_t references;
-  struct run *run;
-  struct node *node;
-  const struct reader *reader;
-  struct writer *writer;
-  const struct resume *resume;
-  uint64_t size;
-  // Guarded by the lock:
-  uint64_t at, resumed, counted;
-  size_t next_kept;
-  uint32_t busy;  // helpers at work
-  bool over;      // no helper begins any more
-  bool pulls, digests;
-  int32_t code;
-  uint8_t side;
-  struct fault fault;
+// How the parts come.
+enum way : uint8_t {
+  BY_KERNEL,  // which shows the bytes to nobody
+  UNSEEN,     // by reading and writing, without a digest
+  SEEN,       // so, with one
 };
 
 struct parts {
-  struct spot *spot;
-  struct crew *crew;
-  struct reader *reader;
   struct writer *writer;
-  uint64_t size, counted;
+  bool is_kept;          // in the writer's journal
+  _Atomic enum way way;  // of the next part
+  const struct reader *reader;
+  mutex keeping;
 };
 
 // What the kernel copied has no digest: it is held against the source.
-static int32_t is_same(struct parts *parts, struct range range, bool *is_right,
-                       struct fault *fault) {
-  struct spot *spot = parts->spot;
-  const struct store_ops *to = parts->writer->store->ops;
+static int32_t is_same(struct spot *spot, struct reader *reader, struct writer *writer,
+                       struct range range, uint64_t size, bool *is_right, struct fault *fault) {
+  const struct store_ops *to = writer->store->ops;
   uint8_t *mine = spot->worker->slab[0], *its = spot->worker->slab[1];
   *is_right = true;
   for (uint64_t at = range.from; *is_right && at < range.to;) {
@@ -54,10 +35,10 @@ static int32_t is_same(struct parts *parts, struct range range, bool *is_right,
     uint64_t left = range.to - at;
     size_t want = left < WORKER_SLAB ? (size_t)left : WORKER_SLAB;
     spot->side = RIGHT;
-    int64_t got = to->reread(parts->writer, at, mine, want, fault);
+    int64_t got = to->reread(writer, at, mine, want, fault);
     if (got < 0) return (int32_t)got;
     spot->side = LEFT;
-    int64_t other = run_read_full(parts->reader, at, its, want, parts->size, fault);
+    int64_t other = run_read_full(reader, at, its, want, size, fault);
     if (other < 0) return (int32_t)other;
     *is_right = got == (int64_t)want && other == got && memcmp(mine, its, want) == 0;
     at += want;
@@ -66,7 +47,8 @@ static int32_t is_same(struct parts *parts, struct range range, bool *is_right,
 }
 
 // What is claimed, a part at a time, becomes kept where it is right.
-static int32_t confirm(struct parts *parts, struct resume *resume, struct fault *fault) {
+static int32_t confirm(struct spot *spot, struct reader *reader, struct writer *writer,
+                       uint64_t size, struct resume *resume, struct fault *fault) {
   size_t count_max = 1;
   for (size_t i = 0; i < resume->claimed_count; i++)
     count_max += (resume->claimed[i].to - resume->claimed[i].from) / PART + 1;
@@ -81,7 +63,7 @@ static int32_t confirm(struct parts *parts, struct resume *resume, struct fault 
     for (uint64_t at = range.from; at < range.to && code == 0; at += PART) {
       struct range part = {at, range.to - at < PART ? range.to : at + PART};
       bool is_right;
-      code = is_same(parts, part, &is_right, fault);
+      code = is_same(spot, reader, writer, part, size, &is_right, fault);
       if (code == 0 && is_right) kept[kept_count++] = part;
     }
   }
@@ -92,20 +74,18 @@ static int32_t confirm(struct parts *parts, struct resume *resume, struct fault 
 }
 
 // The kernel does not copy between these two, which whoever chose not to ask it knew already.
-static void pulls_no_more(struct crew *crew) {
-  mutex_lock(&crew->lock);
-  crew->digests |= crew->pulls;
-  crew->pulls = false;
-  mutex_unlock(&crew->lock);
+static void go_on(struct parts *parts, enum way way) {
+  enum way before = BY_KERNEL;
+  atomic_compare_exchange_strong(&parts->way, &before, way);
 }
 
-static int32_t bring(struct parts *parts, struct range range, struct fault *fault) {
-  struct spot *spot = parts->spot;
-  struct crew *crew = parts->crew;
-  const struct store_ops *from = parts->reader->store->ops, *to = parts->writer->store->ops;
-  mutex_lock(&crew->lock);
-  bool pulls = crew->pulls, has_digest = crew->digests;
-  mutex_unlock(&crew->lock);
+static int32_t bring(void *self, struct hand *hand, struct range range, struct fault *fault) {
+  struct parts *parts = self;
+  struct spot *spot = hand->spot;
+  struct writer *writer = parts->writer;
+  const struct store_ops *from = hand->reader->store->ops, *to = writer->store->ops;
+  enum way way = atomic_load(&parts->way);
+  bool pulls = way == BY_KERNEL, has_digest = parts->is_kept && way == SEEN;
   struct hash hash;
   uint8_t digest[HASH_BYTES];
   hash_begin(&hash);
@@ -114,170 +94,75 @@ static int32_t bring(struct parts *parts, struct range range, struct fault *faul
     uint64_t left = range.to - at;
     int64_t got = 0;
     spot->side = RIGHT;
-    if (pulls) got = to->pull(parts->writer, parts->reader, at, left, fault);
+    if (pulls) got = to->pull(writer, hand->reader, at, left, fault);
     if (got < 0) return (int32_t)got;
     if (got == 0) {
-      if (pulls) pulls_no_more(crew);
+      if (pulls) go_on(parts, SEEN);
       pulls = false;
       spot->side = LEFT;
       uint8_t *slab = spot->worker->slab[0];
-      got = from->read(parts->reader, at, slab, left < WORKER_SLAB ? (size_t)left : WORKER_SLAB,
+      got = from->read(hand->reader, at, slab, left < WORKER_SLAB ? (size_t)left : WORKER_SLAB,
                        fault);
       if (got == 0) return pump_changed(fault);
       if (got < 0) return (int32_t)got;
       spot->side = RIGHT;
-      int32_t code = to->write(parts->writer, at, slab, (size_t)got, fault);
+      int32_t code = to->write(writer, at, slab, (size_t)got, fault);
       if (code < 0) return code;
       if (has_digest) hash_add(&hash, slab, (size_t)got);
     }
     at += (uint64_t)got;
+    if (!parts->is_kept) pump_count(spot, &hand->counted, (uint64_t)got);
   }
-  pump_count(spot, &parts->counted, range.to - range.from);
+  if (!parts->is_kept) return 0;
+  pump_count(spot, &hand->counted, range.to - range.from);
   hash_end(&hash, digest);
   spot->side = RIGHT;
-  mutex_lock(&crew->lock);
-  int32_t code = to->keep(parts->writer, range, has_digest ? digest : nullptr, fault);
-  mutex_unlock(&crew->lock);
+  mutex_lock(&parts->keeping);
+  int32_t code = to->keep(writer, range, has_digest ? digest : nullptr, fault);
+  mutex_unlock(&parts->keeping);
   return code;
 }
 
-// The next part that is not there yet; false: there is none.
-static bool take(struct parts *parts, struct range *part) {
-  struct crew *crew = parts->crew;
-  const struct range *kept = crew->resume->kept;
-  size_t kept_count = crew->resume->kept_count;
-  uint64_t there = 0;
-  mutex_lock(&crew->lock);
-  for (; crew->next_kept < kept_count && kept[crew->next_kept].from <= crew->at;
-       crew->next_kept++) {
-    uint64_t to = kept[crew->next_kept].to < crew->size ? kept[crew->next_kept].to : crew->size;
-    if (to <= crew->at) continue;
-    there += to - crew->at;
-    crew->at = to;
-  }
-  crew->resumed += there;
-  bool is_left = crew->at < crew->size && crew->code == 0;
-  if (is_left) {
-    uint64_t end = crew->size - crew->at < PART ? crew->size : crew->at + PART;
-    if (crew->next_kept < kept_count && kept[crew->next_kept].from < end)
-      end = kept[crew->next_kept].from;
-    *part = (struct range){crew->at, end};
-    crew->at = end;
-  }
-  mutex_unlock(&crew->lock);
-  if (there) pump_count(parts->spot, &parts->counted, there);
-  return is_left;
+static void joins(void *self) {
+  struct parts *parts = self;
+  const struct store_ops *to = parts->writer->store->ops;
+  if (to->is_cached && to->is_cached(parts->writer, parts->reader)) go_on(parts, UNSEEN);
 }
 
-static void bring_next(struct parts *parts, struct range part) {
-  struct crew *crew = parts->crew;
-  struct fault fault = {};
-  int32_t code = bring(parts, part, &fault);
-  if (code == 0) return;
-  mutex_lock(&crew->lock);
-  if (crew->code == 0) {
-    crew->code = code;
-    crew->side = parts->spot->side;
-    crew->fault = fault;
-  }
-  mutex_unlock(&crew->lock);
+// Both are of this machine.
+static bool is_local(const struct reader *reader, const struct writer *writer) {
+  return reader->fd >= 0 && reader->store->ops->scheme == writer->store->ops->scheme;
 }
 
-// ── Helpers ──
-
-struct helper {
-  struct job job;
-  struct crew *crew;
-};
-
-static void crew_drop(struct crew *crew) {
-  if (atomic_fetch_sub_explicit(&crew->references, 1, memory_order_acq_rel) != 1) return;
-  condition_end(&crew->finished);
-  mutex_end(&crew->lock);
-  free(crew);
-}
-
-static void helper_run(struct job *job, struct worker *worker) {
-  struct helper *helper = (struct helper *)job;
-  struct crew *crew = helper->crew;
-  free(helper);
-  mutex_lock(&crew->lock);
-  bool begins = !crew->over && worker_slabs(worker);
-  crew->busy += begins;
-  mutex_unlock(&crew->lock);
-  if (begins) {
-    // All that the crew points to is there until it is not busy any more: who made it waits.
-    struct spot spot = {.run = crew->run, .node = crew->node, .worker = worker};
-    struct reader reader = *crew->reader;
-    struct parts parts = {&spot, crew, &reader, crew->writer, crew->size, 0};
-    for (struct range part; take(&parts, &part);) bring_next(&parts, part);
-    mutex_lock(&crew->lock);
-    crew->counted += parts.counted;
-    if (--crew->busy == 0) condition_all(&crew->finished);
-    mutex_unlock(&crew->lock);
-  }
-  crew_drop(crew);
-}
-
-// Both are of this machine, and somebody has nothing to do. Who comes too late goes away again.
-static bool ask_for_help(struct crew *crew, const struct range *part) {
-  struct run *run = crew->run;
-  const struct reader *reader = crew->reader;
-  const struct store_ops *to = crew->writer->store->ops;
-  if (reader->fd < 0 || reader->flows || !(crew->writer->store->can & CAN_PARALLEL)) return false;
-  if (reader->store->ops->scheme != to->scheme || run->task->limit.per_second) return false;
-  if (crew->size - part->from < SHARED_LEAST || !pool_is_idle(run->task->runtime->pool))
-    return false;
-  struct helper *helper = malloc(sizeof *helper);
-  if (!helper) return false;  // then without
-  *helper = (struct helper){.job.run = helper_run, .crew = crew};
-  if (to->is_cached && to->is_cached(crew->writer, reader)) {
-    mutex_lock(&crew->lock);
-    crew->pulls = false;
-    mutex_unlock(&crew->lock);
-  }
-  atomic_fetch_add_explicit(&crew->references, 1, memory_order_relaxed);
-  run_add(run, JOB_LEAF, &helper->job);
-  return true;
-}
-
-int32_t pump_parts(struct spot *spot, struct reader *reader, struct writer *writer,
-                   struct resume *resume, uint64_t size, bool pulls, uint64_t *resumed,
-                   uint64_t *counted, struct fault *fault) {
+int32_t pump_parts(struct spot *spot, const struct pump *pump, struct reader *reader,
+                   struct writer *writer, struct resume *resume, uint64_t size, bool pulls,
+                   uint64_t *resumed, uint64_t *counted, struct fault *fault) {
   *resumed = 0;
-  struct crew *crew = malloc(sizeof *crew);
-  if (!crew) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
-  *crew = (struct crew){.references = 1,
-                        .run = spot->run,
-                        .node = spot->node,
-                        .reader = reader,
-                        .writer = writer,
-                        .resume = resume,
-                        .size = size,
-                        .pulls = pulls,
-                        .digests = !pulls};
-  mutex_begin(&crew->lock);
-  condition_begin(&crew->finished);
-  struct reader own = *reader;
-  struct parts parts = {spot, crew, &own, writer, size, 0};
-  int32_t code = confirm(&parts, resume, fault);
-  uint32_t helpers = 0;
-  for (struct range part; code == 0 && take(&parts, &part);) {
-    if (helpers < HELPERS_MAX) helpers += ask_for_help(crew, &part);
-    bring_next(&parts, part);
+  struct parts parts = {.writer = writer, .reader = reader, .is_kept = resume};
+  atomic_init(&parts.way, pulls ? BY_KERNEL : SEEN);
+  struct errand errand = {
+      .from = pump->from,
+      .entry = pump->source,
+      .size = size,
+      .is_shared = (writer->store->can & CAN_PARALLEL) && (!resume || is_local(reader, writer)),
+      .joins = joins,
+      .bring = bring,
+      .self = &parts};
+  if (resume) {
+    struct reader own = *reader;
+    int32_t code = confirm(spot, &own, writer, size, resume, fault);
+    if (code < 0) return code;
+    errand.done = resume->kept;
+    errand.done_count = resume->kept_count;
   }
-  // Helpers at work have a part each, and wait for nobody.
-  mutex_lock(&crew->lock);
-  crew->over = true;
-  while (crew->busy > 0) condition_wait(&crew->finished, &crew->lock);
-  if (code == 0 && crew->code < 0) {
-    code = crew->code;
-    spot->side = crew->side;
-    *fault = crew->fault;
+  for (size_t i = 0; i < errand.done_count; i++) {
+    struct range range = errand.done[i];
+    if (range.to > size) range.to = size;
+    if (range.from < range.to) *resumed += range.to - range.from;
   }
-  *resumed = crew->resumed;
-  *counted += crew->counted + parts.counted;
-  mutex_unlock(&crew->lock);
-  crew_drop(crew);
+  if (*resumed) pump_count(spot, counted, *resumed);
+  mutex_begin(&parts.keeping);
+  int32_t code = crew_work(&errand, spot, reader, counted, fault);
+  mutex_end(&parts.keeping);
   return code;
 }

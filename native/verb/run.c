@@ -246,7 +246,7 @@ static void batch_work(struct batch *batch, struct spot *spot) {
     if (run->verb->work(spot, step, &fault) < 0)
       spot_error(spot, &fault, (step->pair.left ? step->pair.left : step->pair.right)->name);
     size_t left = batch->count - i - 1;
-    if (spot->bytes < split_at || left < 2 || !pool_is_idle(run->task->runtime->pool)) continue;
+    if (spot->bytes < split_at || left < 2 || !run_is_idle(run, run->batch_place)) continue;
     struct batch *half = batch_cut(batch, left / 2);
     if (!half) continue;
     queue_batch(run, half);

@@ -72,6 +72,10 @@ bool run_stop(struct run *run);
 static inline void run_add(struct run *run, enum job_place place, struct job *job) {
   group_run(&run->task->group, place, job);
 }
+// A hint: somebody would begin such a job at once.
+static inline bool run_is_idle(const struct run *run, enum job_place place) {
+  return pool_is_idle(run->task->group.pool, place);
+}
 
 // The task fails.
 void run_out_of_memory(struct run *run);

@@ -3,7 +3,7 @@
 // prove it does not give. What is no content, such as an index, is proved when the root is opened.
 #include "base/record.h"
 #include "engine/runtime.h"
-#include "verb/run.h"
+#include "verb/pump_crew.h"
 
 struct verify {
   bool tells_intact;
@@ -25,6 +25,23 @@ static struct step plan(const struct run *, const struct pair *pair) {
                        .descend = type == ENTRY_DIRECTORY};
 }
 
+// All of a piece is proved before a byte of it is given.
+static int32_t prove_pieces(void *, struct hand *hand, struct range range, struct fault *fault) {
+  const struct store_ops *ops = hand->reader->store->ops;
+  for (uint64_t at = range.from; at < range.to;) {
+    uint8_t byte;
+    uint64_t held, end = ops->piece(hand->reader, at, &held);
+    if (run_over(hand->spot->run)) return fault_set(fault, COPSE_E_CANCELLED, "cancelled");
+    int64_t got = ops->read(hand->reader, at, &byte, 1, fault);
+    if (got < 0) return (int32_t)got;
+    if (got == 0) return fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read");
+    if (end > range.to) end = range.to;
+    hand->counted += end - at;
+    at = end;
+  }
+  return 0;
+}
+
 // Everything, to the end.
 static int32_t read_all(struct spot *spot, struct reader *reader, struct entry *entry,
                         struct fault *fault) {
@@ -33,7 +50,17 @@ static int32_t read_all(struct spot *spot, struct reader *reader, struct entry *
   struct entry before = *entry, after = *entry;
   int32_t code = ops->measure(reader, &before, nullptr, fault);
   uint64_t at = 0;
-  while (code == 0 && !reader->at_end) {
+  bool is_shared = code == 0 && crew_may_decode(reader, before.size);
+  if (is_shared) {
+    struct errand errand = {.from = spot->node->directory[LEFT],
+                            .entry = entry,
+                            .size = before.size,
+                            .is_shared = true,
+                            .bring = prove_pieces};
+    code = crew_work(&errand, spot, reader, &at, fault);
+    spot->bytes += at;
+  }
+  while (code == 0 && !is_shared && !reader->at_end) {
     if (run_over(spot->run)) return fault_set(fault, COPSE_E_CANCELLED, "cancelled");
     int64_t got = run_read_full(reader, at, spot->worker->slab[0], WORKER_SLAB, before.size, fault);
     if (got < 0) return (int32_t)got;

@@ -1,13 +1,13 @@
-#define XXH_STATIC_LINKING_ONLY
 #define ZSTD_STATIC_LINKING_ONLY
 #define ZDICT_STATIC_LINKING_ONLY
 #include "store/pack_frame.h"
 
 #include <stdlib.h>
-#include <xxhash.h>
 #include <zdict.h>
 #include <zstd.h>
 #include <zstd_errors.h>
+
+#include "store/pack_check.h"
 
 constexpr uint32_t MAGIC = 0xD7B1A5C0, FORMAT = 25;
 constexpr uint8_t BOTH_CHECKS = 3;
@@ -163,7 +163,7 @@ static int32_t read_head(span frame, span *chunks, uint64_t *size, struct fault 
   if (!take_varint(&rest, &said) || said == 0 || rest.size < 1)
     return corrupt(fault, "a frame does not say its size");
   size_t head = (size_t)(rest.at - frame.at);
-  if ((XXH3_64bits(frame.at, head) & 255) != *rest.at)
+  if ((pack_check((span){frame.at, head}) & 255) != *rest.at)
     return corrupt(fault, "the check of a frame's head fails");
   if (frame.at[4] != BOTH_CHECKS || frame.at[5] != 1)
     return fault_set(fault, COPSE_E_UNSUPPORTED,
@@ -236,9 +236,9 @@ static int32_t read_chunk(struct unpacker *unpacker, span *rest, uint8_t *into, 
   const uint8_t *checks = rest->at + packed;
   *rest = (span){checks, rest->size - (size_t)packed};
   if (rest->size < 8) return corrupt(fault, "a frame ends before its checks");
-  if ((uint32_t)XXH3_64bits(into, (size_t)*given) != load32(checks))
+  if ((uint32_t)pack_check((span){into, (size_t)*given}) != load32(checks))
     return corrupt(fault, "the check of its content fails");
-  if ((uint32_t)XXH3_64bits(begin, (size_t)(checks + 4 - begin)) != load32(checks + 4))
+  if ((uint32_t)pack_check((span){begin, (size_t)(checks + 4 - begin)}) != load32(checks + 4))
     return corrupt(fault, "the check of its compressed bytes fails");
   *rest = (span){checks + 8, rest->size - 8};
   return 0;
@@ -336,7 +336,7 @@ int64_t frame_write(struct packer *packer, span bytes, bool compress, uint8_t *i
   into[4] = BOTH_CHECKS;
   into[5] = 1;
   size_t at = 6 + put_varint(into + 6, (uint64_t)bytes.size + 1);
-  into[at] = (uint8_t)XXH3_64bits(into, at);
+  into[at] = (uint8_t)pack_check((span){into, at});
   at++;
   size_t chunk = at, packed = bytes.size;
   if (compress && bytes.size >= STORE_MIN) {
@@ -368,9 +368,9 @@ int64_t frame_write(struct packer *packer, span bytes, bool compress, uint8_t *i
     if (bytes.size) memcpy(into + at, bytes.at, bytes.size);
     at += bytes.size;
   }
-  put32(into + at, XXH3_64bits(bytes.at ? bytes.at : into, bytes.size));
+  put32(into + at, pack_check((span){bytes.at ? bytes.at : into, bytes.size}));
   at += 4;
-  put32(into + at, XXH3_64bits(into + chunk, at - chunk));
+  put32(into + at, pack_check((span){into + chunk, at - chunk}));
   at += 4;
   into[at++] = 0;
   return (int64_t)at;

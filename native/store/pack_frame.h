@@ -1,5 +1,5 @@
 // pack_frame: a blob that is a frame (OpenZL's format 25 in the two shapes that packs have), and
-// its checks. zstd and XXH3 are known only here.
+// its checks. zstd is known only here.
 #pragma once
 #include "base/fault.h"
 #include "base/span.h"

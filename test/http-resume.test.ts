@@ -21,6 +21,7 @@ import { copy, sync, type CopyOptions, type Transfer } from "../lib/index.ts";
 import { killed } from "./killed.ts";
 import { startFar, type Far } from "./servers/far.ts";
 import { nginxMissing, startNginx, type Nginx } from "./servers/nginx.ts";
+import { atRest } from "./ways.ts";
 
 const MIB = 1024 * 1024;
 const SIZE = 40 * MIB + 3;
@@ -89,6 +90,7 @@ describe.skipIf(nginxMissing !== undefined)("a download that ended early", () =>
     await until(() => there() > SIZE / 2);
     abort.abort();
     expect(await ended).toBe("ended early");
+    await atRest();
     expect(existsSync(out())).toBe(false);
   }
 
@@ -229,6 +231,7 @@ describe.skipIf(nginxMissing !== undefined)("a download that ended early", () =>
     await Bun.sleep(100);
     abort.abort();
     expect(await ended).toBe("ended early");
+    await atRest();
     expect(readdirSync(target)).toEqual([]);
   });
 

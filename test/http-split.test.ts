@@ -26,6 +26,7 @@ import { within } from "./patience.ts";
 import { startFar, type Far } from "./servers/far.ts";
 import { nginxMissing, startNginx, type Nginx } from "./servers/nginx.ts";
 import { answer, startUnruly, type Reply, type Script, type Unruly } from "./servers/unruly.ts";
+import { atRest } from "./ways.ts";
 
 const MIB = 1024 * 1024;
 const old = new Date("2024-05-06T07:08:09Z");
@@ -276,6 +277,7 @@ describe.skipIf(nginxMissing !== undefined)("with nginx", () => {
         (error: unknown) => error,
       ),
     ).toBeInstanceOf(DOMException);
+    await atRest();
     expect(existsSync(target)).toBe(false);
     expect(readdirSync(folder).filter((entry) => entry.startsWith(".copse"))).toEqual([]);
   });

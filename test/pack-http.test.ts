@@ -35,7 +35,7 @@ describe.skipIf(nginxMissing !== undefined)("a pack on nginx", () => {
   /** What was asked for, once so many requests are over: nginx writes a line at the end of each. */
   async function asked(count: number): Promise<string[]> {
     const lines: string[] = [];
-    for (let tries = 0; tries < 200 && lines.length < count; tries++) {
+    for (let tries = 0; tries < 3000 && lines.length < count; tries++) {
       await Bun.sleep(20);
       lines.push(...server.requests());
     }

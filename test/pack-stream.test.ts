@@ -20,7 +20,7 @@ import { commandPlace } from "./command.ts";
 import { text } from "./packs.ts";
 import { isLong, isSanitized } from "./patience.ts";
 import { asTree, Random, randomTree, Scratch } from "./trees.ts";
-import { codeOf, codeOfSync, leaveNothingOpen } from "./ways.ts";
+import { atRest, codeOf, codeOfSync, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
 const scratch = new Scratch();
@@ -265,18 +265,22 @@ describe("of entries", () => {
     const one = [{ path: "a", data: failing }];
     await expect(Promise.resolve(pack(one, file))).rejects.toBe(error);
     let isLeft = false;
+    let given = 0;
     async function* endless(): AsyncGenerator<PackEntry> {
       try {
-        for (let i = 0; ; i++) yield { path: `f${i}`, data: text(200) };
+        for (; ; given++) yield { path: `f${given}`, data: text(200) };
       } finally {
         isLeft = true;
       }
     }
     const controller = new AbortController();
     const work = pack(endless(), file, { signal: controller.signal });
-    setTimeout(() => controller.abort("stop"), 30);
-    expect(await codeOf(work)).toBe("stop");
+    const code = codeOf(work);
+    while (given < 10) await Bun.sleep(1);
+    controller.abort("stop");
+    expect(await code).toBe("stop");
     while (!isLeft) await Bun.sleep(1);
+    await atRest();
     expect(existsSync(file)).toBe(false);
   });
 

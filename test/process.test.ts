@@ -19,6 +19,7 @@ import { patience, slowness, within } from "./patience.ts";
 import { openFiles, run } from "./script.ts";
 import { mountIll, releaseIll } from "./servers/fuse.ts";
 import { tied } from "./servers/tied.ts";
+import { atRest } from "./ways.ts";
 
 patience(120_000);
 const folder = mkdtempSync(join(tmpdir(), "copse-process-"));
@@ -139,6 +140,7 @@ test("what is cancelled while it is queued never touches the disk", async () => 
     expect(await busy).toBe("stopped");
     // The worker has come to all that there was for it.
     expect((await copse.list(tree, { runtime })).length).toBe(21);
+    await atRest(runtime);
     expect(existsSync(join(folder, "queued"))).toBe(false);
     expect(runtime.stats).toMatchObject({ cancelled: 2, done: 1, queued: 0, running: 0 });
   } finally {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { compare, compareSync, CopseError, list, Runtime, Store } from "../lib/index.ts";
 import { isLong, slowness, within } from "./patience.ts";
 import { countThreads, openFiles, run, Script, threads } from "./script.ts";
+import { atRest } from "./ways.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "copse-runtime-"));
 const many = join(folder, "many");
@@ -236,6 +237,7 @@ describe("many tasks", () => {
     const outcomes = await Promise.allSettled(tasks);
     expect(outcomes.every(({ status }) => status === "rejected")).toBe(true);
     expect(performance.now() - began).toBeLessThan(within(5000));
+    await atRest(runtime);
     expect(balance(runtime)).toBe(0);
     expect(runtime.stats).toMatchObject({ running: 0, queued: 0 });
   });
@@ -307,6 +309,7 @@ describe("a parked task", () => {
     while (!(await parked[0]!.next()).done) rest++;
     expect(rest).toBe(MANY);
     for (const rows of parked.slice(1)) await rows.return!();
+    await atRest(runtime);
     expect(runtime.stats).toMatchObject({ running: 0, queued: 0 });
   });
 

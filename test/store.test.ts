@@ -5,6 +5,7 @@ import { describe, expect, test } from "bun:test";
 import { CopseError, Runtime, Store, type Location } from "../lib/index.ts";
 import { isSanitized } from "./patience.ts";
 import { stores, type StoreUnderTest } from "./stores.ts";
+import { atRest } from "./ways.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -204,6 +205,7 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       );
       expect(await bench.store.write("kept", body()).catch((error: unknown) => error)).toBe(broken);
       expect(await new Response(bench.store.read("kept")).text()).toBe("old");
+      await atRest(bench.runtime);
       // Not even a temporary, nor the directories that were made for it.
       expect(await names(bench.store)).toEqual(["kept"]);
       expect(bench.runtime.stats).toMatchObject({ running: 0, queued: 0 });
@@ -385,6 +387,7 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       expect(bench.runtime.stats.bytesRead - before.bytesRead).toBeLessThanOrEqual(MIB + 64 * KIB);
       expect(bench.runtime.stats.running).toBe(1);
       await reader.cancel();
+      await atRest(bench.runtime);
       expect(bench.runtime.stats).toMatchObject({ running: 0, queued: 0 });
     });
 
@@ -404,6 +407,7 @@ describe.each(stores.map((under) => [under.scheme, under] as const))("%s", (sche
       expect(drained).rejects.toBe(reason);
       expect(store.stat("x")).rejects.toBe(reason);
       expect(store.write("y", "y")).rejects.toBe(reason);
+      await atRest(runtime);
       expect(runtime.stats).toMatchObject({ running: 0, queued: 0 });
     });
   });

@@ -30,7 +30,7 @@ import { run as runScript } from "./script.ts";
 import { tied } from "./servers/tied.ts";
 import { strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
-import { codeOf, leaveNothingOpen } from "./ways.ts";
+import { atRest, codeOf, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
 const kills = Number(process.env["COPSE_KILLS"] ?? 4);
@@ -241,7 +241,7 @@ describe("58 delta sync", () => {
     const stop = new AbortController();
     // A source that takes its time for each call is not at its end when the temporary is there.
     const { signal } = stop;
-    const task = copy(`fault:delay=50:${pair.from}`, pair.to, {
+    const task = copy(`fault:delay=300:${pair.from}`, pair.to, {
       delta: true,
       fsync: false,
       signal,
@@ -250,6 +250,7 @@ describe("58 delta sync", () => {
     while (strays(pair.to).length === 0) await Bun.sleep(1);
     stop.abort("enough");
     expect(await code).toBe("enough");
+    await atRest();
     expect(readFileSync(join(pair.to, "large")).equals(old)).toBe(true);
     expect(strays(pair.to)).toEqual([]);
   });

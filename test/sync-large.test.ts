@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { compareSync, copy, copySync, Runtime } from "../lib/index.ts";
 import { patience } from "./patience.ts";
 import { Scratch } from "./trees.ts";
-import { leaveNothingOpen } from "./ways.ts";
+import { atRest, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
 patience(120_000);
@@ -72,6 +72,7 @@ describe("a file that several workers bring", () => {
       () => true,
       () => false,
     );
+    await atRest();
     const { errors, resumed } = await copy(from, to, { fsync: false });
     expect({ errors, isResumed: isWhole || resumed > 0 }).toEqual({ errors: 0, isResumed: true });
     expect(readFileSync(join(to, "large")).equals(readFileSync(join(from, "large")))).toBe(true);

@@ -16,11 +16,11 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { compareSync, copy, sync, type Transfer } from "../lib/index.ts";
+import { compareSync, copy, Runtime, sync, type Transfer } from "../lib/index.ts";
 import { patience, someSeed } from "./patience.ts";
 import { strays } from "./synced.ts";
 import { Random, Scratch } from "./trees.ts";
-import { leaveNothingOpen } from "./ways.ts";
+import { atRest, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
 patience(120_000);
@@ -46,22 +46,27 @@ function content(seed: number): Uint8Array {
   return new Uint8Array(words.buffer, 0, size);
 }
 
+/** How much is in the midst of being brought when it ends depends on how many bring it. */
+const few = { workers: 2, ioWorkers: 2 };
+
 /** A run that is cancelled when it is in the middle of `large`; what it leaves is in `to`. */
 async function interrupted(from: string, to: string): Promise<void> {
-  const controller = new AbortController();
-  const task = sync(`fault:delay=3:${from}`, to, { signal: controller.signal, fsync: false });
+  await using runtime = new Runtime(few);
+  const stop = new AbortController();
+  const { signal } = stop;
+  const task = sync(`fault:delay=25:${from}`, to, { signal, runtime, fsync: false });
   for (;;) {
     const part = strays(to).find((name) => name.endsWith(".keep"));
     if (part !== undefined && sizeOf(join(to, part)) >= journalAt + 6 * 64) break;
     await Bun.sleep(1);
   }
-  controller.abort();
+  stop.abort();
   await task.then(
     () => expect.unreachable(),
     () => {},
   );
   // The promise need not wait for the last part.
-  await Bun.sleep(100);
+  await atRest(runtime);
 }
 
 function sizeOf(path: string): number {
@@ -206,7 +211,9 @@ test("what a source that is gone left goes with the next sync; a copy leaves it 
 
 test("a file that fails keeps what is there of it", async () => {
   const { from, to } = await planted();
-  const result = await sync(`fault:read=30,sticky,code=TIMEOUT:${from}`, to, { retries: 0 });
+  await using runtime = new Runtime(few);
+  const failing = `fault:read=30,sticky,code=TIMEOUT:${from}`;
+  const result = await sync(failing, to, { retries: 0, runtime });
   expect(result.errors).toBeGreaterThan(0);
   expect(strays(to)).toHaveLength(1);
   whole(from, to, await sync(from, to));
@@ -223,7 +230,8 @@ test("what does not fit on the disk leaves nothing behind", async () => {
 test("a source that drops out is tried again from where it was", async () => {
   const from = scratch.plant("from", { large: content(1) });
   const to = scratch.plant("to", {});
-  const result = await sync(`fault:read=60,code=TIMEOUT:${from}`, to);
+  await using runtime = new Runtime(few);
+  const result = await sync(`fault:read=60,code=TIMEOUT:${from}`, to, { runtime });
   whole(from, to, result);
   expect(result.retries).toBe(1);
   expect(result.resumed).toBeGreaterThanOrEqual(8 * MiB);

@@ -390,7 +390,7 @@ describe("trouble", () => {
       Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`f${i}`, "x"])),
     );
     const to = scratch.plant("to", {});
-    const slow = copy(`fault:delay=100:${from}`, to, { concurrency: 1 });
+    const slow = copy(`fault:delay=300:${from}`, to, { concurrency: 1 });
     while (readdirSync(to).length === 0) await Bun.sleep(1);
     expect(await codeOf(copy(from, to))).toBe("BUSY");
     expect((await slow).copied).toBe(8);
@@ -498,7 +498,7 @@ describe("trouble", () => {
     const from = scratch.plant("from", { f: new Uint8Array(3_000_000).fill(1) });
     const to = scratch.plant("to", { f: "old" });
     const controller = new AbortController();
-    const task = copy(`fault:delay=40:${from}`, to, { signal: controller.signal });
+    const task = copy(`fault:delay=500:${from}`, to, { signal: controller.signal });
     while (readdirSync(to).length < 2) await Bun.sleep(1);
     controller.abort(new Error("enough"));
     const reason = await task.then(

@@ -18,6 +18,7 @@ import {
 } from "../lib/index.ts";
 import { isLong, slowness, within } from "./patience.ts";
 import { run } from "./script.ts";
+import { atRest } from "./ways.ts";
 
 // Rows of a listing of this many entries fill several pages, so that an unread task is parked.
 const MANY = 6000;
@@ -220,6 +221,7 @@ describe("as an iterable", () => {
     expect(runtime.stats.running).toBe(1);
     expect(runtime.stats.memory).toBeLessThan(16 << 20);
     await rows.return!();
+    await atRest(runtime);
     expect(runtime.stats.running).toBe(0);
   });
 });
@@ -314,6 +316,7 @@ describe("left early", () => {
       if (i % 2) await Bun.sleep(0); // some never start
       await leave(task);
     }
+    await atRest(runtime);
     const { running, queued, started, done, failed, cancelled } = runtime.stats;
     expect({ running, queued }).toEqual({ running: 0, queued: 0 });
     expect(started).toBe(done + failed + cancelled);
@@ -384,6 +387,7 @@ describe("cancelled", () => {
     task.cancel(new Error("the first one counts"));
     expect(await failure(task)).toBe(reason);
     expect(task.state).toBe("cancelled");
+    await atRest(runtime);
     expect(runtime.stats).toMatchObject({ running: 0, queued: 0, cancelled: 1 });
   });
 
@@ -438,6 +442,7 @@ describe("cancelled", () => {
         expect(started).toBe(done + failed + cancelled + running + queued);
       }
       expect(settled).toBe(times);
+      await atRest(runtime);
       expect(runtime.stats).toMatchObject({ running: 0, queued: 0 });
     },
     within(isLong ? 300_000 : 15_000),
@@ -492,6 +497,7 @@ describe("with a signal", () => {
     const outcomes = await Promise.all(tasks.map(failure));
     expect(outcomes.every((outcome) => outcome === reason)).toBe(true);
     expect((await other).length).toBe(MANY);
+    await atRest(runtime);
     expect(runtime.stats).toMatchObject({ running: 0, queued: 0 });
   });
 

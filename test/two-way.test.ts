@@ -493,7 +493,7 @@ describe("what is not deleted", () => {
     await both.run();
     putFile(both.left, "f", "l".repeat(600_000), LEFT_NEW);
     const twoWay = { state: both.state };
-    const task = sync(`fault:delay=100:${both.left}`, both.right, { twoWay });
+    const task = sync(`fault:delay=1000:${both.left}`, both.right, { twoWay });
     while (!readdirSync(both.right).some((name) => name.includes(".copse-"))) await Bun.sleep(5);
     putFile(both.right, "f", "right", RIGHT_NEW);
     expect(said(await task)).toEqual(["error f CHANGED"]);

@@ -134,6 +134,14 @@ const codeIn = (error: unknown): string =>
 
 // ── Nothing stays open ──
 
+/**
+ * Waits until nothing of a runtime runs any more. The promise of a task that is cancelled waits for its end only a moment:
+ * where a machine is busy, what it had begun is taken back after that.
+ */
+export async function atRest(runtime = Runtime.default): Promise<void> {
+  while (runtime.stats.running + runtime.stats.queued > 0) await Bun.sleep(1);
+}
+
 /** What this process has open, by name; descriptors without one by their kind. */
 function openFiles(): string[] {
   return readdirSync("/proc/self/fd").flatMap((fd) => {

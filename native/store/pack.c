@@ -755,7 +755,7 @@ static size_t chunk_of(const struct pack_index *index, const struct pack_item *i
   return low;
 }
 
-static int64_t pack_read(struct reader *base, uint64_t at, uint8_t *into, size_t size,
+static int64_t pack_lend(struct reader *base, uint64_t at, size_t size, const uint8_t **out,
                          struct fault *fault) {
   struct pack_state *state = state_of(base->store);
   struct pack_reader *reader = base->slot[0];
@@ -782,9 +782,17 @@ static int64_t pack_read(struct reader *base, uint64_t at, uint8_t *into, size_t
   }
   uint64_t within = at - chunk->at, left = at < item->size ? chunk->size - within : 0;
   size_t count = left < size ? (size_t)left : size;
-  if (count) memcpy(into, reader->decoder->plain + chunk->group_at + within, count);
+  *out = reader->decoder->plain + chunk->group_at + within;
   base->at_end = at + count >= item->size;
   return (int64_t)count;
+}
+
+static int64_t pack_read(struct reader *base, uint64_t at, uint8_t *into, size_t size,
+                         struct fault *fault) {
+  const uint8_t *bytes;
+  int64_t got = pack_lend(base, at, size, &bytes, fault);
+  if (got > 0) memcpy(into, bytes, (size_t)got);
+  return got;
 }
 
 // Where the file is at hand; from afar each reader would be a connection.
@@ -874,6 +882,7 @@ const struct store_ops pack_store = {
     .reader = pack_reader_open,
     .read = pack_read,
     .piece = pack_piece,
+    .lend = pack_lend,
     .read_end = pack_read_end,
     .measure = pack_measure,
     .prove = pack_prove,

@@ -313,6 +313,8 @@ struct store_ops {
   // reader of the same content costs its memory alone, *held bytes for this piece as far as nobody
   // else counts them. 0: it is not so. Any thread may ask while another one reads.
   uint64_t (*piece)(const struct reader *, uint64_t at, uint64_t *held);
+  // With it. What read would give, as far as the piece goes, where it is: until the next call.
+  int64_t (*lend)(struct reader *, uint64_t at, size_t size, const uint8_t **out, struct fault *);
   void (*read_end)(struct reader *);
   // What is open now: the HAS_STAT fields. *holes: it has fewer blocks than its size needs. CHANGED
   // when it is not a regular file.

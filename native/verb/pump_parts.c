@@ -79,11 +79,23 @@ static void go_on(struct parts *parts, enum way way) {
   atomic_compare_exchange_strong(&parts->way, &before, way);
 }
 
+// What was decoded is written as a whole: only one at a time writes to a file, and those that take
+// turns in large pieces soon meet no more, while small ones wait for each other again and again.
+static int64_t get(struct hand *hand, uint64_t at, uint64_t left, const uint8_t **bytes,
+                   struct fault *fault) {
+  const struct store_ops *from = hand->reader->store->ops;
+  uint8_t *slab = hand->spot->worker->slab[0];
+  *bytes = slab;
+  if (from->lend)
+    return from->lend(hand->reader, at, left < PART ? (size_t)left : PART, bytes, fault);
+  return from->read(hand->reader, at, slab, left < WORKER_SLAB ? (size_t)left : WORKER_SLAB, fault);
+}
+
 static int32_t bring(void *self, struct hand *hand, struct range range, struct fault *fault) {
   struct parts *parts = self;
   struct spot *spot = hand->spot;
   struct writer *writer = parts->writer;
-  const struct store_ops *from = hand->reader->store->ops, *to = writer->store->ops;
+  const struct store_ops *to = writer->store->ops;
   enum way way = atomic_load(&parts->way);
   bool pulls = way == BY_KERNEL, has_digest = parts->is_kept && way == SEEN;
   struct hash hash;
@@ -100,15 +112,14 @@ static int32_t bring(void *self, struct hand *hand, struct range range, struct f
       if (pulls) go_on(parts, SEEN);
       pulls = false;
       spot->side = LEFT;
-      uint8_t *slab = spot->worker->slab[0];
-      got = from->read(hand->reader, at, slab, left < WORKER_SLAB ? (size_t)left : WORKER_SLAB,
-                       fault);
+      const uint8_t *bytes;
+      got = get(hand, at, left, &bytes, fault);
       if (got == 0) return pump_changed(fault);
       if (got < 0) return (int32_t)got;
       spot->side = RIGHT;
-      int32_t code = to->write(writer, at, slab, (size_t)got, fault);
+      int32_t code = to->write(writer, at, bytes, (size_t)got, fault);
       if (code < 0) return code;
-      if (has_digest) hash_add(&hash, slab, (size_t)got);
+      if (has_digest) hash_add(&hash, bytes, (size_t)got);
     }
     at += (uint64_t)got;
     if (!parts->is_kept) pump_count(spot, &hand->counted, (uint64_t)got);

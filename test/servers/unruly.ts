@@ -18,6 +18,8 @@ export interface Reply {
   /** Closes in an orderly way, or by a reset. */
   end(): void;
   reset(): void;
+  /** The other end does not take what was written to it. */
+  isBehind(): boolean;
   /** Resolves true after a while, false when the other end has gone. */
   wait(milliseconds: number): Promise<boolean>;
 }
@@ -83,6 +85,7 @@ export function startUnruly(scripts: Readonly<Record<string, Script>>): Unruly {
               flush(socket);
             },
             reset: () => socket.terminate(),
+            isBehind: () => (pending.get(socket) ?? []).length > 0,
             async wait(milliseconds) {
               await Bun.sleep(milliseconds);
               return !client.isGone;

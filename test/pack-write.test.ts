@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   statSync,
   truncateSync,
   utimesSync,
@@ -437,14 +438,55 @@ describe("what goes wrong", () => {
     }
   });
 
-  test("no room is NO_SPACE, and nothing is left", async () => {
-    const root = scratch.plant("full", { big: new Random(6).bytes(3_000_000) });
-    scratch.plant("full-out", {});
-    const error = await failure(
-      pack(root, `pack:fault:write=1,sticky,code=NO_SPACE:${scratch.at("full-out")}/x.znippy`),
-    );
-    expect(error.code).toBe("NO_SPACE");
-    expect(readdirSync(scratch.at("full-out"))).toEqual([]);
+  test("no room is NO_SPACE, and nothing is left, whoever finds out", async () => {
+    // Enough for several workers to bring into the file.
+    const root = scratch.plant("full", { big: new Random(6).bytes(14_000_000), small: text(9) });
+    const out = scratch.plant("full-out", {});
+    let failed = 0;
+    for (const write of [1, 2, 3, 5, 8, 13, 21, 34, 55]) {
+      const work = pack(root, `pack:fault:write=${write},code=NO_SPACE:${out}/x.znippy`);
+      const error = await work.then(
+        () => undefined,
+        (cause: unknown) => cause as CopseError,
+      );
+      if (!error) break;
+      await atRest();
+      expect(error.code).toBe("NO_SPACE");
+      expect(readdirSync(out)).toEqual([]);
+      failed++;
+    }
+    expect(failed).toBeGreaterThan(5);
+    const file = `${out}/x.znippy`;
+    expect(await pack(root, file)).toMatchObject({ errors: 0, complete: true });
+    expect((await verify(file)).ok).toBe(true);
+  });
+
+  test("a pack that is cancelled while workers put it together leaves nothing, or is whole", async () => {
+    const root = scratch.plant("cut-short", { big: new Random(10).bytes(40_000_000) });
+    const out = scratch.plant("cut-short-out", {});
+    const options = { compress: "never" } as const;
+    const began = performance.now();
+    await pack(root, `${out}/x.znippy`, options);
+    const took = performance.now() - began;
+    rmSync(`${out}/x.znippy`);
+    for (let share = 0.3; share < 1; share += 0.1) {
+      const controller = new AbortController();
+      const work = pack(root, `${out}/x.znippy`, { ...options, signal: controller.signal });
+      setTimeout(() => controller.abort("stop"), took * share);
+      const answer = await work.then(
+        () => "done",
+        (error: unknown) => error,
+      );
+      expect(answer === "stop" || answer === "done").toBe(true);
+      await atRest();
+      // It may have had its name already when it was told to stop; then it is whole.
+      const left = readdirSync(out);
+      if (answer === "done" || left.length > 0) {
+        expect(left).toEqual(["x.znippy"]);
+        expect((await verify(`${out}/x.znippy`)).ok).toBe(true);
+      }
+      rmSync(`${out}/x.znippy`, { force: true });
+    }
   });
 
   test("bad options and places are refused before any work", async () => {

@@ -15,9 +15,9 @@
 #include "store/pack_group.h"
 #include "store/pack_index.h"
 #include "store/pack_seed.h"
+#include "store/pack_sink.h"
 #include "store/paths.h"
 
-constexpr size_t OUT_BYTES = 1 << 20;
 // A copy of the index stands after the file that makes it as much content, or as many chunks.
 constexpr uint64_t STRETCH_BYTES = 32 << 20;
 constexpr uint64_t STRETCH_CHUNKS = 16384;
@@ -143,11 +143,11 @@ struct finding {
 
 struct output {
   struct making *making;
-  struct task *task;
-  struct writer *writer;
-  uint64_t at;
-  uint8_t *buffer;
-  size_t filled;
+  struct arena arena;
+  struct directory *above;
+  struct entry entry;  // the pack's own
+  struct wanted wanted;
+  struct sink sink;
   struct table *tables;      // the indexes, one for each section, in the order of the manifest
   struct table recent;       // rows that no copy tells of yet
   uint64_t recent_from;      // where the bytes begin that it tells of
@@ -164,54 +164,10 @@ struct output {
 
 static span span_in(const struct arrow_out *out) { return (span){out->at, out->size}; }
 
-static int32_t flush(struct output *out, struct fault *fault) {
-  int32_t code = 0;
-  if (out->filled)
-    code = out->making->inner.ops->write(out->writer, out->at - out->filled, out->buffer,
-                                         out->filled, fault);
-  out->filled = 0;
-  return code;
-}
-
-static int32_t put(struct output *out, span bytes, struct fault *fault) {
-  while (bytes.size) {
-    if (out->filled == OUT_BYTES) {
-      int32_t code = flush(out, fault);
-      if (code < 0) return code;
-    }
-    size_t room = OUT_BYTES - out->filled, count = bytes.size < room ? bytes.size : room;
-    memcpy(out->buffer + out->filled, bytes.at, count);
-    out->filled += count;
-    out->at += count;
-    bytes = (span){bytes.at + count, bytes.size - count};
-  }
-  return 0;
-}
-
-static int32_t put_spooled(struct output *out, uint64_t at, uint64_t size, struct fault *fault) {
-  if (task_cancelled(out->task))
-    return fault_set(fault, COPSE_E_CANCELLED, "cancelled while packing");
-  for (uint64_t from = 0; from < size;) {
-    if (out->filled == OUT_BYTES) {
-      int32_t code = flush(out, fault);
-      if (code < 0) return code;
-    }
-    size_t room = OUT_BYTES - out->filled;
-    size_t count = size - from < room ? (size_t)(size - from) : room;
-    int32_t code =
-        spool_read(&out->making->spool, at + from, out->buffer + out->filled, count, fault);
-    if (code < 0) return code;
-    out->filled += count;
-    out->at += count;
-    from += count;
-  }
-  return 0;
-}
-
 static int32_t put_blob(struct output *out, struct blob *blob, struct fault *fault) {
   if (blob->placed_at != UINT64_MAX) return 0;
-  blob->placed_at = out->at;
-  return put_spooled(out, blob->at, blob->size, fault);
+  blob->placed_at = out->sink.at;
+  return sink_put_spooled(&out->sink, blob->at, blob->size, fault);
 }
 
 // The group that is open, as the next one begins or no more follows.
@@ -219,8 +175,8 @@ static int32_t put_group(struct output *out, struct fault *fault) {
   if (out->open == 0) return 0;
   struct chunk_group *group = &out->making->grouping.all[out->open - 1];
   out->open = 0;
-  group->at = out->at;
-  return put_spooled(out, group->spooled_at, group->size, fault);
+  group->at = out->sink.at;
+  return sink_put_spooled(&out->sink, group->spooled_at, group->size, fault);
 }
 
 static int32_t reach_group(struct output *out, uint32_t number, struct fault *fault) {
@@ -559,7 +515,7 @@ static void say_place(const struct making *making, struct arrow_out *indexes, co
 static int32_t put_tail(struct output *out, struct fault *fault) {
   const struct making *making = out->making;
   struct arrow_out index = {}, extension = {}, manifest = {};
-  uint64_t begin = out->at;
+  uint64_t begin = out->sink.at;
   size_t *ends = calloc(making->sections_count, sizeof *ends);
   int32_t code = ends ? write_indexes(out, &index, ends, fault) : no_memory(fault);
   static const uint8_t zeros[EXTENSION_HEAD] = {};
@@ -575,14 +531,15 @@ static int32_t put_tail(struct output *out, struct fault *fault) {
   if (code == 0) {
     extension_seal(extension.at, extension.size, records, span_in(&index), span_in(&manifest));
     memcpy(out->making->index_hash, extension.at + extension.size - HASH_BYTES, HASH_BYTES);
-    code = put(out, span_in(&index), fault);
+    code = sink_put(&out->sink, span_in(&index), fault);
   }
-  if (code == 0) code = put(out, span_in(&extension), fault);
-  uint64_t manifest_at = out->at;
-  if (code == 0) code = put(out, span_in(&manifest), fault);
+  if (code == 0) code = sink_put(&out->sink, span_in(&extension), fault);
+  uint64_t manifest_at = out->sink.at;
+  if (code == 0) code = sink_put(&out->sink, span_in(&manifest), fault);
   if (code == 0)
-    code = put(out, out->making->is_native ? SPAN("COPSEIDX") : SPAN("ZNPYMIDX"), fault);
-  if (code == 0) code = put(out, (span){(const uint8_t *)&manifest_at, 8}, fault);
+    code =
+        sink_put(&out->sink, out->making->is_native ? SPAN("COPSEIDX") : SPAN("ZNPYMIDX"), fault);
+  if (code == 0) code = sink_put(&out->sink, (span){(const uint8_t *)&manifest_at, 8}, fault);
   arrow_out_free(&index);
   arrow_out_free(&extension);
   arrow_out_free(&manifest);
@@ -592,20 +549,20 @@ static int32_t put_tail(struct output *out, struct fault *fault) {
 
 // What the rows since the last copy say, once more. The last one has the extension's records too.
 static int32_t put_copy(struct output *out, bool is_last, struct fault *fault) {
-  struct copy_head head = {.at = out->at, .from = out->recent_from, .is_last = is_last};
+  struct copy_head head = {.at = out->sink.at, .from = out->recent_from, .is_last = is_last};
   if (is_last) head.records = out->records_count;
   struct arrow_out bytes = {};
   const struct arrow_pair dictionary = {"copse_dictionary", span_of(out->dictionaries)};
   int32_t code =
       copy_write(&bytes, &head, out->packer, &out->recent, &dictionary, *out->dictionaries != 0,
                  is_last ? span_in(&out->records) : (span){}, fault);
-  if (code == 0) code = put(out, span_in(&bytes), fault);
+  if (code == 0) code = sink_put(&out->sink, span_in(&bytes), fault);
   arrow_out_free(&bytes);
   const uint64_t place[] = {head.at, head.size};
   arrow_put(&out->copies, place, sizeof place);
   if (code == 0 && out->copies.failed) code = no_memory(fault);
   (is_last ? table_free : table_clear)(&out->recent);
-  out->recent_from = out->at;
+  out->recent_from = out->sink.at;
   return code;
 }
 
@@ -682,8 +639,9 @@ static int32_t put_dictionary(struct output *out, struct fault *fault) {
   int64_t size = frame_write(out->packer, bytes, true, frame, room, fault);
   if (size > 0)
     snprintf(out->dictionaries + said, sizeof out->dictionaries - said, "%s%llu:%lld",
-             said ? "," : "", (unsigned long long)out->at, (long long)size);
-  int32_t code = size < 0 ? (int32_t)size : put(out, (span){frame, (size_t)size}, fault);
+             said ? "," : "", (unsigned long long)out->sink.at, (long long)size);
+  int32_t code =
+      size < 0 ? (int32_t)size : sink_put(&out->sink, (span){frame, (size_t)size}, fault);
   free(frame);
   return code;
 }
@@ -735,8 +693,8 @@ static int32_t put_all(struct output *out, struct fault *fault) {
     code = put_stretch(out, begin, end, fault);
   }
   if (code == 0) code = put_tail(out, fault);
-  making->totals.bytes_out = out->at;
-  return code < 0 ? code : flush(out, fault);
+  making->totals.bytes_out = out->sink.at;
+  return code < 0 ? code : sink_flush(&out->sink, fault);
 }
 
 static int by_type_and_repo(const void *left, const void *right) {
@@ -847,52 +805,81 @@ static int32_t begin(struct making *making, struct task *task, struct fault *fau
   return making->is_native ? groups_begin(making, task, fault) : 0;
 }
 
+void output_end(struct output *out) {
+  if (!out) return;
+  const struct store_ops *ops = out->making->inner.ops;
+  if (out->sink.writer) ops->abandon(out->sink.writer);
+  if (out->above) ops->leave(out->above);
+  tables_end(out);
+  table_free(&out->recent);
+  arrow_out_free(&out->records);
+  arrow_out_free(&out->copies);
+  packer_free(out->packer);
+  sink_end(&out->sink);
+  arena_free(&out->arena);
+  free(out);
+}
+
+// All but what workers still copy.
+static int32_t output_begin(struct output *out, struct task *task, struct fault *fault) {
+  struct making *making = out->making;
+  const struct store_ops *ops = making->inner.ops;
+  arena_begin(&out->arena);
+  table_begin(&out->recent, COPY_CHECKSUM, making->is_native);
+  if (!ops->above)
+    return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no pack", ops->scheme);
+  int32_t code = spool_settle(&making->spool, fault);
+  if (!sink_begin(&out->sink, making, task)) return no_memory(fault);
+  if (code == 0)
+    code = ops->above(&making->inner, true, &out->arena, &out->entry, &out->above, fault);
+  if (code < 0) return code;
+  if (!making->pours) sweep(out->above);
+  out->entry.type = ENTRY_FILE;
+  out->wanted.entry = &out->entry;
+  out->packer = packer_new(COPY_LEVEL);
+  out->records_count = write_records(&out->records, making);
+  bool is_ready = out->packer && !out->records.failed;
+  code = is_ready ? findings_begin(out, &out->arena, fault) : no_memory(fault);
+  if (code == 0) code = tables_begin(out, fault);
+  if (code == 0) code = recent_begin(out, fault);
+  if (code == 0) code = ops->writer(out->above, &out->wanted, &out->sink.writer, fault);
+  return code < 0 ? code : put_all(out, fault);
+}
+
+static int32_t output_commit(struct output *out, struct fault *fault) {
+  struct making *making = out->making;
+  const struct store_ops *ops = making->inner.ops;
+  struct entry made = {};
+  struct writer *writer = out->sink.writer;
+  out->sink.writer = nullptr;
+  int32_t code = ops->commit(writer, out->sink.at, &made, fault);
+  if (code == 0 && !making->inner.hasty && ops->settle) code = ops->settle(out->above, fault);
+  return code;
+}
+
 int32_t pack_finish(struct store *store, struct fault *fault) {
   struct making *making = making_of(store);
-  const struct store_ops *ops = making->inner.ops;
   int32_t code = making->is_begun ? 0 : begin(making, store->task, fault);
   if (code != 0) return code;
+  if (!making->output && making->fault.code == 0) {
+    struct output *out = calloc(1, sizeof *out);
+    if (!out) return no_memory(fault);
+    out->making = making;
+    making->output = out;
+    code = output_begin(out, store->task, fault);
+    // Whoever copies is to end first.
+    if (code < 0) making_fail(making, fault);
+    if (out->sink.was_shared) return 1;
+  }
   if (making->fault.code < 0) {
     *fault = making->fault;
-    return fault->code;
+    code = fault->code;
   }
-  struct arena arena;
-  arena_begin(&arena);
-  struct entry entry = {}, made = {};
-  struct directory *above = nullptr;
-  struct output out = {.making = making, .task = store->task};
-  table_begin(&out.recent, COPY_CHECKSUM, making->is_native);
-  code = ops->above
-             ? ops->above(&making->inner, true, &arena, &entry, &above, fault)
-             : fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location holds no pack", ops->scheme);
-  if (code == 0) {
-    if (!making->pours) sweep(above);
-    entry.type = ENTRY_FILE;
-    struct wanted wanted = {.entry = &entry};
-    out.buffer = malloc(OUT_BYTES);
-    out.packer = packer_new(COPY_LEVEL);
-    out.records_count = write_records(&out.records, making);
-    bool is_ready = out.buffer && out.packer && !out.records.failed;
-    code = is_ready ? findings_begin(&out, &arena, fault) : no_memory(fault);
-    if (code == 0) code = tables_begin(&out, fault);
-    if (code == 0) code = recent_begin(&out, fault);
-    if (code == 0) code = ops->writer(above, &wanted, &out.writer, fault);
-  }
-  if (code == 0) code = put_all(&out, fault);
-  if (code == 0)
-    code = ops->commit(out.writer, out.at, &made, fault);
-  else if (out.writer)
-    ops->abandon(out.writer);
-  if (code == 0 && !making->inner.hasty && ops->settle) code = ops->settle(above, fault);
-  if (above) ops->leave(above);
+  if (code == 0) code = output_commit(making->output, fault);
+  output_end(making->output);
+  making->output = nullptr;
+  const struct store_ops *ops = making->inner.ops;
   if (code == 0 && ops->finish) code = ops->finish(&making->inner, fault);
   making->is_made = code == 0;
-  tables_end(&out);
-  table_free(&out.recent);
-  arrow_out_free(&out.records);
-  arrow_out_free(&out.copies);
-  packer_free(out.packer);
-  free(out.buffer);
-  arena_free(&arena);
   return code;
 }

@@ -10,6 +10,7 @@
 #include "store/store.h"
 
 struct asking;
+struct output;
 struct pack_kind;
 struct packer;
 struct seed;
@@ -98,6 +99,7 @@ struct making {
   uint32_t pending_max;
   struct spool spool;
   struct grouping grouping;   // of our own format, once all came
+  struct output *output;      // of finish, while it goes on; or nullptr
   struct pack_totals totals;  // after finish
   uint8_t index_hash[HASH_BYTES];
   bool is_begun, is_made;  // by finish
@@ -136,3 +138,4 @@ int32_t pack_gather(struct making *making, struct task *task, struct fault *faul
 size_t pack_stretch_end(const struct making *making, size_t begin);
 // Names and writes all that was kept into the inner store: store_ops.finish.
 int32_t pack_finish(struct store *store, struct fault *fault);
+void output_end(struct output *out);  // nothing of it stays

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-constexpr size_t BUFFER_BYTES = 1 << 20;
+constexpr size_t DESK_BYTES = 256 << 10;
 
 static int32_t no_memory(struct fault *fault) {
   return fault_set(fault, COPSE_E_MEMORY, "out of memory while packing");
@@ -15,13 +15,17 @@ static int32_t no_memory(struct fault *fault) {
 void spool_begin(struct spool *spool) {
   *spool = (struct spool){.fd = -1};
   mutex_begin(&spool->lock);
+  for (uint32_t i = 0; i < DESKS_MAX; i++) mutex_begin(&spool->desks[i].lock);
 }
 
 void spool_end(struct spool *spool) {
   if (spool->fd >= 0) close(spool->fd);
   free(spool->blobs);
   free(spool->slots);
-  free(spool->buffer);
+  for (uint32_t i = 0; i < DESKS_MAX; i++) {
+    free(spool->desks[i].bytes);
+    mutex_end(&spool->desks[i].lock);
+  }
   mutex_end(&spool->lock);
 }
 
@@ -106,47 +110,101 @@ int32_t spool_get(int fd, uint64_t at, uint8_t *into, size_t size, struct fault 
   return 0;
 }
 
-static int32_t write_all(struct spool *spool, uint64_t at, const uint8_t *bytes, size_t size,
-                         struct fault *fault) {
+static int32_t write_all(struct spool *spool, uint64_t at, span bytes, struct fault *fault) {
+  mutex_lock(&spool->lock);
   int32_t code = spool->fd < 0 ? spool_file(&spool->fd, fault) : 0;
-  return code < 0 ? code : spool_write(spool->fd, at, bytes, size, fault);
+  int fd = spool->fd;
+  mutex_unlock(&spool->lock);
+  return code < 0 ? code : spool_write(fd, at, bytes.at, bytes.size, fault);
 }
 
-static int32_t append(struct spool *spool, span bytes, struct fault *fault) {
-  if (!spool->buffer) spool->buffer = malloc(BUFFER_BYTES);
-  if (!spool->buffer) return no_memory(fault);
-  if (bytes.size > BUFFER_BYTES - spool->filled) {
-    int32_t code = write_all(spool, spool->begin, spool->buffer, spool->filled, fault);
-    if (code < 0) return code;
-    spool->begin += spool->filled;
-    spool->filled = 0;
-    if (bytes.size > BUFFER_BYTES) {
-      code = write_all(spool, spool->begin, bytes.at, bytes.size, fault);
-      if (code == 0) spool->begin += bytes.size;
-      return code;
+static uint64_t reserve(struct spool *spool, size_t size) {
+  return atomic_fetch_add_explicit(&spool->end, size, memory_order_relaxed);
+}
+
+// ── Desks ──
+
+// The calling thread's own; with more threads than desks some share one.
+static struct desk *desk_of(struct spool *spool) {
+  static thread_local char here;
+  for (uint32_t pass = 0; pass < 2; pass++) {
+    uint32_t count = atomic_load_explicit(&spool->desks_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++)
+      if (atomic_load_explicit(&spool->desks[i].owner, memory_order_relaxed) == &here)
+        return &spool->desks[i];
+    if (count == DESKS_MAX) return &spool->desks[(uintptr_t)&here / 4096 % DESKS_MAX];
+    if (pass > 0) break;
+    mutex_lock(&spool->lock);
+    count = atomic_load_explicit(&spool->desks_count, memory_order_relaxed);
+    if (count < DESKS_MAX) {
+      atomic_store_explicit(&spool->desks[count].owner, &here, memory_order_relaxed);
+      atomic_store_explicit(&spool->desks_count, count + 1, memory_order_release);
     }
+    mutex_unlock(&spool->lock);
   }
-  if (bytes.size) memcpy(spool->buffer + spool->filled, bytes.at, bytes.size);
-  spool->filled += bytes.size;
+  return &spool->desks[0];
+}
+
+// Under the desk's lock.
+static int32_t desk_clear(struct spool *spool, struct desk *desk, struct fault *fault) {
+  if (desk->filled == 0) return 0;
+  int32_t code = write_all(spool, desk->begin, (span){desk->bytes, desk->filled}, fault);
+  if (code == 0) desk->filled = 0;
+  return code;
+}
+
+static int32_t desk_put(struct spool *spool, struct desk *desk, span bytes, uint64_t *at,
+                        struct fault *fault) {
+  bool has_room = desk->bytes && bytes.size <= DESK_BYTES - desk->filled;
+  int32_t code = has_room ? 0 : desk_clear(spool, desk, fault);
+  if (code < 0) return code;
+  if (!desk->bytes) desk->bytes = malloc(DESK_BYTES);
+  if (!desk->bytes) return no_memory(fault);
+  if (!has_room) desk->begin = reserve(spool, DESK_BYTES);
+  if (bytes.size) memcpy(desk->bytes + desk->filled, bytes.at, bytes.size);
+  *at = desk->begin + desk->filled;
+  desk->filled += bytes.size;
   return 0;
 }
 
-// `bytes.at` nullptr: they are elsewhere.
-static int32_t add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is_frame, span bytes,
-                   uint32_t *out, struct fault *fault) {
+static int32_t append(struct spool *spool, span bytes, uint64_t *at, struct fault *fault) {
+  if (bytes.size > DESK_BYTES / 2) {
+    *at = reserve(spool, bytes.size);
+    return write_all(spool, *at, bytes, fault);
+  }
+  struct desk *desk = desk_of(spool);
+  mutex_lock(&desk->lock);
+  int32_t code = desk_put(spool, desk, bytes, at, fault);
+  mutex_unlock(&desk->lock);
+  return code;
+}
+
+int32_t spool_settle(struct spool *spool, struct fault *fault) {
+  if (spool->fd < 0) return 0;
+  int32_t code = 0;
+  for (uint32_t i = 0; i < DESKS_MAX && code == 0; i++) {
+    struct desk *desk = &spool->desks[i];
+    mutex_lock(&desk->lock);
+    code = desk_clear(spool, desk, fault);
+    free(desk->bytes);
+    desk->bytes = nullptr;
+    mutex_unlock(&desk->lock);
+  }
+  spool->is_settled = code == 0;
+  return code;
+}
+
+// Whoever was faster has the place; then the bytes that were put meanwhile are nobody's.
+static int32_t add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is_frame,
+                   uint64_t size, uint64_t at, uint32_t *out, struct fault *fault) {
   mutex_lock(&spool->lock);
   int32_t code = make_room(spool) ? 0 : no_memory(fault);
   uint32_t *slot = code == 0 ? slot_of(spool, digest, is_frame) : nullptr;
   if (code == 0 && *slot == 0) {
-    uint64_t at = bytes.at ? spool->begin + spool->filled : UINT64_MAX;
-    if (bytes.at) code = append(spool, bytes, fault);
-    if (code == 0) {
-      struct blob *blob = &spool->blobs[spool->count++];
-      *blob = (struct blob){
-          .at = at, .size = bytes.size, .placed_at = UINT64_MAX, .is_frame = is_frame};
-      memcpy(blob->digest, digest, HASH_BYTES);
-      *slot = spool->count;
-    }
+    struct blob *blob = &spool->blobs[spool->count++];
+    *blob = (struct blob){.at = at, .size = size, .placed_at = UINT64_MAX, .is_frame = is_frame};
+    memcpy(blob->digest, digest, HASH_BYTES);
+    *slot = spool->count;
   }
   if (code == 0) *out = *slot - 1;
   mutex_unlock(&spool->lock);
@@ -155,29 +213,33 @@ static int32_t add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool i
 
 int32_t spool_add(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is_frame, span bytes,
                   uint32_t *out, struct fault *fault) {
-  return add(spool, digest, is_frame, bytes.at ? bytes : SPAN(""), out, fault);
+  uint64_t at;
+  int32_t code = append(spool, bytes, &at, fault);
+  return code < 0 ? code : add(spool, digest, is_frame, bytes.size, at, out, fault);
 }
 
 int32_t spool_note(struct spool *spool, const uint8_t digest[HASH_BYTES], uint64_t size,
                    uint32_t *out, struct fault *fault) {
-  return add(spool, digest, false, (span){nullptr, (size_t)size}, out, fault);
+  return add(spool, digest, false, size, UINT64_MAX, out, fault);
 }
 
 int32_t spool_put(struct spool *spool, span bytes, uint64_t *at, struct fault *fault) {
-  mutex_lock(&spool->lock);
-  *at = spool->begin + spool->filled;
-  int32_t code = append(spool, bytes, fault);
-  mutex_unlock(&spool->lock);
-  return code;
+  return append(spool, bytes, at, fault);
 }
 
 int32_t spool_read(struct spool *spool, uint64_t at, uint8_t *into, size_t size,
                    struct fault *fault) {
   if (size == 0) return 0;
-  // What was put at once lies as a whole in the buffer or in the file.
-  mutex_lock(&spool->lock);
-  bool is_here = at >= spool->begin;
-  if (is_here) memcpy(into, spool->buffer + (at - spool->begin), size);
-  mutex_unlock(&spool->lock);
-  return is_here ? 0 : spool_get(spool->fd, at, into, size, fault);
+  // What was put at once lies as a whole on a desk or in the file.
+  uint32_t desks =
+      spool->is_settled ? 0 : atomic_load_explicit(&spool->desks_count, memory_order_acquire);
+  for (uint32_t i = 0; i < desks; i++) {
+    struct desk *desk = &spool->desks[i];
+    mutex_lock(&desk->lock);
+    bool is_here = at >= desk->begin && at < desk->begin + desk->filled;
+    if (is_here) memcpy(into, desk->bytes + (at - desk->begin), size);
+    mutex_unlock(&desk->lock);
+    if (is_here) return 0;
+  }
+  return spool_get(spool->fd, at, into, size, fault);
 }

@@ -2,6 +2,7 @@
 // file without a name. The pack itself gets them in the order of its paths, so that its bytes do
 // not depend on which thread was faster. Blobs of the same content are one.
 #pragma once
+#include <stdatomic.h>
 #include "base/fault.h"
 #include "base/hash.h"
 #include "engine/thread.h"
@@ -17,16 +18,29 @@ struct blob {
 
 constexpr uint32_t NO_BLOB = UINT32_MAX;
 
+// Where one thread puts small parts, so that what it brings one after the other lies together and
+// nobody waits for its writing.
+struct desk {
+  mutex lock;             // guards what follows
+  _Atomic(void *) owner;  // a thread; set once
+  uint8_t *bytes;         // nullptr: nothing was put there yet
+  uint64_t begin;         // of the bytes, in the file
+  size_t filled;
+};
+
+constexpr uint32_t DESKS_MAX = 16;
+
 struct spool {
-  mutex lock;  // guards all of it
+  mutex lock;  // guards all of it but the desks
   struct blob *blobs;
   uint32_t count, capacity;
   uint32_t *slots;  // by digest; blob + 1
   uint32_t slots_count;
-  int fd;           // -1: what there is fits the buffer
-  uint8_t *buffer;  // the end, not in the file yet
-  uint64_t begin;   // of the buffer
-  size_t filled;
+  int fd;                // -1: what there is lies on the desks
+  _Atomic uint64_t end;  // of what is taken of the file
+  struct desk desks[DESKS_MAX];
+  _Atomic uint32_t desks_count;
+  bool is_settled;  // nothing lies on a desk, and nothing comes
 };
 
 void spool_begin(struct spool *spool);
@@ -45,6 +59,9 @@ int32_t spool_note(struct spool *spool, const uint8_t digest[HASH_BYTES], uint64
                    uint32_t *out, struct fault *fault);
 // Bytes of no blob; *at: where they are.
 int32_t spool_put(struct spool *spool, span bytes, uint64_t *at, struct fault *fault);
+// All that was added goes into the file, where there is one: nothing is added any more, and reading
+// takes no lock.
+int32_t spool_settle(struct spool *spool, struct fault *fault);
 // Bytes of what was added or put at once, also while others add.
 int32_t spool_read(struct spool *spool, uint64_t at, uint8_t *into, size_t size,
                    struct fault *fault);

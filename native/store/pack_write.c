@@ -274,6 +274,7 @@ struct pack_section *section_find(struct making *making, uint8_t type, span repo
 
 static void making_close(struct store *store) {
   struct making *making = making_of(store);
+  output_end(making->output);
   for (size_t i = 0; i < making->count; i++) written_free(making->all[i]);
   while (making->orphans) {
     struct written *orphan = making->orphans;

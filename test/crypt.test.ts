@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -450,6 +451,40 @@ describe("46: file encryption", () => {
       rmSync(join(to, "large"));
     }
     expect(salts.size).toBe(2);
+  });
+
+  test("a large file is decrypted by several workers, all of it the file that was opened", async () => {
+    const content = Buffer.concat([noise(9 * 2 ** 20, 7), text(9 * 2 ** 20), noise(part + 5)]);
+    const other = noise(content.length, 8);
+    const [one, two] = [content, other].map((bytes, i) => {
+      writeFileSync(scratch.at(`plain-${i}`), bytes);
+      const to = scratch.at(`sealed-${i}`);
+      copySync(scratch.at(`plain-${i}`), to, { compress: 1, encrypt: { key } });
+      return to;
+    }) as [string, string];
+    const out = scratch.at("out");
+    const isContent = (): boolean => readFileSync(out).equals(content);
+    for (const ioWorkers of [1, 2, 6]) {
+      await using runtime = new Runtime({ ioWorkers });
+      const done = await copy({ crypt: one, key }, out, { runtime });
+      expect([done.errors, done.transferred, isContent()]).toEqual([0, content.length, true]);
+      rmSync(out);
+    }
+    const damaged = readFileSync(one);
+    damaged[damaged.length >> 1]! ^= 1;
+    writeFileSync(scratch.at("damaged"), damaged);
+    const broken = await copy({ crypt: scratch.at("damaged"), key }, scratch.at("broken"));
+    expect(said(broken)).toEqual(["error  CORRUPT"]);
+    expect(existsSync(scratch.at("broken"))).toBe(false);
+    // Whoever joins when the name means another file already does not bring parts of that.
+    await using runtime = new Runtime({ ioWorkers: 2 });
+    writeFileSync(scratch.at("small"), "x");
+    const slow = copy({ crypt: `fault:delay=10:${one}`, key }, out, { runtime });
+    const beside = copy(`fault:delay=200:${scratch.at("small")}`, scratch.at("x"), { runtime });
+    await Bun.sleep(100);
+    renameSync(two, one);
+    expect(await beside).toMatchObject({ copied: 1 });
+    expect([(await slow).copied, isContent()]).toEqual([1, true]);
   });
 
   test("parts of files are in the runtime's account of memory, whatever a file asks for", async () => {

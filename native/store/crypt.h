@@ -53,6 +53,8 @@ int32_t crypt_look(struct crypt_state *state, struct crypt_bench *bench, struct 
                    struct fault *fault);
 int32_t crypt_reader(struct directory *, const struct entry *, struct reader *, struct fault *);
 int64_t crypt_read(struct reader *, uint64_t at, uint8_t *into, size_t size, struct fault *);
+uint64_t crypt_piece(const struct reader *, uint64_t at, uint64_t *held);
+int64_t crypt_lend(struct reader *, uint64_t at, size_t size, const uint8_t **out, struct fault *);
 void crypt_read_end(struct reader *);
 int32_t crypt_measure(struct reader *, struct entry *out, bool *holes, struct fault *);
 

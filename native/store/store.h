@@ -311,7 +311,7 @@ struct store_ops {
   // Optional. Of content in pieces that are each decoded by themselves, and of which nothing is
   // given before all of it is proved: where the piece ends that holds the byte at `at`. One more
   // reader of the same content costs its memory alone, *held bytes for this piece as far as nobody
-  // else counts them. 0: it is not so. Any thread may ask while another one reads.
+  // else counts them. 0: it is not so. Any thread may ask, and measure, while another one reads.
   uint64_t (*piece)(const struct reader *, uint64_t at, uint64_t *held);
   // With it. What read would give, as far as the piece goes, where it is: until the next call.
   int64_t (*lend)(struct reader *, uint64_t at, size_t size, const uint8_t **out, struct fault *);

@@ -18,7 +18,7 @@ struct crew {
   const struct errand *errand;  // all of it is there as long as somebody is busy
   struct run *run;
   struct node *node;
-  const struct reader *reader;
+  struct reader *reader;
   bool decodes;
   // Guarded by the lock:
   uint64_t at, counted;
@@ -108,14 +108,28 @@ static void crew_drop(struct crew *crew) {
   free(crew);
 }
 
+// The name may mean another file by now.
+static bool is_same(struct reader *left, struct reader *right) {
+  const struct store_ops *ops = left->store->ops;
+  struct fault ignored = {};
+  struct entry of_left = {}, of_right = {};
+  return ops->measure(left, &of_left, nullptr, &ignored) == 0 &&
+         ops->measure(right, &of_right, nullptr, &ignored) == 0 &&
+         of_left.inode == of_right.inode && of_left.device == of_right.device &&
+         of_left.size == of_right.size && of_left.mtime_ns == of_right.mtime_ns;
+}
+
 // Its own reader. What goes wrong is no harm: then it does not help.
 static bool open_reader(const struct crew *crew, struct reader *reader) {
   const struct errand *errand = crew->errand;
+  const struct store_ops *ops = crew->reader->store->ops;
   struct fault ignored = {};
-  if (crew->decodes)
-    return crew->reader->store->ops->reader(errand->from, errand->entry, reader, &ignored) == 0;
   *reader = *crew->reader;
-  return true;
+  if (!crew->decodes) return true;
+  if (ops->reader(errand->from, errand->entry, reader, &ignored) < 0) return false;
+  if (is_same(crew->reader, reader)) return true;
+  ops->read_end(reader);
+  return false;
 }
 
 static void help(struct crew *crew, struct worker *worker, uint64_t *counted) {

@@ -1,5 +1,5 @@
 export { compare, compareSync } from "./compare.ts";
-export { apply, applySync, copy, copySync, sync, syncSync } from "./sync.ts";
+export { apply, applySync, copy, copySync, rowsOf, sync, syncSync } from "./sync.ts";
 export { compareAll, compareAllSync } from "./compare-all.ts";
 export { formatManifest, manifest, manifestSync } from "./manifest.ts";
 export { list, listSync } from "./list.ts";

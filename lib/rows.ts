@@ -15,6 +15,7 @@ import {
   Toward,
   Type,
 } from "./native/abi.ts";
+import type { Sorted } from "./merge.ts";
 import type { Plan, PlanNode } from "./pattern.ts";
 import type {
   Check,
@@ -154,16 +155,18 @@ export class Page {
   readonly #heap: string;
   readonly #isAscii: boolean;
 
-  constructor(buffer: ArrayBuffer, heapAt: number) {
+  /** `isWhole` false: few rows are looked at, and each text is decoded by itself. */
+  constructor(buffer: ArrayBuffer, heapAt: number, isWhole = true) {
     this.#bytes = new Uint8Array(buffer);
     this.view = new DataView(buffer);
-    this.#heapAt = heapAt;
-    const hasText = heapAt < buffer.byteLength;
+    this.#heapAt = isWhole ? heapAt : Infinity;
+    const hasText = isWhole && heapAt < buffer.byteLength;
     this.#heap = hasText ? Buffer.from(buffer, heapAt).toString("latin1") : "";
     this.#isAscii = !beyondAscii.test(this.#heap);
   }
 
   text(at: number, length: number): Text {
+    if (this.#heapAt === Infinity) return decode(this.#bytes.subarray(at, at + length));
     const begin = at - this.#heapAt;
     const text = this.#heap.slice(begin, begin + length);
     // Details with numbers and hashes are not ASCII; most names beside them are.
@@ -480,6 +483,44 @@ export function hasRow(buffer: ArrayBuffer, rows: number, kind: number): boolean
   const bytes = new Uint8Array(buffer);
   for (let i = rows - 1; i >= 0; i--) if (bytes[i * Row.size + Row.kind] === kind) return true;
   return false;
+}
+
+/** A copy of a page of rows, whose text follows them at once. */
+export function withoutGap(page: ArrayBuffer, rows: number, heapAt: number): ArrayBuffer {
+  const head = rows * Row.size;
+  const gap = heapAt - head;
+  const bytes = new Uint8Array(page.byteLength - gap);
+  bytes.set(new Uint8Array(page, 0, head));
+  bytes.set(new Uint8Array(page, heapAt), head);
+  const view = new DataView(bytes.buffer);
+  for (let row = 0; row < head; row += Row.size)
+    for (const field of [row + Row.path_at, row + Row.text_at]) {
+      const at = view.getUint32(field, true);
+      if (at >= heapAt) view.setUint32(field, at - gap, true);
+    }
+  return bytes.buffer;
+}
+
+/** The rows of a page by the bytes of their paths, each made when it is asked for. */
+export function sortedRows(buffer: ArrayBuffer, rows: number, heapAt: number): Sorted<AnyRow> {
+  const page = new Page(buffer, heapAt, false);
+  const { view } = page;
+  const bytes = Buffer.from(buffer);
+  const begin = (row: number): number => view.getUint32(row * Row.size + Row.path_at, true);
+  const end = (row: number): number =>
+    begin(row) + view.getUint32(row * Row.size + Row.path_len, true);
+  const compare = (left: number, right: number): number =>
+    bytes.compare(bytes, begin(right), end(right), begin(left), end(left)) ||
+    // What is told twice of one path: the errors are last.
+    Number(isError(left)) - Number(isError(right)) ||
+    left - right;
+  const isError = (row: number): boolean =>
+    view.getUint8(row * Row.size + Row.kind) === RowKind.ERROR;
+  const order = Uint32Array.from({ length: rows }, (_, row) => row).sort(compare);
+  return {
+    length: rows,
+    at: (index) => (index < rows ? rowOf(page, order[index]! * Row.size) : undefined),
+  };
 }
 
 /** All rows of a page. `buffer` is lent: nothing of it is kept. */

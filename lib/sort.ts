@@ -85,8 +85,14 @@ export class Pause {
   }
 }
 
+function comparePaths(left: Sortable, right: Sortable): number {
+  if (isPlain(left) && isPlain(right)) return orderOfText(left, right);
+  return orderOfBytes(keyed(left), keyed(right));
+}
+
 /** The order of a whole: by the bytes of the paths. */
 export const byPath = {
+  compare: comparePaths,
   now: sortByPath,
   inSlices: <T extends Sortable>(rows: T[]): T[] | Promise<T[]> =>
     rows.length <= SLICE_ROWS ? sortByPath(rows) : sortInSlices(rows),

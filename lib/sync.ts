@@ -1,12 +1,13 @@
 import { parseLocation, type Place } from "./location.ts";
+import type { Sorted } from "./merge.ts";
 import { Detail, Done, RowKind } from "./native/abi.ts";
 import { checkOptions } from "./check.ts";
 import { stagedTarget, syncRequest, type SyncRequest } from "./request.ts";
-import { decodeRows, hasRow, type SyncCounts } from "./rows.ts";
+import { decodeRows, hasRow, sortedRows, type SyncCounts } from "./rows.ts";
 import { byPath } from "./sort.ts";
 import { engineOf } from "./runtime.ts";
 import { runSteps, StepsTask, type Steps } from "./steps.ts";
-import { NativeTask, runSync, type Ending, type Verb } from "./task.ts";
+import { NativeTask, runSync, type Ending, type Late, type Verb } from "./task.ts";
 import { planHead, readPlan, type ReadPlan } from "./plan.ts";
 import { twoWayPlanSteps, twoWaySteps } from "./two-way.ts";
 import type {
@@ -50,6 +51,19 @@ function recoveredOf({ counts }: SyncCounts): Transfer["recovered"] {
     folder: counts.text(Detail.PACK_NUMBERED_IN) ?? "",
     ...(counts.number(Detail.PACK_LOST_KINDS) && { kindsLost: true as const }),
   };
+}
+
+const lateRows = new WeakMap<Transfer, Late<Action>>();
+
+/**
+ * The rows of a transfer in the order of `actions`, one after the other: of a million none is kept.
+ *
+ * ```ts
+ * for (const action of rowsOf(await copy("site", "/backup/site"))) console.log(action.path);
+ * ```
+ */
+export function rowsOf(transfer: Transfer): Iterable<Action> {
+  return lateRows.get(transfer)?.each() ?? transfer.actions;
 }
 
 /** A field that is made when it is first asked for. */
@@ -170,10 +184,14 @@ export function transferOf(request: Uint8Array, plan?: PlanHead): Verb<Transfer,
       return actions;
     },
     order: byPath,
+    // Pages that wait have rows of actions only.
+    sorted: (buffer, rows, heapAt) => sortedRows(buffer, rows, heapAt) as Sorted<Action>,
     canWait: (buffer, rows) => !hasRow(buffer, rows, RowKind.SUMMARY),
-    whole(parts, ending, all) {
+    whole(parts, ending, rows) {
       const whole = transfer(parts, ending, counts, plan, pack, recovered);
-      return all ? Object.defineProperty(whole, "actions", late(all)) : whole;
+      if (!rows) return whole;
+      lateRows.set(whole, rows);
+      return Object.defineProperty(whole, "actions", late(rows.all));
     },
   };
 }

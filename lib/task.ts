@@ -14,10 +14,11 @@ import {
 } from "./engine.ts";
 import { CopseError, codeName } from "./errors.ts";
 import { keptBytes, pageBytes, type Native } from "./native/ffi.ts";
-import { Code, Event, EventKind } from "./native/abi.ts";
+import { Code, Event, EventKind, Row } from "./native/abi.ts";
 import { forget } from "./native/record.ts";
+import { merge, type Sorted } from "./merge.ts";
 import { Batches, Items } from "./parts.ts";
-import { Details } from "./rows.ts";
+import { Details, withoutGap } from "./rows.ts";
 import type { Progress, Task } from "./types.ts";
 
 // After a cancellation the end is waited for this long, so that whoever sees the rejection finds
@@ -38,8 +39,17 @@ export interface PartOrder<Part> {
   /** Told of each page's parts that are kept for the whole, and how many are before them. */
   keep?(before: number): void;
   now(parts: Part[]): Part[];
+  /** Of two, for parts that may be late. */
+  compare?(left: Part, right: Part): number;
   /** At once where there are few. Leaves `parts` as they are where there are many. */
   inSlices(parts: Part[]): Part[] | Promise<Part[]>;
+}
+
+/** Parts that wait to be made, in order. */
+export interface Late<Part> {
+  all(): Part[];
+  /** One after the other, of which none is kept. */
+  each(): Iterable<Part>;
 }
 
 /** What makes a native task this verb's task. */
@@ -56,8 +66,10 @@ export interface Verb<Whole, Part> {
    * wait as they came, and `whole` gets `late`, which makes all parts, instead.
    */
   canWait?(buffer: ArrayBuffer, rows: number): boolean;
+  /** The parts of a page that waits in order, each made when it is asked for. */
+  sorted?(buffer: ArrayBuffer, rows: number, heapAt: number): Sorted<Part>;
   /** `parts` is empty when the task was iterated. */
-  whole(parts: Part[], ending: Ending, late?: () => Part[]): Whole;
+  whole(parts: Part[], ending: Ending, late?: Late<Part>): Whole;
   /** What is pushed to it. A Sync form takes what needs no waiting only. */
   readonly feed?: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   /**
@@ -133,6 +145,20 @@ function keepPage(native: Native, id: number, page: LentPage | OwnPage): OwnPage
   }
 }
 
+/** The same for long: what is mostly gap is copied without it. */
+function keepWaiting(native: Native, id: number, page: LentPage | OwnPage): OwnPage {
+  const { rows, heapAt } = page;
+  const gap = heapAt - rows * Row.size;
+  const size = "buffer" in page ? page.buffer.byteLength : page.size;
+  if ("buffer" in page || gap * 4 < size) return keepPage(native, id, page);
+  try {
+    const buffer = withoutGap(pageBytes(page.address, size), rows, heapAt);
+    return { buffer, rows, heapAt: heapAt - gap };
+  } finally {
+    native.copse_page_release(id, page.address);
+  }
+}
+
 /** The parts of a page, which is given back or kept. */
 function decodePage<Part>(
   native: Native,
@@ -168,7 +194,7 @@ class Collected<Part> {
   add(id: number, page: LentPage | OwnPage): void {
     const { canWait } = this.#verb;
     if (canWait) {
-      const kept = keepPage(this.#native, id, page);
+      const kept = keepWaiting(this.#native, id, page);
       if (canWait(kept.buffer, kept.rows)) {
         this.#waiting.push(kept);
         this.#rows += kept.rows;
@@ -191,10 +217,27 @@ class Collected<Part> {
 
   /** All of them. The array is the whole's: it may be put in order. */
   all(): Part[] {
+    if (this.#waiting.length === 0) return this.#parts;
+    const last = this.#parts; // a page that cannot wait comes after those that can
+    this.#parts = [];
     for (const { buffer, rows, heapAt } of this.#waiting)
       this.#append(this.#verb.decode(buffer, rows, heapAt));
     this.#waiting = [];
+    append(this.#parts, last);
     return this.#parts;
+  }
+
+  get late(): Late<Part> {
+    const { order, sorted } = this.#verb;
+    const all = (): Part[] => order?.now(this.all()) ?? this.all();
+    return {
+      all,
+      each: () => {
+        if (!order?.compare || !sorted || this.#waiting.length === 0) return all();
+        const runs = this.#waiting.map(({ buffer, rows, heapAt }) => sorted(buffer, rows, heapAt));
+        return merge([...runs, order.now([...this.#parts])], order.compare);
+      },
+    };
   }
 
   /** All that is there, for whoever iterates; then there is nothing. */
@@ -473,7 +516,7 @@ export class Running<Whole, Part> implements Receiver {
 
   #resolve(done: Ending): void {
     if (!this.#isIterated && this.#collected.areMany) {
-      this.#succeed([], done, lateOf(this.#verb, this.#collected));
+      this.#succeed([], done, this.#collected.late);
       return;
     }
     const parts = this.#isIterated ? [] : this.#collected.all();
@@ -491,7 +534,7 @@ export class Running<Whole, Part> implements Receiver {
       );
   }
 
-  #succeed(parts: Part[], done: Ending, late?: () => Part[]): void {
+  #succeed(parts: Part[], done: Ending, late?: Late<Part>): void {
     let whole: Whole;
     try {
       whole = this.#verb.whole(parts, done, late);
@@ -521,10 +564,6 @@ export class Running<Whole, Part> implements Receiver {
     this.#onRoom?.();
     this.#wake();
   }
-}
-
-function lateOf<Part>(verb: Verb<unknown, Part>, collected: Collected<Part>): () => Part[] {
-  return () => verb.order?.now(collected.all()) ?? collected.all();
 }
 
 /** Not `push(...parts)`: there may be more parts than a call takes arguments. */
@@ -689,10 +728,10 @@ export function runSync<Whole, Part>(
             totals = done;
             if (done.code < 0) throw fetchError(native, id, done.code);
             const ending = { ...done, milliseconds: performance.now() - began };
-            const late = lateOf(verb, collected);
+            const { late } = collected;
             const whole = collected.areMany
               ? verb.whole([], ending, late)
-              : verb.whole(late(), ending);
+              : verb.whole(late.all(), ending);
             tell("done", totals);
             return whole;
           }

@@ -160,7 +160,7 @@ export interface Transfer extends Totals {
   recovered?: { numbered: number; folder: string; kindsLost?: true };
   /**
    * Sorted by the bytes of the path. Empty when the task was iterated: the rows went there. Many are
-   * made when they are first asked for, at once: whoever has hundreds of thousands iterates the task.
+   * made when they are first asked for, all at once: `rowsOf` gives one after the other.
    */
   actions: Action[];
 }

@@ -57,6 +57,7 @@ const libLayers = [
   ["runtime"],
   [
     "parts",
+    "merge",
     "task",
     "telemetry",
     "sort",

@@ -8,6 +8,7 @@ import {
   copy,
   copySync,
   packSync,
+  rowsOf,
   sync,
   syncSync,
   type Action,
@@ -57,6 +58,17 @@ describe("many rows", () => {
       expect(new Set(copiedOf(actions)).size).toBe(FILES + 1);
       expect(paths).toContain("d1/fü");
     }
+  });
+
+  test("rowsOf gives them in the same order, and makes no array", async () => {
+    const transfer = await copy(many("from"), scratch.at("to"), { fsync });
+    const rows = [...rowsOf(transfer)];
+    expect(isLate(transfer)).toBe(true);
+    expect([...rowsOf(transfer)]).toEqual(rows);
+    expect(transfer.actions).toEqual(rows);
+    expect([...rowsOf(transfer)]).toEqual(rows);
+    const few = await copy(scratch.plant("few", { a: "a" }), scratch.at("other"));
+    expect(rowsOf(few)).toBe(few.actions);
   });
 
   test("few are made at once", async () => {

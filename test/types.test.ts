@@ -57,7 +57,7 @@ describe("every exported verb", () => {
     const names = Object.keys(copse);
     // What starts no native task, and watching, which has no end to wait for.
     const others =
-      "certificateSource credential formatManifest globSet listenForSignals loadPattern parseLocation parsePattern pattern reportTo samePattern sharedChannel sharedSemaphore toPathveinJSON watch watchSync".split(
+      "certificateSource credential formatManifest globSet listenForSignals loadPattern parseLocation parsePattern pattern reportTo rowsOf samePattern sharedChannel sharedSemaphore toPathveinJSON watch watchSync".split(
         " ",
       );
     const functions = names.filter((name) => /^[a-z]/.test(name) && !others.includes(name));

@@ -6,6 +6,7 @@ import {
   CopseError,
   pack,
   repair,
+  rowsOf,
   sync,
   unpack,
   type ApplyOptions,
@@ -70,13 +71,25 @@ export function runCopy(
     if (isOutput && !options.dryRun) return sent(transfer, frame.seen);
     if (flags["quiet"] === true) return frame.seen;
     if (flags["jsonl"]) await tell([`${toJson({ kind: "summary", ...totals })}\n`]);
-    else if (flags["json"]) await tell(documentJson(totals, "actions", transfer.actions));
+    else if (flags["json"]) await tell(documentJson(totals, "actions", printedRows(transfer)));
     else {
       const paint = await paintFor(await isTerminal(isPoured ? 2 : 1));
       await tell(report(transfer, { isAll, isPlan: options.dryRun === true, paint }));
     }
     return frame.seen;
   });
+}
+
+const COLLECT_ROWS = 32_768;
+
+/** Rows that are made, printed and let go of: left alone, the collector lets them grow to what is held. */
+function* printedRows(transfer: Transfer): Generator<Action> {
+  const rows = rowsOf(transfer);
+  let told = 0;
+  for (const row of rows) {
+    yield row;
+    if (!Array.isArray(rows) && ++told % COLLECT_ROWS === 0) Bun.gc(true);
+  }
 }
 
 const isTrouble = ({ kind }: Action): boolean => kind === "error" || kind === "conflict";
@@ -197,7 +210,7 @@ export function* report(
   transfer: Transfer,
   { isAll, isPlan, paint }: ReportStyle,
 ): Generator<string> {
-  for (const action of transfer.actions) {
+  for (const action of printedRows(transfer)) {
     const line = lineOf(action, paint);
     if (isAll || isTrouble(action)) yield `${line}\n`;
   }

@@ -19,14 +19,16 @@ export function rowToJson(row: Row): string {
 export function* documentJson(
   head: Record<string, unknown>,
   arrayName: string,
-  rows: readonly Row[],
+  rows: Iterable<Row>,
 ): Generator<string> {
   yield toJson(head).replace(/\}$/, head && Object.keys(head).length > 0 ? "," : "");
   yield `"${arrayName}":[`;
-  for (let at = 0; at < rows.length; at += 1) {
-    yield `${at > 0 ? "," : ""}\n${rowToJson(rows[at]!)}`;
+  let isFirst = true;
+  for (const row of rows) {
+    yield `${isFirst ? "" : ","}\n${rowToJson(row)}`;
+    isFirst = false;
   }
-  yield rows.length > 0 ? "\n]}\n" : "]}\n";
+  yield isFirst ? "]}\n" : "\n]}\n";
 }
 
 /** What a caller may switch on, and the sentence. */

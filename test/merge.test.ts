@@ -7,11 +7,11 @@ import { Random } from "./trees.ts";
 const compare = (left: { value: number }, right: { value: number }): number =>
   left.value - right.value;
 
-test("random runs: what sorting gives", () => {
+test("random runs: what sorting gives, equal ones in the order of runs", () => {
   const random = new Random(4711);
   for (let turn = 0; turn < 500; turn++) {
-    const runs = Array.from({ length: random.below(20) }, () =>
-      Array.from({ length: random.below(8) }, () => ({ value: random.below(50) })).toSorted(
+    const runs = Array.from({ length: random.below(20) }, (_, run) =>
+      Array.from({ length: random.below(8) }, () => ({ value: random.below(50), run })).toSorted(
         compare,
       ),
     );

@@ -212,12 +212,13 @@ export interface Options {
   /**
    * Globs of what belongs to the tree; everything when absent. A glob without `/` is matched
    * against names, one with `/` against the path below the root. A directory that matches is
-   * included with all below it.
+   * included with all below it. The last glob that matches decides, and one that begins with `!`
+   * takes back what those before it include.
    */
   include?: readonly string[];
   /**
-   * Globs of what does not belong to the tree. Applied before anything is read or entered; wins
-   * over `include`.
+   * Globs of what does not belong to the tree, `!` as in `include`; but below a directory that is
+   * left out nothing comes back. Applied before anything is read or entered; wins over `include`.
    */
   exclude?: readonly string[];
   /**

@@ -132,6 +132,21 @@ for (const ground of [memory, file])
         ],
         [{ exclude: [".*"] }, whole.slice(1)],
         [{ exclude: ["*"] }, []],
+        // sync.md 9: "!" takes back, and the order counts.
+        [
+          { exclude: ["?", "!a", "!b/"] },
+          ["file .hidden", "file a", "directory b", "file b-c", "directory b/empty"],
+        ],
+        [{ exclude: ["!a", "?"] }, ["file .hidden", "file b-c"]],
+        // What is left out is not entered, so nothing below it comes back.
+        [{ exclude: ["b/", "!c"] }, ["file .hidden", "file a", "file b-c", "file z"]],
+        [
+          { include: ["b", "!d", "e"] },
+          ["directory b", "file b/c", "file b/d/e", "directory b/empty"],
+        ],
+        [{ include: ["!b/", "!.*"] }, ["file a", "file b-c", "file z"]],
+        [{ include: ["z", "!*", "a"] }, ["file a"]],
+        [{ exclude: ["\\!a"] }, whole],
       ];
       for (const way of ways)
         for (const [options, says] of table)

@@ -11,13 +11,16 @@
 
 struct filter {
   struct globs *globs;
-  bool includes;  // some glob is an include
-  // Bit sets behind the struct: the excludes, the includes, those that mean any type.
+  bool includes;  // some glob is an include, and takes nothing back
+  // Bit sets behind the struct: the excludes, the includes, those that mean any type, those that
+  // take back what one before them said.
   size_t words;
   uint64_t bits[];
 };
 
-static span rule_read(span pattern, bool *only_directories) {
+static span rule_read(span pattern, bool *only_directories, bool *takes_back) {
+  *takes_back = pattern.size && pattern.at[0] == '!';
+  if (*takes_back) pattern = (span){pattern.at + 1, pattern.size - 1};
   if (pattern.size >= 2 && pattern.at[0] == '.' && pattern.at[1] == '/')
     pattern = (span){pattern.at + 2, pattern.size - 2};
   size_t begin = pattern.size && pattern.at[0] == '/';  // kept: it says where
@@ -31,6 +34,7 @@ static span rule_read(span pattern, bool *only_directories) {
 static uint64_t *excluding(struct filter *filter) { return filter->bits; }
 static uint64_t *including(struct filter *filter) { return filter->bits + filter->words; }
 static uint64_t *any_type(struct filter *filter) { return filter->bits + 2 * filter->words; }
+static uint64_t *taking_back(struct filter *filter) { return filter->bits + 3 * filter->words; }
 
 static int32_t rules_read(struct filter *filter, span request, struct glob_source *sources,
                           struct fault *fault) {
@@ -38,14 +42,15 @@ static int32_t rules_read(struct filter *filter, span request, struct glob_sourc
   struct field field;
   while (record_next(&request, &field, fault) == 1) {
     if (field.key != COPSE_KEY_INCLUDE && field.key != COPSE_KEY_EXCLUDE) continue;
-    bool include = field.key == COPSE_KEY_INCLUDE, only_directories = false;
-    sources[count].pattern = rule_read(field.bytes, &only_directories);
+    bool include = field.key == COPSE_KEY_INCLUDE, only_directories = false, takes_back;
+    sources[count].pattern = rule_read(field.bytes, &only_directories, &takes_back);
     if (sources[count].pattern.size == 0)
       return fault_set(fault, COPSE_E_ARGUMENT, "an empty glob");
     uint64_t bit = 1ull << (count % 64);
     (include ? including(filter) : excluding(filter))[count / 64] |= bit;
     if (!only_directories) any_type(filter)[count / 64] |= bit;
-    filter->includes = filter->includes || include;
+    if (takes_back) taking_back(filter)[count / 64] |= bit;
+    filter->includes = filter->includes || (include && !takes_back);
     count++;
   }
   return globs_compile(sources, count, GLOB_RULES, 0, &filter->globs, fault);
@@ -60,7 +65,7 @@ int32_t filter_compile(span request, struct filter **out, struct fault *fault) {
     count += field.key == COPSE_KEY_INCLUDE || field.key == COPSE_KEY_EXCLUDE;
   if (count == 0) return 0;
   size_t words = count / 64 + 1;
-  struct filter *filter = calloc(1, sizeof *filter + 3 * words * sizeof(uint64_t));
+  struct filter *filter = calloc(1, sizeof *filter + 4 * words * sizeof(uint64_t));
   struct glob_source *sources = calloc(count, sizeof *sources);
   int32_t code = filter && sources ? 0 : fault_set(fault, COPSE_E_MEMORY, "out of memory");
   if (code == 0) {
@@ -141,19 +146,29 @@ static bool is_ignored(const struct sieve *sieve, span name, bool is_directory) 
   return false;
 }
 
+// What the last rule of a kind that matches says; without one, what holds already.
+static bool is_said(const struct filter *filter, const uint64_t *matched, const uint64_t *kind,
+                    bool is_directory, bool holds) {
+  size_t words = filter->words;
+  for (size_t i = words; i-- > 0;) {
+    uint64_t counts = matched[i] & kind[i];
+    if (!is_directory) counts &= filter->bits[2 * words + i];
+    if (counts == 0) continue;
+    uint64_t last = 1ull << (63 - __builtin_clzll(counts));
+    return !(filter->bits[3 * words + i] & last);
+  }
+  return holds;
+}
+
 struct verdict sieve_entry(struct sieve *sieve, span name, bool is_directory, bool inside) {
   if (is_ignored(sieve, name, is_directory)) return (struct verdict){};
   const struct filter *filter = sieve->filter;
   if (!filter) return (struct verdict){true, is_directory, inside};
   const uint64_t *matched = matcher_below(sieve->rules, name);
-  size_t words = filter->words;
-  uint64_t excluded = 0, included = 0;
-  for (size_t i = 0; i < words; i++) {
-    uint64_t counts = matched[i] & (is_directory ? UINT64_MAX : filter->bits[2 * words + i]);
-    excluded |= counts & filter->bits[i];
-    included |= counts & filter->bits[words + i];
-  }
-  if (excluded) return (struct verdict){};
-  inside = inside || included;
-  return (struct verdict){!filter->includes || inside, is_directory, inside};
+  if (is_said(filter, matched, filter->bits, is_directory, false)) return (struct verdict){};
+  bool all = !filter->includes;
+  bool included =
+      is_said(filter, matched, filter->bits + filter->words, is_directory, inside || all);
+  if (!all) return (struct verdict){included, is_directory, included};
+  return included ? (struct verdict){true, is_directory, inside} : (struct verdict){};
 }

@@ -1,6 +1,7 @@
 // filter: which entries a task sees. Include and exclude are globs: one without '/' is matched
-// against a name, one with '/' against the whole path relative to the root. Decided before anything
-// is read or entered.
+// against a name, one with '/' against the whole path relative to the root. Of excludes and of
+// includes the last that matches decides, and one that begins with '!' takes back what those before
+// it said. Decided before anything is read or entered.
 #pragma once
 #include "base/fault.h"
 #include "base/span.h"

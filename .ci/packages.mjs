@@ -293,6 +293,15 @@ const programs = {
     alpine: ["btrfs-progs"],
     brew: [],
   },
+  // Linux only: what the system is asked for, by thread.
+  strace: {
+    program: "strace",
+    debian: ["strace"],
+    fedora: ["strace"],
+    arch: ["strace"],
+    alpine: ["strace"],
+    brew: [],
+  },
   rsync: {
     program: "rsync",
     debian: ["rsync"],

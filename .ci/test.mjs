@@ -20,6 +20,7 @@ main(() => {
       "nginx",
       "openssl",
       "minisign",
+      "strace",
       "rsync",
       ...fileSystems,
       "keyring",

@@ -359,3 +359,34 @@ test.skipIf(!Bun.which("strace"))("run twice, it writes nothing the second time"
     !/openat(?:\(| resumed)/.test(line) || /O_WRONLY|O_RDWR|O_CREAT|O_TRUNC/.test(line);
   expect(inTo.filter(isChange)).toEqual([]);
 });
+
+test.skipIf(!Bun.which("strace"))(
+  "the thread of JavaScript opens, reads and writes nothing of a tree",
+  () => {
+    const from = scratch.plant("from", {
+      "d/a": "1",
+      "d/b": new Uint8Array(300_000),
+      l: link("d"),
+    });
+    const [to, trace] = [scratch.at("to"), scratch.at("trace")];
+    const program = `const { compare, copy, list } = await import(${JSON.stringify(library)});
+      const [from, to] = process.argv.slice(-2);
+      await copy(from, to);
+      await list(from, { stat: true });
+      process.stdout.write(String((await compare(from, to)).equal));`;
+    const traced = ["strace", "-f", "-y", "-qq", "-o", trace, "-e", "trace=file,desc"];
+    const { status, said: text } = ask(...traced, process.execPath, "-e", program, from, to);
+    if (status !== 0) {
+      console.log(`skipped: strace: ${text.split("\n")[0]}`);
+      return;
+    }
+    expect(text).toBe("true");
+    const lines = readFileSync(trace, "utf8").split("\n");
+    const [main = ""] = lines[0]!.split(" ");
+    const inTrees = lines.filter((line) => line.includes(`${from}/`) || line.includes(`${to}/`));
+    expect(inTrees.length).toBeGreaterThan(10);
+    expect(
+      inTrees.filter((line) => line.startsWith(`${main} `) && !line.includes("execve")),
+    ).toEqual([]);
+  },
+);

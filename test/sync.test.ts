@@ -4,17 +4,22 @@ import { dlopen } from "bun:ffi";
 import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import {
@@ -201,6 +206,26 @@ describe("copy", () => {
     expect((await compare(from, scratch.at("to"))).equal).toBe(true);
     expect(statSync(scratch.at("to", "holes")).size).toBe(64 * 1024 * 1024);
     expect(statSync(scratch.at("to", "holes")).blocks * 512).toBeLessThan(1024 * 1024);
+  });
+
+  test("more than 4 GiB: what lies beyond is right", async () => {
+    const size = 2 ** 32 + 4097;
+    const from = scratch.plant("huge", { f: "first" });
+    truncateSync(join(from, "f"), size);
+    const beyond = "beyond";
+    const source = openSync(join(from, "f"), "r+");
+    writeSync(source, beyond, size - beyond.length);
+    closeSync(source);
+    const to = scratch.at("huge-copy");
+    const options = { delta: false, fsync: false } as const;
+    expect(await copy(from, to, options)).toMatchObject({ copied: 1, errors: 0 });
+    expect(statSync(join(to, "f")).size).toBe(size);
+    expect(await copy(from, to, options)).toMatchObject({ copied: 0, updated: 0, skipped: 1 });
+    const copied = openSync(join(to, "f"), "r");
+    const read = Buffer.alloc(beyond.length);
+    readSync(copied, read, 0, read.length, size - read.length);
+    closeSync(copied);
+    expect(read.toString()).toBe(beyond);
   });
 
   test("sizes around the buffers", async () => {

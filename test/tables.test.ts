@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const root = join(import.meta.dir, "..");
-const tables = ["runtime-table.md", "pack-table.md"];
+const tables = ["runtime-table.md", "pack-table.md", "sync-table.md"];
 
 function filesIn(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })

@@ -255,6 +255,11 @@ describe("race, any, all, withTimeout", () => {
     expect(await errorOf(combine([() => 1], { signal: controller.signal }))).toBe(reason);
   });
 
+  test("withTimeout: a time that is no number is a RangeError", async () => {
+    for (const time of [NaN, () => 1, undefined])
+      await expect(withTimeout(time as number, () => 1)).rejects.toBeInstanceOf(RangeError);
+  });
+
   test("withTimeout: a TimeoutError once the work has ended, whatever it says", async () => {
     expect(await withTimeout(1000, () => 5)).toBe(5);
     let ended = 0;

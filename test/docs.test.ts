@@ -190,6 +190,19 @@ describe("programs of the documentation", () => {
   });
 });
 
+test("every name of copse/async has an example in docs/async.md", async () => {
+  const code = programs
+    .filter(({ name }) => name.startsWith("docs/async.md"))
+    .map(({ text }) => text);
+  const names = Object.keys(await import("../lib/async/index.ts"));
+  const isShown = (name: string): boolean =>
+    code.some((text) =>
+      new RegExp(`import \\{[^}]*\\b${name}\\b[^}]*\\} from "copse/async"`).test(text),
+    );
+  // What others throw is no name to begin with.
+  expect(names.filter((name) => name !== "ClosedError" && !isShown(name))).toEqual([]);
+});
+
 test("every name that docs/zsync.md gives is there", async () => {
   const page = readFileSync(join(root, "docs/zsync.md"), "utf8");
   const [copse, asynchronous] = await Promise.all([

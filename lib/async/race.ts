@@ -104,7 +104,10 @@ export async function withTimeout<T>(
   work: Work<T>,
   options: Wait = {},
 ): Promise<T> {
-  if (Number.isNaN(milliseconds)) throw new RangeError("milliseconds must be a number, not NaN");
+  if (Number.isNaN(Number(milliseconds)))
+    throw new RangeError(
+      `milliseconds must be a number, not ${typeof milliseconds === "number" ? "NaN" : typeof milliseconds}`,
+    );
   const { signal } = options;
   signal?.throwIfAborted();
   const controller = new AbortController();

@@ -224,21 +224,27 @@ describe("on a terminal", () => {
   });
 
   test("progress with its rate shows after half a second and is gone at the end", async () => {
-    const line = `fault:delay=1500:copy twin --timeout 900ms`.split(" ");
+    // Long enough for a line on a machine that stops for a while.
+    const line = `fault:delay=60000:copy twin --timeout 4s`.split(" ");
     const { seen } = await onTerminal(["compare", ...line], { more: { NO_COLOR: "1" } });
     expect(seen).toMatch(/\r\x1b\[K\d+ files?  .+ k?M?B\/s  /);
     // What is left on the last line is only the message.
     expect(seen.split("\r\x1b[K").at(-1)).toMatch(/^copse: .*timeout.*\n$/);
     // Nothing is quick under a sanitizer.
     if (isSanitized) return;
-    const quick = await onTerminal(["compare", "copy", "twin"], { more: { NO_COLOR: "1" } });
-    expect(quick.seen).not.toContain("\x1b[K");
+    // One of a few: on a busy machine a run may take longer than what is quick.
+    let isQuiet = false;
+    for (let i = 0; i < 10 && !isQuiet; i++) {
+      const quick = await onTerminal(["compare", "copy", "twin"], { more: { NO_COLOR: "1" } });
+      isQuiet = !quick.seen.includes("\x1b[K");
+    }
+    expect(isQuiet).toBe(true);
   });
 
   test("progress of a tree has bytes, total, rate, share and the time left, within the width", async () => {
     const files = Array.from({ length: 60 }, (_, i) => [`d${i % 5}/f${i}`, text("f", 30_000)]);
     plant("many", Object.fromEntries(files));
-    const line = "sync many many-copy --bandwidth 2M".split(" ");
+    const line = "sync many many-copy --bandwidth 1M".split(" ");
     for (const columns of [80, 40]) {
       const { seen, status } = await onTerminal(line.with(2, `many-${columns}`), { columns });
       expect(status).toBe(0);

@@ -67,6 +67,8 @@ export function commandPlace(): CommandPlace {
     async onTerminal(args, { columns = 80, more = {} } = {}) {
       const decoder = new TextDecoder();
       let seen = "";
+      // The last bytes can come after the end of the process: with its terminal they have all come.
+      const closed = Promise.withResolvers<void>();
       const child = Bun.spawn([process.execPath, main, ...args], {
         cwd: folder,
         env: { ...environment, ...more },
@@ -76,12 +78,10 @@ export function commandPlace(): CommandPlace {
           data: (_terminal: unknown, bytes: Uint8Array) => {
             seen += decoder.decode(bytes, { stream: true });
           },
+          exit: () => closed.resolve(),
         },
       });
-      const status = await child.exited;
-      // The last bytes can come after the end of the process: they have all come when none came for
-      // a while.
-      for (let before = -1; before !== seen.length; await Bun.sleep(50)) before = seen.length;
+      const [status] = await Promise.all([child.exited, closed.promise]);
       return { status, seen: seen.replaceAll("\r\n", "\n") };
     },
     plant(name, files) {

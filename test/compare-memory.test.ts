@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { tarOf } from "./archives.ts";
 import { Script } from "./script.ts";
-import { run, Scratch } from "./trees.ts";
+import { quickFolder, run, Scratch } from "./trees.ts";
 
 // Hundreds of thousands of files are made, and taken away again.
 setDefaultTimeout(600_000);
@@ -74,7 +74,7 @@ async function peak(left: string, right: string, count: number): Promise<number>
 }
 
 beforeAll(() => {
-  scratch = new Scratch();
+  scratch = new Scratch(quickFolder(2 * (FEW + MANY)));
 });
 afterAll(() => scratch[Symbol.dispose]());
 

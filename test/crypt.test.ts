@@ -498,7 +498,9 @@ describe("46: file encryption", () => {
     await readBoth();
     const before = runtime.stats.memory;
     for (let round = 0; round < 5; round++) expect(await readBoth()).toEqual(["error 24 LIMIT"]);
-    expect(runtime.stats.memory).toBe(before);
+    // A worker may have it a moment longer than whoever waits for the task.
+    for (let i = 0; i < 1000 && runtime.stats.memory > before; i++) await Bun.sleep(10);
+    expect(runtime.stats.memory).toBeLessThanOrEqual(before);
     expect(readFileSync(scratch.at("out", "18"), "utf8")).toBe("x");
     await using large = new Runtime({ memory: 128 * 2 ** 20, ioWorkers: 1 });
     const done = await copy({ crypt: place, key }, scratch.at("all"), { runtime: large });

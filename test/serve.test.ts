@@ -78,7 +78,7 @@ describe("a Bun.serve handler", () => {
   /** Connections close and memory goes back a little later than the answers come. */
   async function settled(isEnough: (held: Held) => boolean): Promise<Held> {
     let held = await ask<Held>("/held");
-    for (let looks = 0; looks < 300 && !isEnough(held); looks++) {
+    for (let looks = 0; looks < 3000 && !isEnough(held); looks++) {
       await Bun.sleep(20);
       held = await ask<Held>("/held");
     }

@@ -1,7 +1,7 @@
 // What whoever watches a copy is told: how much there will be, as soon as it is known.
 
 import { describe, expect, test } from "bun:test";
-import { apply, copy, sync, type Progress } from "../lib/index.ts";
+import { apply, copy, Runtime, sync, type Progress } from "../lib/index.ts";
 import { patience } from "./patience.ts";
 import { leaveNothingOpen, scratchForEach } from "./ways.ts";
 
@@ -21,8 +21,10 @@ describe("a tree that is copied", () => {
   test("has its total when everything is decided, and counts files that are there", async () => {
     const from = scratch.plant("from", { ...tree(150, 20_000), "d0/empty": "" });
     const seen: Progress[] = [];
+    using runtime = new Runtime({ workers: 1, ioWorkers: 8 });
     const task = copy(from, scratch.at("to"), {
-      bandwidth: 4 << 20, // both sides: a second and a half
+      runtime,
+      bandwidth: 2 << 20, // both sides: three seconds
       onProgress: (now) => seen.push(now),
     });
     await task;
@@ -88,7 +90,7 @@ describe("a tree that is copied", () => {
     const to = scratch.at("to");
     const plan = await sync(from, to, { dryRun: true });
     const seen: Progress[] = [];
-    const options = { bandwidth: 1 << 20, onProgress: (now: Progress) => seen.push(now) };
+    const options = { bandwidth: 1 << 19, onProgress: (now: Progress) => seen.push(now) };
     await apply(plan, options);
     expect(seen.length).toBeGreaterThan(2);
     for (const { totalBytes } of seen) expect(totalBytes).toBe(600_000);

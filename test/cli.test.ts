@@ -252,11 +252,15 @@ describe("options", () => {
 
 describe("trouble", () => {
   test("is said of the place it concerns, with the next move", async () => {
-    await shell("tar -czf some.tgz same.txt 2>/dev/null || tar -czf some.tgz left");
+    await shell("tar -czf some.tgz left; echo '{}' > some.json");
     for (const [line, said] of [
       [
         ["copy", "left", "http://127.0.0.1:1/x"],
         "copse: http://127.0.0.1:1/x: http locations are never written to",
+      ],
+      [
+        ["apply", "some.json"],
+        "copse: some.json: it is no plan: give what --dry-run --json printed",
       ],
       [["cat", "left", "deep"], "copse: left › deep: it is a directory: name a file"],
       [

@@ -1,8 +1,9 @@
 // verify: damage is found and named, in packs and archives; the command's status says it.
 
 import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { verify, verifySync } from "../lib/index.ts";
+import { packSync, verify, verifySync } from "../lib/index.ts";
 import { Folder, sample, samples } from "./packs.ts";
 import { isLong } from "./patience.ts";
 import { codeOfSync } from "./ways.ts";
@@ -90,6 +91,35 @@ describe("copse verify", () => {
     expect(cut.err).toContain("truncated");
     expect(copse("verify", folder.put("y", "no pack at all")).status).toBe(2);
     expect(copse("verify", folder.at("nothing")).status).toBe(2);
+  });
+
+  test("what could not be read is said once; what is of no file is of the pack", () => {
+    using folder = new Folder();
+    const tree = folder.unpackTree();
+    const zip = folder.at("locked.zip");
+    Bun.spawnSync(["zip", "-qr", "-P", "swordfish", zip, "."], { cwd: tree });
+    const locked = copse("verify", zip);
+    expect(locked.status).toBe(2);
+    const lines = locked.out.toString().split("\n");
+    expect(lines).toContain(
+      `! ${zip} › a/text.log: the entry is encrypted: give the archive's password  AUTH`,
+    );
+    expect(lines.at(-2)).toStartWith("not all could be read · ");
+    // A copy of the index belongs to no file.
+    const pack = folder.at("own.znippy");
+    packSync(folder.put("small", "small"), pack);
+    const bytes = readFileSync(pack);
+    const marked = Array.from({ length: 64 }, (_, at) => 4 * at).find((at) => {
+      const flipped = Buffer.from(bytes);
+      flipped[at]! ^= 1;
+      return verifySync(folder.put("flipped", flipped)).checks.some(
+        ({ kind, path }) => kind === "corrupt" && path === "",
+      );
+    });
+    expect(marked).toBeDefined();
+    expect(copse("verify", folder.at("flipped")).out.toString()).toContain(
+      `x ${folder.at("flipped")}  a copy of the index is damaged`,
+    );
   });
 
   test("--json and --jsonl", () => {

@@ -9,16 +9,23 @@ const known = new Map<string, Plan>();
 export function planIn(path: string): Plan {
   const before = known.get(path);
   if (before !== undefined) return before;
+  let plan: Plan;
   try {
-    const plan = JSON.parse(readFileSync(path === "-" ? 0 : path, "utf8")) as Plan;
-    known.set(path, plan);
-    return plan;
+    plan = JSON.parse(readFileSync(path === "-" ? 0 : path, "utf8")) as Plan;
   } catch (error) {
-    const why = error instanceof SyntaxError ? "is no JSON" : "cannot be read";
-    throw new CopseError("ARGUMENT", `the plan ${why}: give what --dry-run --json printed`, {
-      location: path,
-    });
+    throw noPlan(
+      path,
+      `the plan ${error instanceof SyntaxError ? "is no JSON" : "cannot be read"}`,
+    );
   }
+  if (typeof (plan as Partial<Plan> | null)?.plan !== "object") throw noPlan(path, "it is no plan");
+  known.set(path, plan);
+  return plan;
+}
+
+function noPlan(path: string, why: string): CopseError {
+  const sentence = `${why}: give what --dry-run --json printed`;
+  return new CopseError("ARGUMENT", sentence, { location: path });
 }
 
 /** Where the plan goes from and to, or nothing. */

@@ -59,7 +59,7 @@ async function check(location: string, frame: Frame): Promise<number> {
   if (flags["quiet"] === true) return frame.seen;
   if (flags["jsonl"]) await print([`${toJson({ kind: "summary", ...totals, corrupt })}\n`]);
   else if (flags["json"]) await print(documentJson({ ...totals, corrupt }, "checks", checks));
-  else await print(lines(found, corrupt));
+  else await print(lines(found, corrupt, location));
   return frame.seen;
 }
 
@@ -68,10 +68,11 @@ function statusOf({ kind }: Check): number {
   return kind === "error" ? status.trouble : status.different;
 }
 
-function* lines(found: Verification, corrupt: number): Generator<string> {
+function* lines(found: Verification, corrupt: number, location: string): Generator<string> {
   for (const row of found.checks) {
-    const name = escapeName(row.path, row.pathBytes);
-    if (row.kind === "error") yield `! ${name}  ${escapeText(row.error.message)}\n`;
+    // What belongs to no file is of the pack itself.
+    const name = escapeName(row.path, row.pathBytes) || escapeLocation(location);
+    if (row.kind === "error") yield `! ${escapeText(row.error.message)}  ${row.error.code}\n`;
     if (row.kind === "signature") yield `x ${escapeText(row.reason)}\n`;
     if (row.kind !== "corrupt") continue;
     const chunk = row.chunk === undefined ? "" : `chunk ${row.chunk}, `;
@@ -83,7 +84,9 @@ function* lines(found: Verification, corrupt: number): Generator<string> {
     ? whole
     : isOther
       ? "not signed with this key"
-      : `${showCounted(corrupt, "file")} damaged`;
+      : corrupt === 0
+        ? "not all could be read"
+        : `${showCounted(corrupt, "file")} damaged`;
   const errors = found.errors > 0 ? ` · ${showCounted(found.errors, "error")}` : "";
   yield `${verdict}${errors} · ${showCounted(found.files, "file")}, ${showBytes(found.bytes)} read in ${showDuration(found.milliseconds)}\n`;
 }

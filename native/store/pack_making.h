@@ -18,6 +18,7 @@ struct seed;
 // What one thread compresses with; pack_write.c has a list of them.
 struct compressor {
   struct compressor *next;
+  const void *owner;  // the thread that had it last
   struct packer *packer;
   struct packer *quick;  // for samples
   uint8_t *out;
@@ -91,6 +92,7 @@ struct making {
   struct names names;
   struct written *orphans;  // given up while other workers fill their parts
   struct compressor *idle;
+  uint32_t compressors;           // idle, or taken
   struct compressor *idle_large;  // for large chunks
   condition large_given;          // back
   uint32_t large, large_max;      // at work on large chunks, and at most

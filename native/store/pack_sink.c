@@ -188,10 +188,9 @@ static int32_t note(struct sink *sink, uint64_t from, uint64_t size, struct faul
     from += count;
     size -= count;
   }
-  uint32_t others = sink->task->runtime->cpu_workers > 1 ? sink->task->runtime->cpu_workers - 1 : 1;
-  bool is_enough = sink->noted >= 2 * TURN_BYTES && sink->copying < others;
+  bool is_enough = sink->noted >= 2 * TURN_BYTES && sink->copying == 0;
   mutex_unlock(&sink->lock);
-  if (code == 0 && is_enough) add_job(sink, others);
+  if (code == 0 && is_enough) add_job(sink, 1);
   return code;
 }
 
@@ -218,7 +217,8 @@ int32_t sink_put_spooled(struct sink *sink, uint64_t from, uint64_t size, struct
 
 int32_t sink_flush(struct sink *sink, struct fault *fault) {
   int32_t code = flush(sink, fault);
-  uint32_t most = sink->task->runtime->cpu_workers ? sink->task->runtime->cpu_workers : 1;
+  // One reads while the other one writes; more would wait for each other, for it is one file.
+  uint32_t most = sink->task->runtime->cpu_workers > 1 ? 2 : 1;
   for (uint32_t i = 0; i < most && code == 0 && sink->is_shared; i++) add_job(sink, most);
   return code;
 }

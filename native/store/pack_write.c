@@ -106,12 +106,24 @@ static struct compressor *compressor_new(const struct making *making) {
   return nullptr;
 }
 
+// The one that the thread had before: its tables are in that core's caches. Only when there are as
+// many as cores it takes another's.
 struct compressor *compressor_take(struct making *making) {
+  static thread_local char here;
   mutex_lock(&making->lock);
-  struct compressor *compressor = making->idle;
-  if (compressor) making->idle = compressor->next;
+  struct compressor **at = &making->idle;
+  while (*at && (*at)->owner != &here) at = &(*at)->next;
+  bool is_new = !*at && making->compressors < making->large_max;
+  if (!*at && !is_new) at = &making->idle;
+  struct compressor *compressor = is_new ? nullptr : *at;
+  if (compressor)
+    *at = compressor->next;
+  else
+    making->compressors++;
   mutex_unlock(&making->lock);
-  return compressor ? compressor : compressor_new(making);
+  if (!compressor) compressor = compressor_new(making);
+  if (compressor) compressor->owner = &here;
+  return compressor;
 }
 
 // Contexts of zstd grow with what they are used on, to 50 MB at high levels, and stay as large. So

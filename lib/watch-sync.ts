@@ -123,6 +123,8 @@ class Syncer extends Watching<WatchSyncEvent> implements WatchSyncer {
   readonly #settle: number;
   readonly #maxWait: number;
   readonly #stops: boolean;
+  /** What the rounds since the last good one failed with. */
+  #told = "";
 
   constructor(from: Location, to: Location, options: WatchSyncOptions) {
     checkOptions(options);
@@ -158,6 +160,7 @@ class Syncer extends Watching<WatchSyncEvent> implements WatchSyncer {
       let look = Infinity;
       try {
         const transfer = await this.#round(this.signal);
+        this.#told = "";
         const isWell = transfer.complete && transfer.errors === 0;
         retry = isWell ? 0 : nextRetry(retry);
         look = isWell ? (transfer.planned > 0 ? LOOK_AGAIN_MS : Infinity) : retry;
@@ -168,12 +171,18 @@ class Syncer extends Watching<WatchSyncEvent> implements WatchSyncer {
       } catch (error) {
         if (this.signal.aborted || this.#stops) throw error;
         retry = look = nextRetry(retry);
-        yield { kind: "failed", error: error as Error };
+        yield* this.#failed(error as Error);
       }
       isFirst = false;
       this.follows();
       await changes.due(this.#settle, this.#maxWait, look, this.signal);
     }
+  }
+
+  /** The same again is no news. */
+  *#failed(error: Error): Generator<WatchSyncEvent, void> {
+    if (error.message !== this.#told) yield { kind: "failed", error };
+    this.#told = error.message;
   }
 
   #mayGoOn(transfer: Transfer): void {
@@ -194,7 +203,7 @@ class Syncer extends Watching<WatchSyncEvent> implements WatchSyncer {
       } catch (error) {
         if (this.signal.aborted || this.#stops) throw error;
         retry = nextRetry(retry);
-        yield { kind: "failed", error: error as Error };
+        yield* this.#failed(error as Error);
       }
       await sleep(retry, { signal: this.signal });
     }

@@ -223,6 +223,14 @@ describe("on a terminal", () => {
     }
   });
 
+  test("doctor cuts its lines between words", async () => {
+    const { seen } = await onTerminal(["doctor"], { columns: 60, more: { NO_COLOR: "1" } });
+    const lines = seen.split("\n").filter((line) => / {2}\S+ \S/.test(line));
+    expect(lines.length).toBeGreaterThan(8);
+    expect(lines.filter((line) => Bun.stringWidth(line) > 60)).toEqual([]);
+    expect(seen.replace(/\s+/g, " ")).toContain("places file, memory, http,");
+  });
+
   test("progress with its rate shows after half a second and is gone at the end", async () => {
     // Long enough for a line on a machine that stops for a while.
     const line = `fault:delay=60000:copy twin --timeout 4s`.split(" ");

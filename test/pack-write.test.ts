@@ -456,6 +456,13 @@ describe("what goes wrong", () => {
       failed++;
     }
     expect(failed).toBeGreaterThan(5);
+    // Or when it is to get its name, while what it was made of goes.
+    for (const call of ["commit", "settle"]) {
+      const error = await failure(pack(root, `pack:fault:${call}=1,code=NO_SPACE:${out}/x.znippy`));
+      expect(error.code).toBe("NO_SPACE");
+      await atRest();
+      if (call === "commit") expect(readdirSync(out)).toEqual([]);
+    }
     const file = `${out}/x.znippy`;
     expect(await pack(root, file)).toMatchObject({ errors: 0, complete: true });
     expect((await verify(file)).ok).toBe(true);

@@ -857,8 +857,15 @@ static int32_t output_commit(struct output *out, struct fault *fault) {
   return code;
 }
 
+// What the pack was made of goes while it gets its name, which takes as long where a large file had
+// it.
+static void empty_run(struct job *job, struct worker *) {
+  making_empty((struct making *)((uint8_t *)job - offsetof(struct making, emptying)));
+}
+
 int32_t pack_finish(struct store *store, struct fault *fault) {
   struct making *making = making_of(store);
+  if (making->is_made) return 0;
   int32_t code = making->is_begun ? 0 : begin(making, store->task, fault);
   if (code != 0) return code;
   if (!making->output && making->fault.code == 0) {
@@ -875,11 +882,18 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
     *fault = making->fault;
     code = fault->code;
   }
+  bool is_emptied = code == 0 && making->output->sink.was_shared;
+  if (is_emptied) {
+    making->emptying.run = empty_run;
+    group_run(&store->task->group, JOB_LEAF, &making->emptying);
+  }
   if (code == 0) code = output_commit(making->output, fault);
   output_end(making->output);
   making->output = nullptr;
   const struct store_ops *ops = making->inner.ops;
   if (code == 0 && ops->finish) code = ops->finish(&making->inner, fault);
   making->is_made = code == 0;
-  return code;
+  if (!is_emptied) return code;
+  if (code < 0) making_fail(making, fault);  // said when that job is over
+  return 1;
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdatomic.h>
 #include "base/hash.h"
+#include "engine/pool.h"
 #include "engine/thread.h"
 #include "store/pack_group.h"
 #include "store/pack_names.h"
@@ -105,6 +106,7 @@ struct making {
   struct pack_totals totals;  // after finish
   uint8_t index_hash[HASH_BYTES];
   bool is_begun, is_made;  // by finish
+  struct job emptying;
   uint64_t device, inode;  // of the file that has its name now; both zero: none
 };
 
@@ -125,6 +127,7 @@ void making_fail(struct making *making, const struct fault *fault);
 [[nodiscard]] struct compressor *compressor_take(struct making *making);  // nullptr: no memory
 void compressor_free(struct compressor *compressor);
 void compressors_free(struct making *making);  // those that nobody uses
+void making_empty(struct making *making);      // of all that came, once none of it is needed
 // An entry below another one (nullptr: by its whole path), and a link's target. nullptr: no memory.
 [[nodiscard]] struct written *written_new(const struct written *above, span name, span target);
 // The section of that kind and origin; nullptr: no memory.

@@ -18,10 +18,17 @@ void spool_begin(struct spool *spool) {
   for (uint32_t i = 0; i < DESKS_MAX; i++) mutex_begin(&spool->desks[i].lock);
 }
 
-void spool_end(struct spool *spool) {
+void spool_empty(struct spool *spool) {
   if (spool->fd >= 0) close(spool->fd);
+  spool->fd = -1;
   free(spool->blobs);
   free(spool->slots);
+  spool->blobs = nullptr;
+  spool->slots = nullptr;
+}
+
+void spool_end(struct spool *spool) {
+  spool_empty(spool);
   for (uint32_t i = 0; i < DESKS_MAX; i++) {
     free(spool->desks[i].bytes);
     mutex_end(&spool->desks[i].lock);

@@ -44,6 +44,7 @@ struct spool {
 };
 
 void spool_begin(struct spool *spool);
+void spool_empty(struct spool *spool);  // nothing is read or added any more
 void spool_end(struct spool *spool);
 // The blob with that content, or NO_BLOB.
 uint32_t spool_find(struct spool *spool, const uint8_t digest[HASH_BYTES], bool is_frame);

@@ -284,15 +284,21 @@ struct pack_section *section_find(struct making *making, uint8_t type, span repo
 
 // ── Opening ──
 
-static void making_close(struct store *store) {
-  struct making *making = making_of(store);
-  output_end(making->output);
+void making_empty(struct making *making) {
   for (size_t i = 0; i < making->count; i++) written_free(making->all[i]);
+  making->count = 0;
   while (making->orphans) {
     struct written *orphan = making->orphans;
     making->orphans = orphan->next_orphan;
     written_free(orphan);
   }
+  spool_empty(&making->spool);
+}
+
+static void making_close(struct store *store) {
+  struct making *making = making_of(store);
+  output_end(making->output);
+  making_empty(making);
   free(making->all);
   free(making->names.slots);
   compressors_free(making);

@@ -27,7 +27,11 @@ function pathOf(path: unknown): string {
   if (typeof path !== "string" || path === "" || path.includes("\0"))
     throw argumentError("entry.path", `must be a path without NUL, not ${showValue(path)}`);
   if (isUnsafe(path))
-    throw new CopseError("UNSAFE_PATH", 'is relative, without empty, "." or ".." parts', { path });
+    throw new CopseError(
+      "UNSAFE_PATH",
+      'a path in a pack is relative, without empty, "." or ".." parts',
+      { path },
+    );
   return path;
 }
 

@@ -57,7 +57,7 @@ function checkTwoWay(twoWay: true | TwoWayOptions, options: Options): Required<T
   if (conflict !== "keep-both" && options.backupDir === undefined)
     throw argumentError(
       "twoWay.conflict",
-      `${conflict} needs backupDir, which keeps the other version`,
+      `${conflict} needs backupDir (--backup-dir), which keeps the other version`,
     );
   for (const name of refused)
     if (options[name] !== undefined && options[name] !== usual[name])

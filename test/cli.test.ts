@@ -192,6 +192,9 @@ describe("options", () => {
       delete: true,
       bandwidth: 2 << 20,
     });
+    // The place itself has a name, too.
+    const one = await copse("copy", "left/content.txt", "elsewhere.txt", "-n");
+    expect(one.out).toStartWith("+ .  100 B\n");
     // What is long and said wins by its place, as with any flag that is said twice.
     expect(await verbose("sync", ...to, "-nc", "--by", "hash")).toMatchObject({ by: "hash" });
     for (const [line, said] of [

@@ -257,7 +257,7 @@ function lineOf(action: Action, paint: Paint): string {
 }
 
 function whatOf(action: Action, paint: Paint): string {
-  const name = escapeName(action.path, action.pathBytes);
+  const name = escapeName(action.path, action.pathBytes) || "."; // the place itself
   switch (action.kind) {
     case "copied":
       return `${paint.green("+")} ${name}  ${paint.dim(showBytes(action.size))}`;

@@ -826,7 +826,7 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
                     .visit = visit,
                     .failed = visit_failed,
                     .over = walk_over,
-                    .keeps_entries = run->verb->keeps_entries,
+                    .keeps_entries = run->keeps_entries,
                     .prepare = run->verb->prepare ? prepare : nullptr,
                     .leave = run->verb->leave ? walk_leave : nullptr};
   return open_roots(run, worker, side, fault);

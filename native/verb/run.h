@@ -33,6 +33,7 @@ struct run {
   struct filter *filter;
   bool ignores;          // there are names of ignore files in the request
   bool one_file_system;  // directories of another device than their root are not entered
+  bool keeps_entries;    // the verb needs those of a directory until nothing below it is pending
   bool only_names;       // of a list: what is no directory is told by its name and type
   bool stop_on_error;    // an error row fails the task instead
   uint64_t device[2];    // of the roots

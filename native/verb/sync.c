@@ -66,6 +66,8 @@ static int32_t begin(struct run *run, struct fault *fault) {
   if (code == 0 && record_number(request, COPSE_KEY_HAS_PLAN, 0))
     code = sync_plan_read(request, &sync->plan, fault);
   if (code == 0) sync_total_begin(run);
+  // Who looks for moves and further names keeps what is found out about each.
+  run->keeps_entries = sync->finds_moves || sync->twins;
   return code;
 }
 
@@ -84,8 +86,24 @@ static void close(struct run *run) {
 
 // ── What is kept for later ──
 
+static void note(struct late *late, uint8_t side, const struct entry *entry) {
+  if (!entry) return;
+  late->name[side] = entry->name.at ? entry->name.at : (const uint8_t *)"";
+  late->size[side] = (uint32_t)entry->name.size;
+}
+
+struct entry *late_entry(const struct late *late, uint8_t side, struct entry *room) {
+  struct node *node = late->node;
+  if (!late->name[side]) return nullptr;
+  if (node->nameless) return &node->entry[side];
+  return node_find(node, side, late_name(late, side), room, nullptr);
+}
+
 int32_t sync_keep(struct sync *sync, struct lates *lates, struct node *node, struct entry *left,
                   struct entry *right, struct fault *fault) {
+  struct late late = {.node = node};
+  note(&late, LEFT, left);
+  note(&late, RIGHT, right);
   mutex_lock(&sync->lock);
   if (lates->count == lates->capacity) {
     size_t capacity = lates->capacity ? lates->capacity * 2 : 64;
@@ -97,7 +115,7 @@ int32_t sync_keep(struct sync *sync, struct lates *lates, struct node *node, str
     lates->at = more;
     lates->capacity = capacity;
   }
-  lates->at[lates->count++] = (struct late){node, left, right};
+  lates->at[lates->count++] = late;
   node_hold(node);
   mutex_unlock(&sync->lock);
   return 0;
@@ -250,10 +268,12 @@ static void each_run(struct job *job, struct worker *worker) {
   if (!run_over(run)) {
     int32_t code = node_use(late->node, &spot.side, &fault);
     if (code == 0) {
-      code = each->each(&spot, late->left, late->right, &fault);
+      struct entry room[2];
+      code = each->each(&spot, late_entry(late, LEFT, &room[LEFT]),
+                        late_entry(late, RIGHT, &room[RIGHT]), &fault);
       node_let_go(late->node);
     }
-    if (code < 0) sync_error(&spot, &fault, late->left->name);
+    if (code < 0) sync_error(&spot, &fault, late_name(late, LEFT));
   }
   run_spot_end(&spot);
   node_drop(late->node);
@@ -352,7 +372,6 @@ static bool end(struct run *run, struct worker *) {
 const struct verb sync_verb = {.name = "sync",
                                .sides = 2,
                                .writes_right = true,
-                               .keeps_entries = true,
                                .state_size = sizeof(struct sync),
                                .begin = begin,
                                .prepare = sync_prepare,

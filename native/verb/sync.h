@@ -20,9 +20,11 @@
 enum sync_overwrite : uint8_t { OVERWRITE_DIFFERENT, OVERWRITE_NEWER, OVERWRITE_NEVER };
 
 // Entries that wait for a later stage, each with the node that holds them.
+// One of a directory may have a million: what its listing says is looked up again.
 struct late {
-  struct node *node;  // held
-  struct entry *left, *right;
+  struct node *node;       // held
+  const uint8_t *name[2];  // in its listings; nullptr: absent on that side
+  uint32_t size[2];
 };
 struct lates {
   struct late *at;
@@ -138,6 +140,12 @@ void sync_options(struct run *run);
 int32_t sync_keep(struct sync *sync, struct lates *lates, struct node *node, struct entry *left,
                   struct entry *right, struct fault *fault);
 void sync_let_go(struct lates *lates);
+static inline span late_name(const struct late *late, uint8_t side) {
+  return (span){late->name[side], late->size[side]};
+}
+// What was listed under that name, put into `room` where the walk keeps no entries; nullptr:
+// absent.
+struct entry *late_entry(const struct late *late, uint8_t side, struct entry *room);
 // One pair, on a worker that holds the node.
 int32_t sync_pair(struct spot *spot, struct entry *left, struct entry *right, struct fault *fault);
 // A job for each; `each` is called on a worker that holds the node. False: there was nothing to do.

@@ -211,20 +211,21 @@ static int32_t record_begin(struct deletion *deletion, struct spot *spot, struct
   size_t size = node_path_size(node);
   if (!path_room(deletion, size + 1)) return no_memory(fault);
   node_path(node, deletion->path);
+  struct entry room;
+  const struct entry *right = late_entry(late, RIGHT, &room);
   bool is_inside = true;
   if (deletion->run->filter) {
     struct sieve sieve;
     code = sieve_begin(&sieve, deletion->run->filter, nullptr, (span){deletion->path, size}, fault);
     if (code == 0)
       is_inside =
-          sieve_entry(&sieve, late->right->name, late->right->type == ENTRY_DIRECTORY, node->inside)
-              .inside;
+          sieve_entry(&sieve, right->name, right->type == ENTRY_DIRECTORY, node->inside).inside;
     sieve_end(&sieve);
     if (code < 0) return code;
   }
   if (!only_looks(deletion)) atomic_store_explicit(&node->is_changed, true, memory_order_relaxed);
   // A copy: what it is found to be here must not be seen by who looks once more.
-  struct entry entry = *late->right;
+  struct entry entry = *right;
   return take(deletion, spot, directory, &entry, size, is_inside, fault);
 }
 
@@ -291,7 +292,7 @@ static void delete_run(struct job *job, struct worker *worker) {
     struct fault fault = {};
     if (!deletion->is_holding && record_begin(deletion, &spot, late, &fault) < 0) {
       spot.has_directory = false;
-      spot_error(&spot, &fault, late->right->name);
+      spot_error(&spot, &fault, late_name(late, RIGHT));
     }
     while (!is_parked && !run_over(run) && step(deletion, &spot, late))
       is_parked = (++steps % STEPS_BETWEEN_LOOKS) == 0 && task_parked(run->task);

@@ -203,7 +203,8 @@ static int32_t copy_planned(struct spot *spot, struct entry *left, struct entry 
 struct large {
   struct job job;
   struct node *node;  // held
-  struct entry *left, *right;
+  struct entry left, right;
+  bool has_right;
   span name;
   bool is_later;
 };
@@ -220,12 +221,13 @@ static void large_run(struct job *job, struct worker *worker) {
     spot.files = 1;
     int32_t code = node_use(node, &spot.side, &fault);
     if (code == 0) {
-      code = copy_planned(&spot, large->left, large->right, large->name, &fault);
+      code = copy_planned(&spot, &large->left, large->has_right ? &large->right : nullptr,
+                          large->name, &fault);
       node_let_go(node);
     } else {
-      sync_total_drop(run, large->left->size);
+      sync_total_drop(run, large->left.size);
     }
-    if (code < 0) sync_error(&spot, &fault, large->left->name);
+    if (code < 0) sync_error(&spot, &fault, large->left.name);
     run_spot_end(&spot);
   }
   struct sync *sync = sync_of(run);
@@ -248,10 +250,11 @@ int32_t sync_copy(struct spot *spot, struct entry *left, struct entry *right, sp
   if (!large) return copy_planned(spot, left, right, name, fault);
   *large = (struct large){.job.run = large_run,
                           .node = spot->node,
-                          .left = left,
-                          .right = right,
+                          .left = *left,
+                          .has_right = right,
                           .name = name,
                           .is_later = is_later};
+  if (right) large->right = *right;
   node_hold(spot->node);
   spot->files--;  // it is counted when it is there
   run_add(run, is_later ? JOB_LATER : JOB_LEAF, &large->job);

@@ -237,7 +237,8 @@ static bool gather_record(struct run *run, const struct late *late, struct home 
   struct fault ignored = {};
   struct directory *directory = directory_of(*home);
   if (directory->store->ops->hold(directory, &ignored) < 0) return true;
-  bool is_well = gather_entry(run, *home, late->right);
+  struct entry room;
+  bool is_well = gather_entry(run, *home, late_entry(late, RIGHT, &room));
   directory->store->ops->drop(directory);
   return is_well;
 }
@@ -256,16 +257,17 @@ static bool take_left(struct run *run) {
     struct late *late = &sync->left_only.at[i];
     struct directory *from = late->node->directory[LEFT];
     struct fault ignored = {};
-    if (!(late->left->has & HAS_STAT)) {
+    struct entry *left = late_entry(late, LEFT, nullptr);  // the walk keeps entries
+    if (!(left->has & HAS_STAT)) {
       if (from->store->ops->hold(from, &ignored) < 0) continue;
-      from->store->ops->stat(from, late->left, false, &ignored);  // copying it will say why not
+      from->store->ops->stat(from, left, false, &ignored);  // copying it will say why not
       from->store->ops->drop(from);
     }
-    if (!(late->left->has & HAS_STAT) || late->left->type != ENTRY_FILE) continue;
+    if (!(left->has & HAS_STAT) || left->type != ENTRY_FILE) continue;
     struct mover *mover = malloc(sizeof *mover);
     if (!mover) return false;
-    *mover = (struct mover){
-        .run = run, .node = late->node, .entry = *late->left, .left = late->left, .late = i};
+    *mover =
+        (struct mover){.run = run, .node = late->node, .entry = *left, .left = left, .late = i};
     node_hold(late->node);
     mover->next = moves->first[LEFT];
     moves->first[LEFT] = mover;

@@ -22,10 +22,11 @@ static void remove_partial(struct directory *directory, span name) {
 }
 
 // The file of the source that the partial is of; nullptr: none.
-static struct entry *source_of(struct spot *spot, const struct store_ops *ops, span partial) {
+static struct entry *source_of(struct spot *spot, const struct store_ops *ops, span partial,
+                               struct entry *room) {
   struct listing *listing = &spot->node->listing[LEFT];
   for (size_t i = 0; i < listing->count; i++) {
-    struct entry *entry = &listing->entries[i];
+    struct entry *entry = listing_entry(listing, i, room);
     if (entry->type == ENTRY_FILE && span_equal(ops->partial(entry->name, spot->arena), partial))
       return entry;
   }
@@ -33,9 +34,14 @@ static struct entry *source_of(struct spot *spot, const struct store_ops *ops, s
 }
 
 static bool is_there(struct spot *spot, struct entry *left) {
-  struct directory *right = spot->node->directory[RIGHT];
+  struct directory *from = spot->node->directory[LEFT], *right = spot->node->directory[RIGHT];
   struct entry made = {.name = left->name};
   struct fault ignored = {};
+  if (!(left->has & HAS_STAT) && from->store->ops->hold(from, &ignored) == 0) {
+    from->store->ops->stat(from, left, false, &ignored);
+    from->store->ops->drop(from);
+  }
+  ignored = (struct fault){};
   if (right->store->ops->stat(right, &made, false, &ignored) < 0) return false;
   return (left->has & HAS_STAT) && made.type == ENTRY_FILE && made.size == left->size &&
          sync_is_metadata_same(sync_of(spot->run), sync_precision(spot, left, &made), left, &made);
@@ -48,9 +54,10 @@ void sync_sweep_kept(struct spot *spot) {
   struct listing *listing = &spot->node->listing[RIGHT];
   if (sync->is_dry || !ops->partial || !ops->is_stale) return;
   for (size_t i = 0; i < listing->count; i++) {
-    const struct entry *entry = &listing->entries[i];
+    struct entry room, of_left;
+    const struct entry *entry = listing_entry(listing, i, &room);
     if (entry->type != ENTRY_FILE || !store_name_is_ours(entry->name)) continue;
-    struct entry *left = source_of(spot, ops, entry->name);
+    struct entry *left = source_of(spot, ops, entry->name, &of_left);
     // To copy is not to know all that may still come here.
     bool is_idle = left ? is_there(spot, left) : sync->deletes;
     if (is_idle) remove_partial(right, entry->name);

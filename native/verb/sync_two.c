@@ -52,6 +52,7 @@ static int32_t begin(struct run *run, struct fault *fault) {
   struct sync *sync = &two->sync;
   span request = {run->task->request, run->task->request_len};
   constexpr uint32_t NEEDED = CAN_WRITE | CAN_DELETE | CAN_RENAME | CAN_MTIME;
+  run->keeps_entries = true;
   sync_options(run);
   sync->by = COPSE_BY_STAT;
   two->keeps = record_number(request, COPSE_KEY_TWO_KEEP, 0);
@@ -683,7 +684,6 @@ const struct verb sync_two_verb = {.name = "two-way sync",
                                    .sides = 2,
                                    .trees_only = true,
                                    .writes_right = true,
-                                   .keeps_entries = true,
                                    .state_size = sizeof(struct two),
                                    .begin = begin,
                                    .enter = enter,

@@ -46,12 +46,11 @@ struct spot {
 
 struct verb {
   const char *name;
-  uint32_t sides;      // trees it reads: 1 or 2
-  bool trees_only;     // its roots must be directories
-  bool writes_right;   // the right root need not be there, and one that is no directory is written
-  bool keeps_entries;  // it needs the entries of a directory until nothing below that is pending
-  bool forgets;        // only steps look at what a listing holds once its directory was visited
-  size_t state_size;   // bytes of run->state, zeroed before begin
+  uint32_t sides;     // trees it reads: 1 or 2
+  bool trees_only;    // its roots must be directories
+  bool writes_right;  // the right root need not be there, and one that is no directory is written
+  bool forgets;       // only steps look at what a listing holds once its directory was visited
+  size_t state_size;  // bytes of run->state, zeroed before begin
   int32_t (*begin)(struct run *, struct fault *);  // reads its options; after both stores are open
   // Optional, once per visited directory, after it was listed and before its pairs; false: not
   // below it.

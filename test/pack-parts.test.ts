@@ -2,11 +2,13 @@
 // answers, and nothing of it where something is wrong.
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import {
+  compare,
   copy,
+  copySync,
   packSync,
   Runtime,
   unpack,
@@ -64,6 +66,40 @@ describe.each(packs)("%s", (file) => {
     expect(found).toMatchObject({ ok: true, files: 1, bytes: content.length });
     // Slabs of workers stay as long as they do; what was taken for parts is given back.
     expect(runtime.stats.memory - before).toBeLessThan(chunkBytes + 12 * mebibyte);
+  });
+});
+
+describe("compared with what it was made of", () => {
+  const sealed = scratch.at("sealed");
+  copySync(from, sealed, { compress: 1 });
+  const places = [...packs.map((file) => `pack:${file}`), `crypt:${sealed}`];
+
+  test.each(places.flatMap((place) => runtimes.map((options) => [place, options] as const)))(
+    "%s, with %j: equal, and the first difference is the first",
+    async (place, options) => {
+      await using runtime = new Runtime(options);
+      const equal = await compare(place, from, { runtime });
+      expect(equal).toMatchObject({ equal: true, complete: true, bytes: content.length });
+      const other = scratch.at("other");
+      mkdirSync(other, { recursive: true });
+      const changed = Buffer.from(content);
+      for (const at of [45 * mebibyte + 7, 31 * mebibyte, 21 * mebibyte + 3]) {
+        changed[at]! ^= 1;
+        writeFileSync(join(other, "large"), changed);
+        const { differences } = await compare(other, place, { runtime });
+        expect(differences).toMatchObject([{ path: "large", reason: "content", offset: at }]);
+      }
+    },
+  );
+
+  test("one that is damaged is an error, never equal", async () => {
+    const bytes = readFileSync(packed);
+    bytes[bytes.indexOf(content.subarray(9 * chunkBytes, 9 * chunkBytes + 200)) + 50]! ^= 1;
+    const file = scratch.at("broken.pack");
+    writeFileSync(file, bytes);
+    const { equal, complete, differences } = await compare(from, `pack:${file}`);
+    expect([equal, complete]).toEqual([false, false]);
+    expect(differences).toMatchObject([{ path: "large", error: { code: "CORRUPT" } }]);
   });
 });
 

@@ -183,9 +183,10 @@ struct large {
   struct node *node;
   struct pair pair;
   struct entry entry[2];
-  uint64_t size;
+  uint64_t from, size;
+  bool decodes[2];          // what each job has a reader of its own for
   _Atomic uint32_t jobs;    // that have not ended
-  _Atomic uint64_t next;    // first byte of the next block
+  _Atomic uint64_t next;    // where the next block begins; the first one may begin later
   _Atomic uint64_t lowest;  // first difference found so far, UINT64_MAX: none
   _Atomic bool failed;      // one writer: who sets it
   struct fault fault;
@@ -195,7 +196,55 @@ struct large {
 struct block_job {
   struct job job;
   struct large *large;
+  struct reader reader[2];
+  bool open[2];
+  uint64_t room;  // in the runtime's account, for what it decodes
 };
+
+// Whether blocks of it may be read by several workers, and what one that decodes takes for it.
+static bool has_blocks(const struct reader *reader, uint64_t *held) {
+  const struct store_ops *ops = reader->store->ops;
+  if (reader->access == READ_ANYWHERE) return true;
+  uint64_t room = 0, end = ops->piece ? ops->piece(reader, 0, &room) : 0;
+  *held += room;
+  return end > 0 && end <= BLOCK_BYTES;
+}
+
+// What the job reads with: what others have too, or its own, of the same file.
+static int32_t own_readers(struct block_job *block, struct both *both, struct fault *fault) {
+  struct node *node = block->large->node;
+  for (uint8_t side = 0; side < 2; side++) {
+    if (!block->large->decodes[side]) continue;
+    if (!block->open[side]) {
+      const struct store_ops *ops = both->reader[side].store->ops;
+      const struct entry *before = &both->before[side];
+      struct entry now = *before;
+      int32_t code = node_use(node, &both->side, fault);
+      if (code < 0) return code;
+      both->side = side;
+      code = ops->reader(node->directory[side], &block->large->entry[side], &block->reader[side],
+                         fault);
+      node_let_go(node);
+      if (code < 0) return code;
+      block->open[side] = true;
+      code = ops->measure(&block->reader[side], &now, nullptr, fault);
+      bool is_same = now.inode == before->inode && now.device == before->device &&
+                     now.size == before->size && now.mtime_ns == before->mtime_ns;
+      if (code == 0 && !is_same)
+        code = fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read; run again");
+      if (code < 0) return code;
+    }
+    both->reader[side] = block->reader[side];
+  }
+  return 0;
+}
+
+static void block_free(struct block_job *block) {
+  for (uint8_t side = 0; side < 2; side++)
+    if (block->open[side]) block->reader[side].store->ops->read_end(&block->reader[side]);
+  buffer_release(&block->large->both.run->task->runtime->buffers, (size_t)block->room);
+  free(block);
+}
 
 static void large_finish(struct large *large, struct worker *worker) {
   struct run *run = large->both.run;
@@ -232,19 +281,21 @@ static void large_finish(struct large *large, struct worker *worker) {
 }
 
 static void block_run(struct job *job, struct worker *worker) {
-  struct large *large = ((struct block_job *)job)->large;
+  struct block_job *block = (struct block_job *)job;
+  struct large *large = block->large;
   struct run *run = large->both.run;
   uint64_t from = atomic_fetch_add_explicit(&large->next, BLOCK_BYTES, memory_order_relaxed);
+  uint64_t to = from + BLOCK_BYTES < large->size ? from + BLOCK_BYTES : large->size;
+  if (from < large->from) from = large->from;
   bool more = from < large->size && from < atomic_load(&large->lowest) &&
               !atomic_load(&large->failed) && !run_over(run);
   if (more) {
     struct both both = large->both;  // the readers' state is this worker's own
     struct fault fault = {};
-    uint64_t to = from + BLOCK_BYTES < large->size ? from + BLOCK_BYTES : large->size, offset,
-             bytes = 0;
-    int32_t code = worker_slabs(worker)
-                       ? compare_range(&both, worker, from, to, &offset, &bytes, &fault)
-                       : fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+    uint64_t offset, bytes = 0;
+    int32_t code = worker_slabs(worker) ? own_readers(block, &both, &fault)
+                                        : fault_set(&fault, COPSE_E_MEMORY, "out of memory");
+    if (code == 0) code = compare_range(&both, worker, from, to, &offset, &bytes, &fault);
     task_count(run->task, 0, bytes);
     if (code == 1) {
       uint64_t lowest = atomic_load(&large->lowest);
@@ -257,24 +308,28 @@ static void block_run(struct job *job, struct worker *worker) {
     run_add(run, JOB_COMPUTE, job);  // the next block, after others had their turn
     return;
   }
-  free(job);
+  block_free(block);
   if (atomic_fetch_sub_explicit(&large->jobs, 1, memory_order_acq_rel) == 1)
     large_finish(large, worker);
 }
 
 // Hands the open pair over to block jobs. False: out of memory, and the pair is still the caller's.
 static bool large_start(struct both *both, struct spot *spot, const struct pair *pair,
-                        uint64_t from) {
+                        uint64_t from, uint64_t held) {
+  struct buffers *buffers = &spot->run->task->runtime->buffers;
   struct large *large = malloc(sizeof *large);
   if (!large) return false;
   *large = (struct large){.both = *both,
                           .node = spot->node,
+                          .from = from,
+                          .decodes = {both->reader[LEFT].access != READ_ANYWHERE,
+                                      both->reader[RIGHT].access != READ_ANYWHERE},
                           .size = both->before[LEFT].size,
                           .entry = {*pair->left, *pair->right}};
   large->entry[LEFT].has &= (uint8_t)~HAS_TARGET;
   large->entry[RIGHT].has &= (uint8_t)~HAS_TARGET;
   large->pair = (struct pair){&large->entry[LEFT], &large->entry[RIGHT]};
-  atomic_init(&large->next, from);
+  atomic_init(&large->next, 0);
   atomic_init(&large->lowest, UINT64_MAX);
   atomic_init(&large->failed, false);
   uint32_t wanted = spot->run->task->runtime->cpu_workers, made = 0;
@@ -283,9 +338,15 @@ static bool large_start(struct both *both, struct spot *spot, const struct pair 
   if (wanted > blocks) wanted = (uint32_t)blocks;
   struct block_job *first = nullptr;
   for (; made < wanted; made++) {
+    // The first one decodes in any case, as one without others would.
+    uint64_t room = made > 0 ? held : 0;
+    if (room && !buffer_reserve(buffers, (size_t)room)) break;
     struct block_job *job = malloc(sizeof *job);
-    if (!job) break;
-    *job = (struct block_job){.job.run = block_run, .large = large};
+    if (!job) {
+      buffer_release(buffers, (size_t)room);
+      break;
+    }
+    *job = (struct block_job){.job.run = block_run, .large = large, .room = room};
     job->job.next = (struct job *)first;
     first = job;
   }
@@ -342,8 +403,9 @@ static int32_t compare_rest(struct both *both, struct spot *spot, const struct p
       return 0;
     }
   }
-  bool is_free = access[LEFT] == READ_ANYWHERE && access[RIGHT] == READ_ANYWHERE;
-  if (known && is_free && size >= LARGE_BYTES && large_start(both, spot, pair, from)) {
+  uint64_t held = 0;
+  bool is_free = has_blocks(&both->reader[LEFT], &held) && has_blocks(&both->reader[RIGHT], &held);
+  if (known && is_free && size >= LARGE_BYTES && large_start(both, spot, pair, from, held)) {
     both->open[LEFT] = both->open[RIGHT] = false;
     out->later = true;
     return 0;

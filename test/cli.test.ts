@@ -250,6 +250,15 @@ describe("options", () => {
     expect((await copse("compare", "copy", "twin", "--io-workers", "0")).err).toContain(
       "--io-workers must be",
     );
+    for (const [line, said] of [
+      ["--conflict newer", "--conflict newer needs backupDir (--backup-dir)"],
+      ["--by content", '--by cannot be "content" with twoWay'],
+      ["--hard-links", "--hard-links cannot be true with twoWay"],
+      ["--state left/state", "--state lies in one of the two trees"],
+    ] as const)
+      expect(
+        (await copse("sync", "left", "right", "--two-way", "-n", ...line.split(" "))).err,
+      ).toStartWith(`copse: ${said}`);
   });
 });
 

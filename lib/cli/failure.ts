@@ -55,9 +55,10 @@ export async function fail(
 
 /** The library names its options; the person gave flags. */
 function inFlags(message: string, flags: Flags): string {
-  const [name = ""] = /^[a-z][A-Za-z]*(?= must )/.exec(message) ?? [];
+  const said = /^(?:twoWay\.)?([a-z][A-Za-z]*)(?= (?:must|cannot|lies|\w+ needs) )/.exec(message);
+  const [whole = "", name = ""] = said ?? [];
   if (!Object.hasOwn(flags, name)) return message;
-  return `${flagOf(name)}${message.slice(name.length)}`;
+  return `${flagOf(name)}${message.slice(whole.length)}`;
 }
 
 /** `--max-depth` of `maxDepth`. */

@@ -339,8 +339,8 @@ export interface PackPlugin {
   ): PluginFields | null | undefined | void | Promise<PluginFields | null | undefined | void>;
 }
 
-/** What `pack` takes besides the options of `copy`. */
-export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt"> {
+/** What `pack` takes besides the options of `copy`; that a pack is whole says `verify`, afterwards. */
+export interface PackOptions extends Omit<CopyOptions, "compress" | "encrypt" | "verify"> {
   /** zstd's level, 1 to 22. Default 3. */
   level?: number;
   /**

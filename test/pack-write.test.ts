@@ -293,6 +293,17 @@ describe("pack and unpack", () => {
       );
   });
 
+  test("what is packed is not read again while it is packed: that is said before anything is", async () => {
+    const root = scratch.plant("again", { a: "1" });
+    const to = `pack:${scratch.at("again.znippy")}`;
+    for (const verb of [copy, pack])
+      expect(await failure(verb(root, to, { verify: true } as object))).toMatchObject({
+        code: "UNSUPPORTED",
+        location: to,
+      });
+    expect(existsSync(scratch.at("again.znippy"))).toBe(false);
+  });
+
   test("dryRun makes no pack", async () => {
     const root = scratch.plant("dry", { a: "1", b: "2" });
     const file = scratch.at("dry.znippy");

@@ -579,6 +579,7 @@ const shapes: readonly CommandShape[] = [
     groups: {
       "What is packed:": what,
       "How:": [
+        ...transfer.filter(({ flags }) => /--dry-run|--no-fsync/.test(flags)),
         ...packing,
         {
           flags: "--seed <pack>",

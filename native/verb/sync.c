@@ -54,6 +54,10 @@ static int32_t begin(struct run *run, struct fault *fault) {
   if (sync->verifies && (right->can & ONLY_ONCE))
     return fault_set(fault, COPSE_E_UNSUPPORTED,
                      "what went into a pipe cannot be read again to verify it");
+  if (sync->verifies && !(right->can & CAN_RANGE))
+    return fault_set(fault, COPSE_E_UNSUPPORTED,
+                     "what is written to a new %s is not read again; verify it when it is there",
+                     right->ops->scheme);
   sync->plans_ahead = record_number(request, COPSE_KEY_PROGRESS, 0) && !sync->is_dry &&
                       (run->store[LEFT].can & CAN_RANGE) && (right->can & CAN_DELETE);
   bool can_move = sync->deletes && (right->can & CAN_RENAME);

@@ -135,6 +135,12 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
   const oldGroups = scratch.at("write-groups.pack");
   packSync(scratch.at("write-before"), oldGroups, { format: "copse" });
   packSync(source, scratch.at("write-new.pack"));
+  // So long that several workers decode it.
+  const long = Buffer.alloc(9 * 2 ** 20, "a line of a long file ");
+  const longPack = scratch.at("write-long.pack");
+  mkdirSync(scratch.at("write-long"));
+  writeFileSync(scratch.at("write-long", "long"), long);
+  packSync(scratch.at("write-long"), longPack);
   const lost = scratch.at("write-lost.pack");
   writeFileSync(lost, readFileSync(scratch.at("write-new.pack")).subarray(0, -1));
   const entries = Object.entries(after).map(([name, content]) =>
@@ -314,6 +320,20 @@ export function writeScenarios(scratch: Scratch, preload: Preload): readonly Wri
         writes(before, kept, () =>
           unpack(scratch.at("write-new.pack"), target, { runtime, by: "content" }),
         ),
+    },
+    {
+      name: "unpack of a long file",
+      run: (runtime) => {
+        rmSync(target, { recursive: true, force: true });
+        return examined(
+          () => unpack(longPack, target, { runtime }),
+          (complete) => {
+            const path = join(target, "long");
+            if (existsSync(path) ? !readFileSync(path).equals(long) : complete)
+              throw new Error("a long file is not right");
+          },
+        );
+      },
     },
     {
       name: "packSync of entries, with an old pack as seed and a plugin",

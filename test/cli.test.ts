@@ -480,7 +480,16 @@ describe("archives", () => {
       const { status, err } = await copse(...line, "--password-file", "word");
       expect({ line, status, err }).toEqual({ line, status: 0, err: "" });
     }
-    for (const place of ["unlocked", "copied", "synced", "pack:unlocked.znippy"])
+    // A plan holds neither password nor how its archive is read: whoever applies it says it again.
+    const archive = ["--password-file", "word", "--strip", "1"];
+    await shell("rm -f wrapped.zip && zip -qr -P swordfish wrapped.zip twin");
+    const plan = await copse("sync", "archive:wrapped.zip", "planned", "-n", "--json", ...archive);
+    expect(plan.out).not.toContain("swordfish");
+    writeFileSync(join(folder, "plan.json"), plan.out);
+    expect((await copse("apply", "plan.json", "-q")).status).toBe(2);
+    await shell("rm -rf planned");
+    expect((await copse("apply", "plan.json", "-q", ...archive)).status).toBe(0);
+    for (const place of ["unlocked", "copied", "synced", "planned", "pack:unlocked.znippy"])
       expect(await copse("compare", "twin", place, "-q")).toMatchObject({ status: 0 });
   });
 });

@@ -560,6 +560,7 @@ const shapes: readonly CommandShape[] = [
         ...how,
       ],
       "Both ways:": bothWays.filter(({ flags }) => flags.includes("--state")),
+      "Archives:": inside,
       "Encrypted places:": crypt,
       "What is printed:": printed,
     },

@@ -114,6 +114,8 @@ function applyOptions(frame: Frame, { state, ...rest }: Flags): SyncOptions & Pa
   return state === undefined ? options : Object.assign(options, { state: String(state) });
 }
 
+const inArchives = ["strip", "formats", "password"];
+
 /** What the plan's places need and no plan holds. */
 async function withKeys(
   plan: Plan,
@@ -128,7 +130,8 @@ async function withKeys(
   const said: ApplyOptions = {};
   for (const [i, name] of (["from", "to"] as const).entries()) {
     const place = places[i]!;
-    if (typeof place !== "object" || !("crypt" in place)) continue;
+    const holds = (name: string): boolean => typeof place === "object" && name in place;
+    if (typeof place !== "object" || !["crypt", ...inArchives].some(holds)) continue;
     const isWritten = name === "to" && compress !== undefined;
     said[name] = isWritten ? { ...place, compress } : place;
   }

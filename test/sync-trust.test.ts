@@ -126,6 +126,7 @@ describe("the disk", () => {
   test.skipIf(!isRoot)("that is read-only: DENIED, nothing changes", async () => {
     const from = scratch.plant("from", { a: "new", b: "b" });
     const real = scratch.plant("real", { a: "old", c: "c" });
+    utimesSync(from, 1000, 1000); // another time than the other one's
     const to = scratch.at("to");
     await mounted(to, ["--bind", real], async () => {
       expect(ask("mount", "-o", "remount,bind,ro", to).status).toBe(0);

@@ -11,6 +11,7 @@ import {
   rmdirSync,
   statfsSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -102,7 +103,19 @@ export function run(...command: readonly string[]): string {
   return stdout.toString();
 }
 
+let planted = 0;
+
+/**
+ * When the files of one planting were written: a while ago, and at no other planting's moment. By their own
+ * clocks two trees have the same times where a file system counts by the kernel's tick.
+ */
+function timeOfPlanting(): Date {
+  planted = Math.max(planted + 10, Date.now() - 60_000);
+  return new Date(planted);
+}
+
 export function plantOnDisk(root: string, tree: Tree): void {
+  const time = timeOfPlanting();
   mkdirSync(root, { recursive: true });
   for (const [name, plant] of Object.entries(tree)) {
     const path = join(root, name);
@@ -113,6 +126,7 @@ export function plantOnDisk(root: string, tree: Tree): void {
     mkdirSync(dirname(path), { recursive: true });
     if (typeof plant === "string" || plant instanceof Uint8Array) {
       writeFileSync(path, plant);
+      utimesSync(path, time, time);
       continue;
     }
     switch (plant.kind) {

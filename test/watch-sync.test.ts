@@ -87,7 +87,8 @@ function change(root: string, random: Random): void {
   try {
     if (what < 3) {
       mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(path, `${random.below(1e9)}`);
+      // Of many sizes: two of one size in one tick of a file system's clock look alike.
+      writeFileSync(path, `${random.below(1e9)}`.padEnd(random.below(1000)));
     } else if (what === 3) rmSync(path, { recursive: true, force: true });
     else if (what === 4) renameSync(path, join(root, name()));
     else mkdirSync(path, { recursive: true });

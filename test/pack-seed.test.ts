@@ -114,6 +114,7 @@ describe("seed", () => {
     expect(codeOfSync(() => packSync(root, file, { seed: scratch.at("nothing") }))).toBe(
       "NOT_FOUND",
     );
+    expect(() => packSync(root, file, { seed: scratch.at("nothing") })).toThrow("the seed: ");
     expect(codeOfSync(() => packSync(root, file, { seed: join(root, "a") }))).toBe("UNSUPPORTED");
     expect(codeOfSync(() => packSync(root, file, { seed: "memory:x/y" }))).toBe("NOT_FOUND");
     expect(codeOfSync(() => packSync(root, file, { seed: old, append: old }))).toBe("ARGUMENT");

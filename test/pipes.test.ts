@@ -124,6 +124,15 @@ describe("43: copse copy - FILE", () => {
     expect((await shell("copse copy d - > tree")).status).toBe(2);
     expect((await copse("copy", "d/small", "-", "--verify")).err).toContain("cannot be read again");
     expect((await copse("copy", "d/small", "-", "--json")).err).toContain("leave --json out");
+    for (const verb of ["sync", "unpack", "repair"])
+      for (const places of [
+        ["d", "-"],
+        ["-", "d"],
+      ])
+        expect(await copse(verb, ...places)).toMatchObject({
+          status: 2,
+          err: expect.stringContaining("a name is ./-"),
+        });
     expect(await copy({ fd: 999_999 }, at("never")).catch((error: CopseError) => error.code)).toBe(
       "IO",
     );

@@ -172,6 +172,8 @@ async function begin(
   frame.log.say(1, `${verb} ${[from, to].map(escapeLocation).join(" to ")}`);
   if (verb === "pack" && to === "-")
     return { task: pack(...(await frame.places(from)), await outputStream(), options) };
+  if (verb !== "copy" && [from, to].includes("-"))
+    throw new CopseError("ARGUMENT", `- is a stream, which ${verb} cannot take; a name is ./-`);
   const opened = verb === "unpack" ? inFull(from, frame.flags) : from;
   const [source, target] = await frame.places(opened, to);
   const isCopy = verb === "copy";

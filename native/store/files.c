@@ -41,7 +41,7 @@ static int32_t no_memory(struct fault *fault) {
 }
 
 static int32_t not_found(struct fault *fault) {
-  return fault_set(fault, COPSE_E_NOT_FOUND, "the table has no such path");
+  return fault_set(fault, COPSE_E_NOT_FOUND, "the table has no such path; list shows those it has");
 }
 
 static struct files_state *state_of(const struct store *store) { return store->state; }

@@ -71,7 +71,7 @@ static int32_t no_memory(struct fault *fault) {
 }
 
 static int32_t not_found(struct fault *fault) {
-  return fault_set(fault, COPSE_E_NOT_FOUND, "the pack has no such path");
+  return fault_set(fault, COPSE_E_NOT_FOUND, "the pack has no such path; list shows those it has");
 }
 
 static int32_t no_links(struct fault *fault) {

@@ -1,6 +1,7 @@
 #include "store/pack_seed.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/path.h"
@@ -20,6 +21,14 @@ struct seed {
   _Atomic uint64_t reused, reused_in;
 };
 
+// The place that is shown with it is the new pack's.
+static int32_t of_seed(struct fault *fault) {
+  char text[sizeof fault->text];
+  memcpy(text, fault->text, sizeof text);
+  snprintf(fault->text, sizeof fault->text, "the seed: %s", text);
+  return fault->code;
+}
+
 int32_t seed_open(struct seed **out, span place, struct task *task, struct fault *fault) {
   struct seed *seed = calloc(1, sizeof *seed);
   if (!seed) return no_memory(fault);
@@ -30,7 +39,7 @@ int32_t seed_open(struct seed **out, span place, struct task *task, struct fault
   }
   if (code < 0) {
     free(seed);
-    return code;
+    return of_seed(fault);
   }
   *out = seed;
   return 0;
@@ -71,7 +80,7 @@ int32_t seed_load(struct making *making, struct fault *fault) {
   }
   if (code < 0) {
     seed->index = nullptr;
-    return code;
+    return of_seed(fault);
   }
   size_t count = seed->index->chunks_count;
   uint32_t slots = 64;

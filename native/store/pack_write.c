@@ -862,7 +862,7 @@ static void making_report(const struct store *store, struct record_writer *out) 
 
 const struct store_ops pack_new_store = {
     .scheme = "pack",
-    .can = CAN_LIST | CAN_WRITE | CAN_LINKS | CAN_MODE | CAN_MTIME,
+    .can = CAN_LIST | CAN_WRITE | CAN_LINKS | CAN_MODE | CAN_MTIME | IS_NEW,
     .open = pack_new_open,
     .close = making_close,
     .root = making_root,

@@ -50,6 +50,7 @@ enum store_can : uint32_t {
   CAN_RENAME = 1 << 16,
   CAN_TWINS = 1 << 17,    // hard links
   ONLY_ONCE = 1 << 21,    // what was read or written is gone, and cannot be had again
+  IS_NEW = 1 << 22,       // it begins empty with each run, its root too
   IS_VIEW = 1 << 20,      // its bytes are read from other stores, which it opens
   IS_LOCAL = 1 << 18,     // of this machine: what its links lead to is its owner's affair
   ONLY_DIGEST = 1 << 19,  // files have HAS_DIGEST and no content

@@ -135,6 +135,7 @@ static int32_t enter_root(struct spot *spot, struct fault *fault) {
   for (uint8_t side = 0; side < 2; side++) sync->root[side] = node->entry[side];
   if (spot->run->same_root)
     return fault_set(fault, COPSE_E_ARGUMENT, "both locations are the same directory");
+  node->is_made = spot->run->store[RIGHT].can & IS_NEW;
   struct directory *right = node->directory[RIGHT];
   spot->side = RIGHT;
   if (!right || sync->is_dry || !right->store->ops->claim) return 0;

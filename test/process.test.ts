@@ -36,7 +36,7 @@ const isLinux = process.platform === "linux";
 const uses: Readonly<Record<string, string>> = {
   compare: `await c.compare(from, from); c.compareSync(from, from)`,
   sync: `await c.sync(from, to); c.syncSync(from, to)`,
-  copy: `await c.copy(from, to); c.copySync(from, to + "2")`,
+  copy: `c.rowsOf(await c.copy(from, to)); c.copySync(from, to + "2")`,
   apply: `const plan = await c.sync(from, to, { dryRun: true }); await c.apply(plan); c.applySync(await c.sync(from, to + "2", { dryRun: true }))`,
   compareAll: `await c.compareAll([from, from]); c.compareAllSync([from, from])`,
   manifest: `c.formatManifest(await c.manifest(from)); c.manifestSync(from)`,

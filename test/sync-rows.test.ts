@@ -15,12 +15,12 @@ import {
   type Transfer,
 } from "../lib/index.ts";
 import { said } from "./synced.ts";
+import { quickFolder } from "./trees.ts";
 import { codeOf, codeOfSync, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
-const scratch = scratchForEach();
-
 const FILES = 4000; // more than a last page and those that are made at once
+const scratch = scratchForEach(quickFolder(4 * FILES));
 const fsync = false; // what is tested is said either way
 
 /** In four directories, with a name that is not ASCII. */

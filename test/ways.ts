@@ -195,8 +195,8 @@ export function leaveNothingOpen(): void {
 }
 
 /** A scratch that is empty at the begin of every test of the file. */
-export function scratchForEach(): Scratch {
-  const scratch = new Scratch();
+export function scratchForEach(above?: string): Scratch {
+  const scratch = new Scratch(above);
   afterAll(() => scratch[Symbol.dispose]());
   beforeEach(() => {
     scratch[Symbol.dispose]();

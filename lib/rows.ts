@@ -17,6 +17,7 @@ import {
 } from "./native/abi.ts";
 import type { Sorted } from "./merge.ts";
 import type { Plan, PlanNode } from "./pattern.ts";
+import { byPath } from "./sort.ts";
 import type {
   Check,
   Action,
@@ -509,17 +510,15 @@ export function sortedRows(buffer: ArrayBuffer, rows: number, heapAt: number): S
   const begin = (row: number): number => view.getUint32(row * Row.size + Row.path_at, true);
   const end = (row: number): number =>
     begin(row) + view.getUint32(row * Row.size + Row.path_len, true);
+  const rowAt = (row: number): AnyRow => rowOf(page, row * Row.size);
   const compare = (left: number, right: number): number =>
     bytes.compare(bytes, begin(right), end(right), begin(left), end(left)) ||
-    // What is told twice of one path: the errors are last.
-    Number(isError(left)) - Number(isError(right)) ||
+    byPath.compare(rowAt(left), rowAt(right)) || // what is told twice of one path
     left - right;
-  const isError = (row: number): boolean =>
-    view.getUint8(row * Row.size + Row.kind) === RowKind.ERROR;
   const order = Uint32Array.from({ length: rows }, (_, row) => row).sort(compare);
   return {
     length: rows,
-    at: (index) => (index < rows ? rowOf(page, order[index]! * Row.size) : undefined),
+    at: (index) => (index < rows ? rowAt(order[index]!) : undefined),
   };
 }
 

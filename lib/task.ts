@@ -243,9 +243,14 @@ class Collected<Part> {
   /** All that is there, for whoever iterates; then there is nothing. */
   take(): Part[] {
     const parts = this.all();
-    this.#parts = [];
-    this.#rows = 0;
+    this.drop();
     return parts;
+  }
+
+  drop(): void {
+    this.#parts = [];
+    this.#waiting = [];
+    this.#rows = 0;
   }
 }
 
@@ -417,9 +422,11 @@ export class Running<Whole, Part> implements Receiver {
 
   /** Nobody wants more: what runs is stopped, and waited for. */
   async leave(reason?: unknown): Promise<void> {
-    this.#beforeIteration();
-    if (!this.isSettled)
+    this.#isTold = true;
+    if (!this.isSettled) {
+      this.#collected.drop();
       this.cancel(reason ?? new CopseError("CANCELLED", "the task was left before its end"));
+    }
     await this.promise.then(ignore, ignore);
   }
 

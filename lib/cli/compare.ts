@@ -53,10 +53,12 @@ export function runCompare(
 
 /** A bare archive is opened where the other side is a directory; flags about archives mean it, too. */
 function besides(text: string, other: string, flags: Flags): string {
+  const full = inFull(text, flags);
+  if (full === text) return text; // nothing to look at, most of the time
   const { scheme, path } = parseLocation(other);
   const isDirectory =
     scheme === "file" && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  return isDirectory ? inFull(text, flags) : text;
+  return isDirectory ? full : text;
 }
 
 async function printReport(left: string, right: string, comparison: Comparison): Promise<void> {

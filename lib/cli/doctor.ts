@@ -16,7 +16,7 @@ import { escapeText } from "./escape.ts";
 import { toJson } from "./json.ts";
 import { print } from "./print.ts";
 import { status } from "./status.ts";
-import { columnsOf, isTerminal, paintFor } from "./terminal.ts";
+import { columnsOf, isTerminal, paintFor, wrap } from "./terminal.ts";
 import { showBytes } from "./units.ts";
 
 /** One thing looked at; `wrong` says what to do when it is not as it should be. */
@@ -59,25 +59,13 @@ export async function runDoctor(flags: Flags): Promise<number> {
     const columns = (onTerminal ? columnsOf(1) : Infinity) - width - 4;
     for (const { name, value, wrong } of findings) {
       const mark = wrong === undefined ? paint.green("✓") : paint.red("✗");
-      const [first = "", ...rest] = inColumns(escapeText(value), columns);
-      const more = wrong === undefined ? [] : inColumns(escapeText(wrong), columns).map(paint.bold);
+      const [first = "", ...rest] = wrap(escapeText(value), columns);
+      const more = wrong === undefined ? [] : wrap(escapeText(wrong), columns).map(paint.bold);
       const below = [...rest, ...more].map((line) => `  ${" ".repeat(width)}  ${line}`);
       await print([`${mark} ${name.padEnd(width)}  ${first}`, ...below].map((line) => `${line}\n`));
     }
   }
   return isWell ? status.equal : status.trouble;
-}
-
-/** Cut between words; a word that is too long by itself stays whole, to be copied. */
-function inColumns(text: string, columns: number): string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1)!;
-    if (last === "") lines[lines.length - 1] = word;
-    else if (last.length + 1 + word.length <= columns) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
 }
 
 function machine(): Finding[] {

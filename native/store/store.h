@@ -107,6 +107,12 @@ struct entry {
       *digest;  // HAS_DIGEST: HASH_BYTES of store->algorithm that live as long as the store
 };
 
+// Both with HAS_STAT: one and the same file, not written to in between.
+static inline bool entry_is_still(const struct entry *before, const struct entry *now) {
+  return now->inode == before->inode && now->device == before->device &&
+         now->size == before->size && now->mtime_ns == before->mtime_ns;
+}
+
 struct directory {  // each store puts its own fields after this
   struct store *store;
 };

@@ -228,9 +228,7 @@ static int32_t own_readers(struct block_job *block, struct both *both, struct fa
       if (code < 0) return code;
       block->open[side] = true;
       code = ops->measure(&block->reader[side], &now, nullptr, fault);
-      bool is_same = now.inode == before->inode && now.device == before->device &&
-                     now.size == before->size && now.mtime_ns == before->mtime_ns;
-      if (code == 0 && !is_same)
+      if (code == 0 && !entry_is_still(before, &now))
         code = fault_set(fault, COPSE_E_CHANGED, "the file changed while it was read; run again");
       if (code < 0) return code;
     }

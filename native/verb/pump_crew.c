@@ -115,8 +115,7 @@ static bool is_same(struct reader *left, struct reader *right) {
   struct entry of_left = {}, of_right = {};
   return ops->measure(left, &of_left, nullptr, &ignored) == 0 &&
          ops->measure(right, &of_right, nullptr, &ignored) == 0 &&
-         of_left.inode == of_right.inode && of_left.device == of_right.device &&
-         of_left.size == of_right.size && of_left.mtime_ns == of_right.mtime_ns;
+         entry_is_still(&of_left, &of_right);
 }
 
 // Its own reader. What goes wrong is no harm: then it does not help.

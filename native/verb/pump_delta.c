@@ -433,8 +433,7 @@ static bool is_as_listed(struct delta *delta, const struct entry *old) {
   struct entry now = {};
   struct fault ignored = {};
   return delta->to->measure(&delta->old, &now, nullptr, &ignored) == 0 && now.type == ENTRY_FILE &&
-         now.inode == old->inode && now.device == old->device && now.size == old->size &&
-         now.mtime_ns == old->mtime_ns;
+         entry_is_still(old, &now);
 }
 
 static int32_t build_of_old(struct delta *delta, const struct pump *pump, uint64_t *at,

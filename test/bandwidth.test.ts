@@ -12,7 +12,6 @@ import {
   pack,
   Runtime,
   Store,
-  sync,
   type Location,
 } from "../lib/index.ts";
 import { zipOf } from "./archives.ts";
@@ -74,7 +73,7 @@ describe("of a task", () => {
     const root = join(base, "tree");
     mkdirSync(join(root, "source", "source"), { recursive: true });
     writeFileSync(join(root, "source", "a"), "1");
-    const result = await sync(join(root, "source"), root, { bandwidth });
+    const result = await copy(join(root, "source"), root, { bandwidth });
     expect(result.errors).toBe(1);
     expect(readdirSync(root, { recursive: true }).toSorted()).toEqual([
       "a",

@@ -27,6 +27,7 @@ import {
   compare,
   copy,
   copySync,
+  pack,
   Store,
   sync,
   syncSync,
@@ -392,11 +393,79 @@ describe("deleting", () => {
     expect(shape(to)).toMatchObject({ old: "old", "locked/y": "y" });
   });
 
-  test("source inside destination: it is never deleted; destination inside source: it is left out", async () => {
-    const to = scratch.plant("to", { "src/f": "f", old: "o" });
-    const inside = await sync(join(to, "src"), to);
-    expect(said(inside)).toContain("error src UNSUPPORTED");
-    expect(shape(join(to, "src"))).toEqual({ f: "f" });
+  test("source inside destination: refused before anything is touched, unless it is left alone", async () => {
+    const to = scratch.plant("to", { "d/src/f": "f", "d/src/g/h": "h", old: "o", "d/old": "o" });
+    const src = join(to, "d", "src");
+    const before = shape(to);
+    const away = scratch.plant("away", { to: link(to), d: link(join(to, "d")) });
+    // However the two are named: through links above either, and round about.
+    const ways: [string, string][] = [
+      [src, to],
+      [join(away, "d", "src"), to],
+      [src, join(away, "to")],
+      [join(away, "to", "d", "src"), join(to, "d", "..")],
+    ];
+    for (const [from, into] of ways) {
+      for (const options of [{}, { dryRun: true }, { links: "follow" as const }]) {
+        const error = await sync(from, into, options).catch((failed: unknown) => failed);
+        expect(error).toMatchObject({ code: "ARGUMENT", location: into });
+        expect((error as Error).message).toContain('exclude "d/src"');
+        expect(() => syncSync(from, into, options)).toThrow("lies inside the destination");
+        expect(shape(to)).toEqual(before);
+      }
+      expect(await codeOf(sync(from, into, { twoWay: true }))).toBe("ARGUMENT");
+      expect(await codeOf(sync(from, into, { include: ["*.txt"] }))).toBe("ARGUMENT");
+      expect(shape(to)).toEqual(before);
+    }
+    // A name of which only the beginning is the destination's lies elsewhere.
+    const beside = scratch.plant("to-beside", { old: "o" });
+    expect(await sync(beside, to, { dryRun: true })).toMatchObject({ errors: 0 });
+    // Nothing is deleted by a copy, and what is excluded is left alone.
+    const copied = await copy(src, to);
+    expect(said(copied)).toEqual(["copied f", "created g", "copied g/h"]);
+    rmSync(join(to, "g"), { recursive: true });
+    const excluded = await sync(src, to, { exclude: ["src"] });
+    expect(excluded).toMatchObject({ errors: 0, deleted: 2 });
+    expect(shape(to)).toEqual({
+      d: "/",
+      "d/src": "/",
+      "d/src/f": "f",
+      "d/src/g": "/",
+      "d/src/g/h": "h",
+      f: "f",
+      g: "/",
+      "g/h": "h",
+    });
+  });
+
+  test("what the source is made of lies inside the destination: refused as well", async () => {
+    const from = scratch.plant("from", { f: "f" });
+    const to = scratch.plant("to", { old: "o" });
+    await pack(from, join(to, "p.znippy"));
+    await sync(from, { crypt: join(to, "sealed"), compress: true });
+    const before = shape(to);
+    for (const source of [
+      `pack:${join(to, "p.znippy")}`,
+      { crypt: join(to, "sealed") },
+      { crypt: to },
+    ]) {
+      expect(await codeOf(sync(source, to))).toBe("ARGUMENT");
+      expect(shape(to)).toEqual(before);
+    }
+    const excluded = await sync(`pack:${join(to, "p.znippy")}`, to, {
+      exclude: ["*.znippy", "sealed"],
+    });
+    expect(excluded).toMatchObject({ copied: 1, deleted: 1, errors: 0 });
+    expect(existsSync(join(to, "p.znippy"))).toBe(true);
+  });
+
+  test("destination inside source: it is left out; a source that would be written into is left alone", async () => {
+    const to = scratch.plant("to", { "src/f": "f", "src/src/f": "deeper" });
+    const old = new Date(1e12);
+    utimesSync(join(to, "src"), old, old);
+    expect(said(await copy(join(to, "src"), to))).toContain("error src UNSUPPORTED");
+    expect(shape(join(to, "src"))).toEqual({ f: "f", src: "/", "src/f": "deeper" });
+    expect(statSync(join(to, "src")).mtimeMs).toBe(1e12);
     const from = scratch.plant("from", { f: "f", "d/x": "x" });
     const outer = await copy(from, join(from, "d", "copy"));
     expect(said(outer)).toContain("error d/copy UNSUPPORTED");

@@ -4,6 +4,7 @@
 //   sync_decide.c     what is to be done about two files
 //   sync_file.c       one file or link is copied, or its metadata set
 //   sync_directory.c  directories before and after what is in them
+//   sync_inside.c     a source that deleting would take away is refused
 //   sync_moves.c      renames instead of copies
 //   sync_twins.c      hard links
 //   sync_delete.c     what only the right side has goes, last of all
@@ -219,6 +220,12 @@ void sync_leave(struct run *run, struct node *node);
 
 // At the root: whether the source is copied in its own order, by a job, instead of by the walk.
 bool sync_forward(struct spot *spot);
+
+// ── sync_inside.c ──
+
+// At the roots, before anything is touched: ARGUMENT when the source lies where the destination's
+// entries would be deleted, by what the file system says, links resolved.
+int32_t sync_inside(struct spot *spot, struct fault *fault);
 
 // ── sync_delete.c ──
 

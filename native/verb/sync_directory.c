@@ -138,7 +138,8 @@ static int32_t enter_root(struct spot *spot, struct fault *fault) {
   node->is_made = spot->run->store[RIGHT].can & IS_NEW;
   struct directory *right = node->directory[RIGHT];
   spot->side = RIGHT;
-  if (!right || sync->is_dry || !right->store->ops->claim) return 0;
+  int32_t code = right ? sync_inside(spot, fault) : 0;
+  if (code < 0 || !right || sync->is_dry || !right->store->ops->claim) return code;
   return right->store->ops->claim(right, fault);
 }
 
@@ -159,6 +160,7 @@ bool sync_enter(struct spot *spot) {
     if (!is_backup && !is_root(run, LEFT, &node->entry[RIGHT])) return true;
     fault_set(&fault, COPSE_E_UNSUPPORTED, "%s here; it is left alone",
               is_backup ? "what is replaced is kept" : "the source lies");
+    node->broken = true;  // so are its mode and time
   }
   spot_error(spot, &fault, (span){});
   return false;

@@ -174,9 +174,18 @@ describe("what it must never believe", () => {
       expect(trees.look().equal).toBe(true);
       expect(trees.look()).toEqual({ equal: true, facts: [], read: 0 });
     }
-    writeFileSync(trees.cache, "something else altogether");
+    writeFileSync(trees.cache, "");
     expect(trees.look().equal).toBe(true);
     expect(trees.look().read).toBe(0);
+  });
+
+  test("a file that is no cache is refused and left as it is", async () => {
+    using trees = await pair({ a: content });
+    for (const text of ["something else altogether", "x", "\0".repeat(500)]) {
+      writeFileSync(trees.cache, text);
+      expect(() => trees.look()).toThrow("no cache of hashes");
+      expect(readFileSync(trees.cache, "latin1")).toBe(text);
+    }
   });
 
   test("a record whose hash was changed to that of the other side", async () => {

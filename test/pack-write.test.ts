@@ -6,11 +6,13 @@ import {
   chmodSync,
   existsSync,
   linkSync,
+  lstatSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -371,6 +373,26 @@ describe("what goes wrong", () => {
       expect((await verify(file)).ok).toBe(true);
     },
   );
+
+  test("a directory, a pipe or where a link leads to one or to a device is no name for a pack", async () => {
+    const root = scratch.plant("name-of", { a: "1" });
+    const [inside, pipe] = [scratch.plant("names", {}), scratch.at("names", "pipe")];
+    run("mkfifo", pipe);
+    const links = { null: "/dev/null", pipe, directory: root };
+    for (const [name, target] of Object.entries(links))
+      symlinkSync(target, join(inside, `to-${name}`));
+    const before = readdirSync(inside).map((name) => lstatSync(join(inside, name)).ino);
+    for (const name of ["pipe", "to-null", "to-pipe"]) {
+      const error = await failure(pack(root, join(inside, name)));
+      expect([error.code, error.message]).toEqual([
+        "UNSUPPORTED",
+        expect.stringContaining("name a file"),
+      ]);
+    }
+    for (const name of [inside, join(inside, "to-directory")])
+      expect((await failure(pack(root, name))).code).toBe("EXISTS");
+    expect(readdirSync(inside).map((name) => lstatSync(join(inside, name)).ino)).toEqual(before);
+  });
 
   test("a reader that fails half-way leaves that file out of the pack", async () => {
     const root = scratch.plant("failing", { a: "1", b: text(10), c: "3" });

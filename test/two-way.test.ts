@@ -17,6 +17,7 @@ import {
 import { dirname, join } from "node:path";
 import { apply, sync, syncSync, type Plan, type SyncOptions, type Transfer } from "../lib/index.ts";
 import { putFile, putLink, said, shape } from "./synced.ts";
+import { run } from "./trees.ts";
 import { codeOf, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
@@ -349,7 +350,6 @@ describe("the state", () => {
   test.each([
     ["cut", (path: string) => truncateSync(path, statSync(path).size - 1)],
     ["empty", (path: string) => truncateSync(path, 0)],
-    ["something else", (path: string) => writeFileSync(path, "x".repeat(500))],
     [
       "one bit turned",
       (path: string) => {
@@ -375,6 +375,23 @@ describe("the state", () => {
     expect(await codeOf(other.then())).toBe("ARGUMENT");
     expect(readFileSync(both.state).equals(before)).toBe(true);
     expect(shape(third)).toEqual({});
+  });
+
+  test("a file, pipe or device that is no state is refused and left as it is", async () => {
+    const both = await deleted();
+    const notes = scratch.at("notes");
+    const pipe = scratch.at("pipe");
+    writeFileSync(notes, "of the user's");
+    run("mkfifo", pipe);
+    for (const state of [notes, pipe]) {
+      const { ino } = statSync(state);
+      expect(await codeOf(sync(both.left, both.right, { twoWay: { state } }).then())).toBe(
+        "ARGUMENT",
+      );
+      expect(statSync(state).ino).toBe(ino);
+    }
+    expect(readFileSync(notes, "utf8")).toBe("of the user's");
+    expect(existsSync(`${notes}.new`)).toBe(false);
   });
 
   test("by default it lies in the user's state directory, one for each pair", async () => {

@@ -27,3 +27,11 @@ static inline int span_compare(span left, span right) {
   if (order) return order;
   return left.size < right.size ? -1 : left.size > right.size;
 }
+
+// Whether what a file begins with is `head`, perhaps damaged or cut: half of what is there is
+// right. What somebody else's file begins with is not.
+static inline bool span_is_nearly(span found, span head) {
+  size_t size = found.size < head.size ? found.size : head.size, right = 0;
+  for (size_t i = 0; i < size; i++) right += found.at[i] == head.at[i];
+  return 2 * right >= size;
+}

@@ -10,6 +10,35 @@ constexpr size_t BUFFER_BYTES = 1 << 20;
 // What a job copies before others have their turn; less in all is not worth a job.
 constexpr uint64_t TURN_BYTES = 2 << 20;
 
+int32_t sink_look(struct making *making, struct fault *said) {
+  const struct store_ops *ops = making->inner.ops;
+  if (!(making->inner.can & CAN_IDENTITY) || !ops->above) return 0;
+  int32_t code = 0;
+  struct arena arena;
+  arena_begin(&arena);
+  struct entry entry = {};
+  struct directory *above = nullptr;
+  struct fault fault = {};
+  if (ops->above(&making->inner, false, &arena, &entry, &above, &fault) == 0) {
+    if (entry.type == ENTRY_FILE) {
+      making->device = entry.device;
+      making->inode = entry.inode;
+    }
+    // A link is replaced as it is anywhere, but not where it leads to no file: /dev/stdout.
+    if (entry.type == ENTRY_LINK && ops->stat(above, &entry, true, &fault) < 0)
+      entry.type = ENTRY_LINK;
+    if (entry.type == ENTRY_DIRECTORY)
+      code = fault_set(said, COPSE_E_EXISTS, "a directory has that name; remove it first");
+    if (entry.type == ENTRY_OTHER)
+      code = fault_set(said, COPSE_E_UNSUPPORTED,
+                       "a pipe, socket or device has that name; name a file, or - for standard "
+                       "output");
+    ops->leave(above);
+  }
+  arena_free(&arena);
+  return code;
+}
+
 bool sink_begin(struct sink *sink, struct making *making, struct task *task) {
   *sink = (struct sink){.making = making, .task = task, .buffer = malloc(BUFFER_BYTES)};
   mutex_begin(&sink->lock);

@@ -33,6 +33,9 @@ struct sink {
   uint32_t copying;  // jobs
 };
 
+// Before anything is read: what has the pack's name now. A file is kept in mind, that it is not
+// packed into itself; what a pack must not take the place of is a fault.
+int32_t sink_look(struct making *, struct fault *);
 // The writer is set when there is one; sink_end does not end it. False: out of memory.
 [[nodiscard]] bool sink_begin(struct sink *sink, struct making *making, struct task *task);
 void sink_end(struct sink *sink);

@@ -17,6 +17,7 @@
 #include "store/pack_making.h"
 #include "store/pack_pour.h"
 #include "store/pack_seed.h"
+#include "store/pack_sink.h"
 #include "store/paths.h"
 
 constexpr size_t CHUNK_BYTES = 4 << 20;
@@ -404,25 +405,6 @@ static void fill_directory(struct entry *entry) {
       .name = entry->name, .type = ENTRY_DIRECTORY, .mtime_ns = INT64_MIN, .has = HAS_STAT};
 }
 
-// What has the pack's name now, so that it is not packed into itself.
-static void look_at_old(struct making *making) {
-  const struct store_ops *ops = making->inner.ops;
-  if (!(making->inner.can & CAN_IDENTITY) || !ops->above) return;
-  struct arena arena;
-  arena_begin(&arena);
-  struct entry entry = {};
-  struct directory *above = nullptr;
-  struct fault fault = {};
-  if (ops->above(&making->inner, false, &arena, &entry, &above, &fault) == 0) {
-    if (entry.type == ENTRY_FILE) {
-      making->device = entry.device;
-      making->inode = entry.inode;
-    }
-    ops->leave(above);
-  }
-  arena_free(&arena);
-}
-
 static bool making_is_itself(const struct store *store, const struct store *other,
                              const struct entry *entry) {
   const struct making *making = making_of(store);
@@ -435,10 +417,12 @@ static int32_t making_root(struct store *store, struct arena *, struct entry *ou
                            struct directory **directory, struct fault *fault) {
   struct making *making = making_of(store);
   if (!making->root) {
+    int32_t code = sink_look(making, fault);
+    if (code < 0) return code;
     struct written *self = written_new(nullptr, (span){}, (span){});
     if (!self) return no_memory(fault);
     self->type = ENTRY_DIRECTORY;
-    int32_t code = written_keep(making, self, nullptr, fault);
+    code = written_keep(making, self, nullptr, fault);
     if (code < 0) {
       written_free(self);
       return code;
@@ -448,7 +432,6 @@ static int32_t making_root(struct store *store, struct arena *, struct entry *ou
       code = seed_load(making, fault);
       if (code < 0) return code;
     }
-    look_at_old(making);
   }
   out->name = SPAN("");
   fill_directory(out);

@@ -178,6 +178,13 @@ static bool load(struct cache *cache) {
   return true;
 }
 
+// Or was, before it was damaged. Anything else is somebody's, and is not written to.
+static bool is_ours(const struct cache *cache) {
+  uint8_t head[sizeof HEAD];
+  int64_t got = read_at(cache, head, sizeof head, 0);
+  return got < 0 || span_is_nearly((span){head, (size_t)got}, (span){HEAD, sizeof HEAD});
+}
+
 static int open_file(struct cache *cache) {
   int fd = cache->io->open(IO_HERE, cache->path, IO_READ | IO_WRITE);
   if (fd != -ENOENT) return fd;
@@ -203,8 +210,14 @@ int32_t cache_open(struct runtime *runtime, span path, struct cache **out, struc
     fault_from_errno(fault, -code, "open");
     return fault_set(fault, fault->code, "the cache of hashes cannot be used: check its path");
   }
+  if (!load(cache) && !is_ours(cache)) {
+    cache->io->close(cache->fd);
+    forget(cache);
+    free(cache);
+    return fault_set(fault, COPSE_E_ARGUMENT,
+                     "what is there is no cache of hashes and is left as it is: name another file");
+  }
   mutex_begin(&cache->lock);
-  load(cache);
   *out = cache;
   return 0;
 }
@@ -237,7 +250,7 @@ static void append(struct cache *cache) {
   bool ours =
       read_at(cache, head, sizeof head, 0) == sizeof head && memcmp(head, HEAD, sizeof head) == 0;
   // A damaged head: nothing behind it can be believed.
-  if (!ours && (cache->io->set_size(cache->fd, 0) < 0 ||
+  if (!ours && (!is_ours(cache) || cache->io->set_size(cache->fd, 0) < 0 ||
                 write_at(cache, cache->fd, HEAD, sizeof HEAD, 0) < 0))
     return;
   uint64_t end = ours ? stat.size - (stat.size - sizeof HEAD) % sizeof(struct record) : sizeof HEAD;

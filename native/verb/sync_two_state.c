@@ -214,8 +214,15 @@ static int32_t load(struct two_state *state, struct fault *fault) {
   uint8_t head[BEGIN], trailer[TRAILER];
   int gone = state->io->stat(state->fd, "", true, &stat);
   if (gone < 0) return fault_from_errno(fault, -gone, "fstat");
-  if ((stat.mode & 0170000) != 0100000 || stat.size < BEGIN + TRAILER) return damaged(fault);
-  int32_t code = read_at(state->io, state->fd, head, sizeof head, 0, fault);
+  if ((stat.mode & 0170000) != 0100000)
+    return fault_set(fault, COPSE_E_ARGUMENT, "the state is no regular file: name another one");
+  size_t begin = stat.size < sizeof HEAD ? (size_t)stat.size : sizeof HEAD;
+  int32_t code = read_at(state->io, state->fd, head, begin, 0, fault);
+  if (code == 0 && !span_is_nearly((span){head, begin}, (span){HEAD, sizeof HEAD}))
+    return fault_set(fault, COPSE_E_ARGUMENT,
+                     "what is there is no state file and is left as it is: name another one");
+  if (code == 0 && stat.size < BEGIN + TRAILER) return damaged(fault);
+  if (code == 0) code = read_at(state->io, state->fd, head, sizeof head, 0, fault);
   if (code == 0 && memcmp(head, HEAD, sizeof HEAD) != 0) code = damaged(fault);
   if (code == 0) code = check(state, stat.size, fault);
   if (code == 0)

@@ -228,6 +228,36 @@ describe("an index that is lost", () => {
     expect(result.recovered).toEqual({ numbered: 0, folder: "recovered~1" });
   });
 
+  test("a pack that has very many of such folders costs no more than one of others", () => {
+    const count = 30_000;
+    const pack = (name: (i: number) => string): string => {
+      const file = scratch.at("folders");
+      packSync(
+        Array.from({ length: count }, (_, i) => ({ path: name(i), data: "" })),
+        file,
+        { format: "copse" },
+      );
+      writeFileSync(file, readFileSync(file).subarray(0, -20));
+      return file;
+    };
+    const mended = scratch.at("folders-mended");
+    const time = (file: string, folder: string): number => {
+      const before = process.cpuUsage();
+      expect(repairSync(file, mended).recovered).toEqual({ numbered: 0, folder });
+      const { user, system } = process.cpuUsage(before);
+      return user + system;
+    };
+    const plain = time(
+      pack((i) => `recoverex~${i}/x`),
+      "recovered",
+    );
+    // All but one number are taken, and names that only look like it take none.
+    const names = (i: number): string =>
+      i === 0 ? "recovered" : i === count - 9 ? `recovered~0${i}` : `recovered~${i}/x`;
+    // Looking through all paths for each number would be a thousand times this.
+    expect(time(pack(names), `recovered~${count - 9}`)).toBeLessThan(5 * plain + 1e6);
+  });
+
   test("of an archive that znippy made: named while its index is whole, else numbered", async () => {
     const bytes = sample("s1");
     const cut = scratch.at("s1-cut.znippy");

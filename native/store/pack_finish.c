@@ -698,9 +698,7 @@ static int32_t put_all(struct output *out, struct fault *fault) {
 }
 
 static int by_type_and_repo(const void *left, const void *right) {
-  const struct pack_section *l = *(struct pack_section *const *)left,
-                            *r = *(struct pack_section *const *)right;
-  return l->type != r->type ? l->type - r->type : span_compare(l->repo, r->repo);
+  return section_order(*(struct pack_section *const *)left, *(struct pack_section *const *)right);
 }
 
 static int by_section(const void *left, const void *right) {
@@ -718,7 +716,7 @@ static void arrange(struct making *making) {
   for (size_t i = 0; i < making->count && !has_own; i++)
     has_own = making->all[i]->section == all[0];
   if (!has_own) {
-    free(all[0]);
+    section_drop(making, all[0]);
     all[0] = all[--making->sections_count];
   }
   qsort(all, making->sections_count, sizeof(*all), by_type_and_repo);

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdatomic.h>
 #include "base/hash.h"
+#include "base/sorted.h"
 #include "engine/pool.h"
 #include "engine/thread.h"
 #include "store/pack_group.h"
@@ -87,6 +88,7 @@ struct making {
   struct pack_section *own;  // the first of the sections
   mutex lock;                // guards what follows
   struct pack_section **sections;
+  struct sorted by_kind;  // the same
   size_t sections_count;
   struct written **all;
   size_t count, capacity;
@@ -132,6 +134,8 @@ void making_empty(struct making *making);      // of all that came, once none of
 [[nodiscard]] struct written *written_new(const struct written *above, span name, span target);
 // The section of that kind and origin; nullptr: no memory.
 [[nodiscard]] struct pack_section *section_find(struct making *making, uint8_t type, span repo);
+void section_drop(struct making *making, struct pack_section *section);
+int section_order(const void *left, const void *right);  // by type and repo
 // From here on it is in the pack.
 int32_t written_keep(struct making *making, struct written *written, struct written *above,
                      struct fault *fault);

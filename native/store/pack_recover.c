@@ -339,26 +339,43 @@ static int32_t use_indexes(struct recovery *recovery, struct fault *fault) {
 
 // ── Frames that nothing tells of ──
 
-static bool holds_path(span path, span folder) {
-  return span_equal(path, folder) || paths_below(path, folder);
+static const char folder_name[] = "recovered";
+
+// Which of "recovered", "recovered~1", "recovered~2" and so on the path is, or lies in: it is
+// taken, as far as there is room to say so.
+static void take_folder(span path, uint8_t *taken, size_t count) {
+  constexpr size_t PREFIX = sizeof folder_name - 1;
+  if (path.size < PREFIX || memcmp(path.at, folder_name, PREFIX) != 0) return;
+  size_t at = PREFIX, number = 0;
+  if (at < path.size && path.at[at] == '~') {
+    if (++at == path.size || path.at[at] == '0') return;
+    for (; at < path.size && path.at[at] != '/'; at++) {
+      uint8_t digit = (uint8_t)(path.at[at] - '0');
+      if (digit > 9) return;
+      number = number * 10 + digit;
+      if (number >= count) return;  // there are fewer paths than that
+    }
+    if (number == 0) return;
+  }
+  if (at == path.size || path.at[at] == '/') taken[number] = 1;
 }
 
-static bool is_taken(const struct recovery *recovery, span folder) {
+// The first that no path has: of one more than there are paths, one is free.
+static int32_t choose_folder(struct recovery *recovery, struct recovered *out,
+                             struct fault *fault) {
+  char text[40] = "";
+  size_t count = recovery->rows.count + recovery->records_count + 1, number = 0;
+  uint8_t *taken = calloc(count, 1);
+  if (!taken) return no_memory(fault);
   for (size_t i = 0; i < recovery->rows.count; i++)
-    if (holds_path(recovery->rows.at[i].path, folder)) return true;
+    take_folder(recovery->rows.at[i].path, taken, count);
   span rest = recovery->records;
   struct extension_record record;
   struct fault damage = {};
-  while (extension_next(&rest, &record, &damage) == 1)
-    if (holds_path(record.path, folder)) return true;
-  return false;
-}
-
-static int32_t choose_folder(struct recovery *recovery, struct recovered *out,
-                             struct fault *fault) {
-  char text[32] = "recovered";
-  for (uint32_t i = 1; is_taken(recovery, span_of(text)); i++)
-    snprintf(text, sizeof text, "recovered~%u", i);
+  while (extension_next(&rest, &record, &damage) == 1) take_folder(record.path, taken, count);
+  while (number < count && taken[number]) number++;
+  free(taken);
+  snprintf(text, sizeof text, number ? "%s~%zu" : "%s", folder_name, number);
   out->folder = arena_copy(&recovery->index->arena, span_of(text));
   return out->folder.at ? 0 : no_memory(fault);
 }

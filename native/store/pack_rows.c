@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/path.h"
+#include "base/sorted.h"
 #include "store/pack_extension.h"
 #include "store/paths.h"
 
@@ -120,23 +121,31 @@ int32_t rows_columns(struct pack_index *index, const struct arrow *arrow, struct
   return 0;
 }
 
-// One of those from `first` on, which have the columns of one stream.
-static int32_t find_kind(struct pack_index *index, size_t first, const struct pack_kind *kind,
-                         uint32_t *out, struct fault *fault) {
-  for (size_t i = index->kinds_count; i-- > first;) {
-    *out = (uint32_t)i;
-    const struct pack_kind *known = &index->kinds[i];
-    if (known->type == kind->type && span_equal(known->repo, kind->repo)) return 0;
-  }
+// Kinds are looked up by what they are, however many a pack says there are.
+struct key {
+  uint8_t type;
+  span repo;
+  uint32_t number;
+  struct key *next;
+};
+
+static int by_kind(const void *left, const void *right) {
+  const struct key *l = left, *r = right;
+  return l->type != r->type ? l->type - r->type : span_compare(l->repo, r->repo);
+}
+
+static int32_t add_kind(struct pack_index *index, const struct pack_kind *kind,
+                        struct fault *fault) {
   size_t count = index->kinds_count;
-  struct pack_kind *kinds = realloc(index->kinds, (count + 1) * sizeof *kinds);
+  // Doubled whenever the count is a power of two.
+  struct pack_kind *kinds = index->kinds;
+  if ((count & (count - 1)) == 0) kinds = realloc(kinds, (count ? count * 2 : 1) * sizeof *kinds);
   if (!kinds) return no_memory(fault);
   index->kinds = kinds;
   kinds[count] = *kind;
   kinds[count].repo = arena_copy(&index->arena, kind->repo);
   if (!kinds[count].repo.at) return no_memory(fault);
   index->kinds_count++;
-  *out = (uint32_t)count;
   return 0;
 }
 
@@ -145,15 +154,34 @@ int32_t rows_kinds(struct rows *rows, size_t from, struct pack_index *index,
   const struct arrow_column *type = nullptr, *repo = nullptr;
   if (!is_lost) type = arrow_optional(arrow, "copse_type", ARROW_INT8);
   if (!is_lost) repo = arrow_optional(arrow, "copse_repo", ARROW_UTF8);
-  size_t first = index->kinds_count;
   struct pack_kind kind = {.repo = SPAN(""), .is_lost = is_lost};
+  struct sorted known = {.order = by_kind};
+  struct key *keys = nullptr, *last = nullptr;
+  struct arena arena;
+  arena_begin(&arena);
   int32_t code = rows_columns(index, arrow, &kind, fault);
   for (size_t i = from; i < rows->count && code == 0; i++) {
     struct row *row = &rows->at[i];
-    if (type) kind.type = (uint8_t)(arrow_number(type, row->row) & 127);
-    if (repo) kind.repo = arrow_text(repo, row->row);
-    code = find_kind(index, first, &kind, &row->kind, fault);
+    struct key wanted = {.repo = kind.repo};
+    if (type) wanted.type = (uint8_t)(arrow_number(type, row->row) & 127);
+    if (repo) wanted.repo = arrow_text(repo, row->row);
+    if (!last || by_kind(last, &wanted) != 0) last = sorted_find(&known, &wanted);
+    if (!last) {
+      kind.type = wanted.type;
+      kind.repo = wanted.repo;
+      wanted.number = (uint32_t)index->kinds_count;
+      wanted.next = keys;
+      last = (struct key *)(void *)arena_take(&arena, sizeof *last);
+      if (last) *last = wanted;
+      if (!last || !sorted_add(&known, last)) code = no_memory(fault);
+      if (code == 0) keys = last;
+      if (code == 0) code = add_kind(index, &kind, fault);
+      if (code < 0) break;
+    }
+    row->kind = last->number;
   }
+  for (; keys; keys = keys->next) sorted_drop(&known, keys);
+  arena_free(&arena);
   return code;
 }
 

@@ -257,13 +257,20 @@ static void chunk_run(struct job *job, struct worker *) {
 
 // ── Sections ──
 
+int section_order(const void *left, const void *right) {
+  const struct pack_section *l = left, *r = right;
+  return l->type != r->type ? l->type - r->type : span_compare(l->repo, r->repo);
+}
+
+void section_drop(struct making *making, struct pack_section *section) {
+  sorted_drop(&making->by_kind, section);
+  free(section);
+}
+
 struct pack_section *section_find(struct making *making, uint8_t type, span repo) {
+  struct pack_section wanted = {.type = type, .repo = repo};
   mutex_lock(&making->lock);
-  struct pack_section *found = nullptr;
-  for (size_t i = making->sections_count; i > 0 && !found; i--) {
-    struct pack_section *section = making->sections[i - 1];
-    if (section->type == type && span_equal(section->repo, repo)) found = section;
-  }
+  struct pack_section *found = sorted_find(&making->by_kind, &wanted);
   // Room for one more is made where there is none: at powers of two.
   size_t count = making->sections_count;
   struct pack_section **all = making->sections;
@@ -276,7 +283,12 @@ struct pack_section *section_find(struct making *making, uint8_t type, span repo
       uint8_t *text = (uint8_t *)(found + 1);
       if (repo.size) memcpy(text, repo.at, repo.size);
       *found = (struct pack_section){.type = type, .repo = {text, repo.size}};
-      making->sections[making->sections_count++] = found;
+      if (sorted_add(&making->by_kind, found)) {
+        making->sections[making->sections_count++] = found;
+      } else {
+        free(found);
+        found = nullptr;
+      }
     }
   }
   mutex_unlock(&making->lock);
@@ -303,7 +315,7 @@ static void making_close(struct store *store) {
   free(making->all);
   free(making->names.slots);
   compressors_free(making);
-  for (size_t i = 0; i < making->sections_count; i++) free(making->sections[i]);
+  for (size_t i = 0; i < making->sections_count; i++) section_drop(making, making->sections[i]);
   free(making->sections);
   ask_end(making->asking);
   seed_close(making->seed);
@@ -352,6 +364,7 @@ int32_t pack_new_open(struct store *store, const struct place *place, struct fau
   mutex_begin(&making->lock);
   condition_begin(&making->large_given);
   spool_begin(&making->spool);
+  making->by_kind.order = section_order;
   store->state = making;
   making->level = (int)record_number(place->record, COPSE_PLACE_PACK_LEVEL, 3);
   making->compress = (enum copse_compress)record_number(place->record, COPSE_PLACE_PACK_COMPRESS,

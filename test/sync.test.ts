@@ -32,10 +32,11 @@ import {
   sync,
   syncSync,
   type Action,
+  type CopyOptions,
   type SyncOptions,
 } from "../lib/index.ts";
 import { said, shape } from "./synced.ts";
-import { hard, isRoot, link, pipe, run, type Tree } from "./trees.ts";
+import { hard, isRoot, link, pipe, Random, run, type Tree } from "./trees.ts";
 import { codeOf, leaveNothingOpen, scratchForEach } from "./ways.ts";
 
 leaveNothingOpen();
@@ -685,6 +686,89 @@ describe("archives", () => {
     expect(statSync(scratch.at("to", "d3")).mtimeMs).toBe(1_000_000);
     expect(statSync(scratch.at("to", "twin")).ino).toBe(statSync(scratch.at("to", "d1", "f1")).ino);
     expect((await copy(archive, scratch.at("to"))).transferred).toBe(0);
+  });
+
+  test("with include and exclude it is one pass as well, and does what a copy of the tree does", async () => {
+    const names = Array.from({ length: 90 }, (_, i) => [
+      `d${i % 3}/e${i % 5}/f${i}`,
+      new Random(i).bytes(20_000),
+    ]);
+    const from = scratch.plant("from", {
+      ...Object.fromEntries(names),
+      "d0/l": link("e0/f0"),
+      twin: hard("d1/e1/f1"),
+      "empty/in/": "",
+      "d2/only/x.txt": "x",
+    });
+    for (const path of ["d0", "d2/only", "empty", "empty/in"]) chmodSync(join(from, path), 0o750);
+    // A tar keeps whole seconds.
+    run("find", from, "-exec", "touch", "-h", "-d", "2020-02-02", "{}", "+");
+    // In an order that is no walk's, the link's first name after its second one and before it.
+    const shuffled = names.map(([name]) => name as string).toReversed();
+    const archives = [
+      [...shuffled, "twin"],
+      ["twin", ...shuffled],
+    ].map((order, number) => {
+      const file = scratch.at(`shuffled${number}.tar.gz`);
+      const rest = run(
+        "find",
+        from,
+        "-mindepth",
+        "1",
+        "-not",
+        "-name",
+        "f*",
+        "-not",
+        "-name",
+        "twin",
+        "-printf",
+        "%P\\n",
+      );
+      run("tar", "-C", from, "--no-recursion", "-czf", file, ...order, ...rest.trim().split("\n"));
+      return file;
+    });
+    // So many reads of the archive are enough for all of it.
+    const isEnough = async (reads: number, options: CopyOptions): Promise<boolean> => {
+      const place = `archive:fault:read=${reads},code=IO:${archives[0]}`;
+      const [done] = await Promise.allSettled([
+        copy(place, scratch.at(`enough${reads}`), { retries: 0, ...options }),
+      ]);
+      rmSync(scratch.at(`enough${reads}`), { recursive: true, force: true });
+      return done.status === "fulfilled" && done.value.errors === 0;
+    };
+    let reads = 1;
+    while (!(await isEnough(reads, {}))) reads += 1;
+    expect(reads).toBeGreaterThan(4);
+    const filters: CopyOptions[] = [
+      { exclude: ["*9"] },
+      { include: ["*1"] },
+      { include: ["d2/**", "!f2*"], exclude: ["e4/"] },
+      { exclude: ["d1"] },
+      { exclude: ["twin", "d0/*/f3*", "!f33"] },
+      { include: ["x.txt", "l"] },
+      { include: ["in/"] },
+      { include: ["nothing"] },
+    ];
+    for (const [number, filter] of filters.entries()) {
+      // A further name whose first one is left out costs a pass of its own.
+      expect(await isEnough(Math.ceil(reads * 1.6), filter), JSON.stringify(filter)).toBe(true);
+      const plain = scratch.at(`plain${number}`);
+      const told = said(await copy(from, plain, filter));
+      for (const [which, archive] of archives.entries()) {
+        const to = scratch.at(`to${number}-${which}`);
+        expect(said(await copy(`archive:${archive}`, to, filter)).toSorted()).toEqual(
+          told.toSorted(),
+        );
+        const metadata = ["mode", "mtime"] as const;
+        // It says nothing of its root.
+        const { differences } = await compare(plain, to, { metadata });
+        expect(differences.filter(({ path }) => path !== "")).toEqual([]);
+        const packed = scratch.at(`packed${number}-${which}`);
+        await copy(`archive:${archive}`, `pack:${packed}`, filter);
+        const inPack = (await compare(plain, `pack:${packed}`, { metadata })).differences;
+        expect(inPack.filter(({ path }) => path !== "")).toEqual([]);
+      }
+    }
   });
 
   test("content that breaks off is read again, and counted", async () => {

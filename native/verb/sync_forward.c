@@ -4,24 +4,32 @@
 #include <stdlib.h>
 
 #include "base/path.h"
+#include "base/sorted.h"
 #include "verb/pump.h"
 #include "verb/sync.h"
 
 constexpr size_t ENTRIES_BETWEEN_LOOKS = 64;  // at whether the task is parked
 
-struct later {  // a directory to be set at the end
+struct later {  // a directory, to be set at the end
   struct later *next;
   span path;
   struct entry entry;
+  struct verdict verdict;
+  bool is_set, is_made;
 };
 
 struct forward {
   struct job job;
   struct run *run;
-  struct node *root;     // held
-  struct arena arena;    // of what is kept until the end
-  struct later *laters;  // the last one first: what is below comes before what is above
-  bool has_come;         // the last file that has content of its own
+  struct node *root;          // held
+  struct arena arena;         // of what is kept until the end
+  struct later *laters;       // the last one first: what is below comes before what is above
+  bool has_come;              // the last file that has content of its own
+  bool is_left_out;           // the filter did so with that one
+  struct sorted directories;  // with a filter: laters by path
+  struct sieve sieve;         // of the directory at sieve_of
+  span sieve_of;
+  bool has_sieve;
 };
 
 static int32_t no_memory(struct fault *fault) {
@@ -61,9 +69,54 @@ static int32_t create(struct spot *spot, struct directory *parent, span name,
   return 0;
 }
 
+static int by_path(const void *left, const void *right) {
+  return span_compare(((const struct later *)left)->path, ((const struct later *)right)->path);
+}
+
+// What the filter makes of it: by its parent's verdict, which came before. A name that is no path
+// counts as one in the root.
+static int32_t judge(struct forward *forward, span path, const struct entry *entry,
+                     struct verdict *out, struct fault *fault) {
+  const struct filter *filter = forward->run->filter;
+  bool is_bad = entry->type == ENTRY_NONE;
+  span above = is_bad ? (span){} : path_parent(path);
+  *out = (struct verdict){.seen = !filter, .descend = !filter};
+  if (!filter) return 0;
+  struct later wanted = {.path = above};
+  struct later *found = nullptr;
+  if (above.size && !(found = sorted_find(&forward->directories, &wanted))) return 0;
+  if (!forward->has_sieve || !span_equal(above, forward->sieve_of)) {
+    sieve_end(&forward->sieve);
+    int32_t code = sieve_begin(&forward->sieve, filter, nullptr, above, fault);
+    if (code < 0) sieve_end(&forward->sieve);
+    if (code < 0) forward->sieve = (struct sieve){};
+    forward->has_sieve = code == 0;
+    if (code < 0) return code;
+    forward->sieve_of = found ? found->path : (span){};
+  }
+  *out = sieve_entry(&forward->sieve, is_bad ? path : path_name(path),
+                     entry->type == ENTRY_DIRECTORY, found && found->verdict.inside);
+  return 0;
+}
+
+static struct later *keep_directory(struct forward *forward, span path, const struct entry *left,
+                                    struct verdict verdict) {
+  struct later *later = (struct later *)(void *)arena_take(&forward->arena, sizeof *later);
+  span kept = arena_copy(&forward->arena, path);
+  if (!later || !kept.at) return nullptr;
+  *later =
+      (struct later){.next = forward->laters, .path = kept, .entry = *left, .verdict = verdict};
+  if (forward->run->filter && !sorted_add(&forward->directories, later)) return nullptr;
+  forward->laters = later;
+  return later;
+}
+
 static int32_t forward_directory(struct forward *forward, struct spot *spot, span path,
-                                 const struct entry *left, struct fault *fault) {
+                                 const struct entry *left, struct verdict verdict,
+                                 struct fault *fault) {
   struct sync *sync = sync_of(forward->run);
+  struct later *later = keep_directory(forward, path, left, verdict);
+  if (!later) return no_memory(fault);
   struct directory *parent;
   struct entry found;
   if (!is_planned(sync, path, COPSE_ROW_CREATED, COPSE_ROW_UPDATED)) return 0;
@@ -84,13 +137,9 @@ static int32_t forward_directory(struct forward *forward, struct spot *spot, spa
     sync_row(spot, COPSE_ROW_UPDATED, left, nullptr, 0);
   }
   parent->store->ops->leave(parent);
-  if (code < 0 || !is_allowed) return code;
-  struct later *later = (struct later *)(void *)arena_take(&forward->arena, sizeof *later);
-  span kept = arena_copy(&forward->arena, path);
-  if (!later || !kept.at) return no_memory(fault);
-  *later = (struct later){.next = forward->laters, .path = kept, .entry = *left};
-  forward->laters = later;
-  return 0;
+  later->is_set = code >= 0 && is_allowed;
+  later->is_made = later->is_set && is_new;
+  return code < 0 ? code : 0;
 }
 
 // A further name of a file that came before. 1: it is that file already.
@@ -257,6 +306,8 @@ static int32_t forward_leaf(struct forward *forward, struct spot *spot, span pat
   struct entry found = {}, want;
   struct wanted wanted;
   enum sync_action action;
+  // What the filter leaves out is not given another name.
+  if (forward->is_left_out) has_twins = false;
   int32_t code = decide_leaf(spot, path, left, is_own || (needs_first && !has_twins), &found,
                              &parent, &action, fault);
   bool is_done = code <= 0, is_decided = code > 0;
@@ -283,16 +334,18 @@ static int32_t forward_leaf(struct forward *forward, struct spot *spot, span pat
 }
 
 static int32_t forward_entry(struct forward *forward, struct spot *spot, span path,
-                             struct entry *left, struct reader *reader, struct fault *fault) {
+                             struct entry *left, struct reader *reader, struct verdict verdict,
+                             struct fault *fault) {
   struct run *run = forward->run;
+  bool is_left_out = !verdict.seen && !(left->type == ENTRY_DIRECTORY && verdict.descend);
   spot->side = LEFT;
-  if (is_ours(path)) {
+  if (is_left_out || is_ours(path)) {
     if (left->type == ENTRY_FILE && !(left->has & HAS_TWIN)) reader->store->ops->read_end(reader);
     return 0;
   }
   if (left->type == ENTRY_DIRECTORY) {
     spot->side = RIGHT;
-    return forward_directory(forward, spot, path, left, fault);
+    return forward_directory(forward, spot, path, left, verdict, fault);
   }
   if (left->type == ENTRY_OTHER) {
     sync_count(sync_of(run), COUNT_SKIPPED, 1);
@@ -324,7 +377,9 @@ static int32_t forward_again(struct forward *forward, struct spot *spot, span pa
     struct reader reader = {};
     *fault = (struct fault){};
     code = open_again(spot, path, &entry, &reader, fault);
-    if (code == 0) code = forward_entry(forward, spot, path, &entry, &reader, fault);
+    if (code == 0)
+      code = forward_entry(forward, spot, path, &entry, &reader, (struct verdict){.seen = true},
+                           fault);
   }
   return code;
 }
@@ -337,8 +392,15 @@ static void set_laters(struct forward *forward, struct spot *spot) {
     struct directory *parent = nullptr;
     struct entry found, want;
     struct wanted wanted;
+    if (!later->is_set) continue;
     int32_t code = store_place(store, later->path, nullptr, spot->arena, &found, &parent, &fault);
-    if (code == 0 && found.type == ENTRY_DIRECTORY) {
+    bool is_there = code == 0 && found.type == ENTRY_DIRECTORY;
+    // Made for what an include might have named below it; it stays where something is in it.
+    if (is_there && later->is_made && !later->verdict.seen) {
+      is_there = store->ops->remove(parent, &found, &fault) < 0;
+      fault = (struct fault){};
+    }
+    if (is_there) {
       code = sync_want(spot, nullptr, &later->entry, found.name, &want, &wanted, &fault);
       if (code == 0) code = store->ops->set(parent, &wanted, &fault);
     }
@@ -379,9 +441,18 @@ static void forward_run(struct job *job, struct worker *worker) {
       spot.directory = is_bad ? (span){} : path_parent(path);
       spot.has_directory = true;
       entry.name = is_bad ? path : path_name(path);
+      struct verdict verdict;
+      struct fault unfit = {};
+      bool is_own = entry.type == ENTRY_FILE && !(entry.has & HAS_TWIN);
+      int32_t done = judge(forward, path, &entry, &verdict, &unfit);
+      if (done < 0) fault = unfit;
+      if (is_own) forward->is_left_out = !verdict.seen;
       if (!(entry.has & HAS_TWIN)) forward->has_come = false;
-      int32_t done =
-          is_bad ? fault.code : forward_entry(forward, &spot, path, &entry, &reader, &fault);
+      if (done < 0 && is_own) left->ops->read_end(&reader);
+      if (done == 0 && is_bad)
+        done = verdict.seen ? fault.code : 0;
+      else if (done == 0)
+        done = forward_entry(forward, &spot, path, &entry, &reader, verdict, &fault);
       bool is_content = is_bad || (entry.type == ENTRY_FILE && !(entry.has & HAS_TWIN));
       if (done < 0 && is_content && fault_retryable(done))
         done = forward_again(forward, &spot, path, &fault);
@@ -392,6 +463,9 @@ static void forward_run(struct job *job, struct worker *worker) {
     }
     run_spot_end(&spot);
   }
+  for (struct later *later = forward->laters; later && run->filter; later = later->next)
+    sorted_drop(&forward->directories, later);
+  sieve_end(&forward->sieve);
   arena_free(&forward->arena);
   node_drop(forward->root);
   free(forward);
@@ -402,12 +476,13 @@ bool sync_forward(struct spot *spot) {
   struct sync *sync = sync_of(run);
   const struct store *left = &run->store[LEFT];
   bool fits = (left->can & ONLY_FORWARD) && left->ops->next && !sync->deletes && !sync->is_dry &&
-              !run->filter && sync->by == COPSE_BY_STAT && run->walk.links == COPSE_LINKS_KEEP;
+              sync->by == COPSE_BY_STAT && run->walk.links == COPSE_LINKS_KEEP;
   if (!fits || run->path.size > 0) return false;
   struct forward *forward = calloc(1, sizeof *forward);
   if (!forward) return false;
   forward->job.run = forward_run;
   forward->run = run;
+  forward->directories.order = by_path;
   forward->root = spot->node;
   arena_begin(&forward->arena);
   node_hold(spot->node);

@@ -806,8 +806,7 @@ static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
   run->path = record_text(request, COPSE_KEY_PATH);
   code = path_safe(run->path, fault);
   if (code == 0) code = filter_compile(request, &run->filter, fault);
-  span cache = record_text(request, COPSE_KEY_CACHE);
-  if (code == 0 && cache.at) code = cache_open(run->task->runtime, cache, &run->cache, fault);
+  if (code == 0) code = cache_open_asked(run, fault);
   if (code == 0) *side = run->verb->writes_right;  // what cannot be done is said of it
   if (code == 0 && run->verb->begin) code = run->verb->begin(run, fault);
   if (code < 0) return code;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/record.h"
 #include "engine/io.h"
 #include "engine/runtime.h"
 #include "engine/thread.h"
@@ -220,6 +221,14 @@ int32_t cache_open(struct runtime *runtime, span path, struct cache **out, struc
   mutex_begin(&cache->lock);
   *out = cache;
   return 0;
+}
+
+int32_t cache_open_asked(struct run *run, struct fault *fault) {
+  struct task *task = run->task;
+  span path = record_text((span){task->request, task->request_len}, COPSE_KEY_CACHE);
+  int32_t code = path.at ? cache_open(task->runtime, path, &run->cache, fault) : 0;
+  if (code < 0) task_fail(task, fault, path, (span){});
+  return code;
 }
 
 // Locks the file that has the name now, which may be another than was opened.

@@ -16,6 +16,8 @@ struct cache;
 
 // Opens the file, or makes it; readable and writable by its owner only.
 int32_t cache_open(struct runtime *runtime, span path, struct cache **out, struct fault *fault);
+// The one that a run's request asks for, if any. What is wrong with it is said of its own place.
+int32_t cache_open_asked(struct run *run, struct fault *fault);
 // Writes what was learnt and frees. What cannot be written is read again another time. nullptr is
 // fine.
 void cache_close(struct cache *cache);

@@ -210,6 +210,37 @@ describe("copy", () => {
     expect(statSync(scratch.at("to", "holes")).blocks * 512).toBeLessThan(1024 * 1024);
   });
 
+  test("holes that both have are not read to decide by content", async () => {
+    // What would take hours: a TiB each, with a byte somewhere in the midst.
+    const from = scratch.plant("from", { same: "", other: "", zeros: "", end: "" });
+    const to = scratch.plant("to", { same: "", other: "", zeros: "", end: "" });
+    const size = 2 ** 40;
+    const put = (root: string, name: string, bytes: Uint8Array, at: number): void => {
+      const file = openSync(join(root, name), "r+");
+      writeSync(file, bytes, 0, bytes.length, at);
+      closeSync(file);
+    };
+    const one = new Uint8Array([1]);
+    for (const root of [from, to]) {
+      for (const name of ["same", "other", "zeros"]) truncateSync(join(root, name), size);
+      truncateSync(join(root, "end"), 2 ** 20);
+      put(root, "same", one, 5e11 + 123);
+      put(root, "same", one, size - 1);
+    }
+    put(from, "other", one, 7e11 + 1);
+    // Zeros that one has written are those of the other's hole.
+    put(to, "zeros", new Uint8Array(3 << 20), 3e11 + 5);
+    put(from, "end", one, 2 ** 20 - 1);
+    for (const name of ["same", "other", "zeros", "end"]) utimesSync(join(from, name), 1000, 1000);
+    const rows = said(await sync(from, to, { by: "content", dryRun: true }));
+    expect(rows.filter((row) => row !== "updated ")).toEqual([
+      "copied end",
+      "copied other",
+      "updated same",
+      "updated zeros",
+    ]);
+  });
+
   test("more than 4 GiB: what lies beyond is right", async () => {
     const size = 2 ** 32 + 4097;
     const from = scratch.plant("huge", { f: "first" });

@@ -235,6 +235,42 @@ int32_t pump_file(struct spot *spot, struct pump *pump, struct fault *fault) {
   return code;
 }
 
+// Two files of which a piece was read that is all zeros may have more of them that need not be
+// read: what is a hole in both. Ordinary files never get here, so that nobody asks about theirs.
+struct holes {
+  bool are_known, are_there;
+  uint64_t size;  // of both
+};
+
+static int32_t skip_holes(struct spot *spot, struct holes *holes, struct reader readers[2],
+                          uint64_t *at, struct fault *fault) {
+  if (!holes->are_known) {
+    struct entry now[2] = {};
+    holes->are_known = holes->are_there = true;
+    for (uint8_t side = 0; side < 2; side++) {
+      const struct store_ops *ops = readers[side].store->ops;
+      bool has_some = false;
+      spot->side = side;
+      int32_t code = ops->measure(&readers[side], &now[side], &has_some, fault);
+      if (code < 0) return code;
+      holes->are_there &= has_some && ops->next_data && (now[side].has & HAS_SIZE);
+    }
+    holes->are_there &= now[LEFT].size == now[RIGHT].size;
+    holes->size = now[LEFT].size;
+  }
+  uint64_t next = holes->size;
+  if (!holes->are_there || next <= *at) return 0;
+  for (uint8_t side = 0; side < 2; side++) {
+    uint64_t begin = 0, end = 0;
+    spot->side = side;
+    int32_t code = readers[side].store->ops->next_data(&readers[side], *at, &begin, &end, fault);
+    if (code < 0) return code;
+    if (code == 1 && begin < next) next = begin;
+  }
+  if (next > *at) *at = next;
+  return 0;
+}
+
 int32_t pump_compare(struct spot *spot, const struct entry *left, const struct entry *right,
                      bool *is_same, struct fault *fault) {
   if (!worker_slabs(spot->worker)) return fault_set(fault, COPSE_E_MEMORY, "out of memory");
@@ -249,6 +285,7 @@ int32_t pump_compare(struct spot *spot, const struct entry *left, const struct e
     code = directory->store->ops->reader(directory, entries[opened], &readers[opened], fault);
   }
   uint64_t at = 0;
+  struct holes holes = {};
   while (code == 0) {
     if (run_over(spot->run)) {
       code = pump_cancelled(fault);
@@ -266,6 +303,9 @@ int32_t pump_compare(struct spot *spot, const struct entry *left, const struct e
                memcmp(spot->worker->slab[0], spot->worker->slab[1], (size_t)got[0]) == 0;
     at += (uint64_t)got[0];
     if (!*is_same || got[0] < (int64_t)WORKER_SLAB) break;
+    const uint8_t *slab = spot->worker->slab[0];
+    if (slab[0] == 0 && memcmp(slab, slab + 1, WORKER_SLAB - 1) == 0)
+      code = skip_holes(spot, &holes, readers, &at, fault);
   }
   // Both may have been cut short at one place; what was not read is not known to be the same.
   if (code == 0 && *is_same && (left->has & HAS_SIZE) && at != left->size)

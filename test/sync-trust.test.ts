@@ -61,6 +61,22 @@ async function mounted(
   }
 }
 
+/** A new file system of that size in a file, mounted at `at`; a sentence where there can be none. */
+async function formatted(
+  at: string,
+  size: string,
+  [program, ...args]: readonly [string, ...string[]],
+  work: () => Promise<void>,
+): Promise<void> {
+  const image = scratch.at("image");
+  const made =
+    Bun.which(program) &&
+    ask("truncate", "-s", size, image).status === 0 &&
+    ask(program, ...args, image).status === 0;
+  if (made) await mounted(at, ["-o", "loop", image], work);
+  else console.log(`skipped: ${program} makes no file system here`);
+}
+
 describe("the disk", () => {
   test.skipIf(!isRoot)(
     "that is full: NO_SPACE, what fits is there, nothing of ours stays",
@@ -90,17 +106,7 @@ describe("the disk", () => {
   test.skipIf(!isRoot)(
     "that keeps whole seconds: the second run writes nothing, and a dry run says so",
     async () => {
-      const image = scratch.at("image");
       const to = scratch.at("to");
-      // Inodes of 128 bytes have no room for nanoseconds.
-      const made =
-        Bun.which("mke2fs") &&
-        ask("truncate", "-s", "8M", image).status === 0 &&
-        ask("mke2fs", "-q", "-F", "-t", "ext3", "-I", "128", image).status === 0;
-      if (!made) {
-        console.log("skipped: a file system of whole seconds: there is no mke2fs");
-        return;
-      }
       const from = scratch.plant("from", { "d/even": "1", "d/odd": "2", "d/old": "3" });
       for (const [name, seconds] of [
         ["even", 1_700_000_000.123456],
@@ -109,7 +115,9 @@ describe("the disk", () => {
       ] as const)
         utimesSync(join(from, "d", name), seconds, seconds);
       symlinkSync("even", join(from, "d/link"));
-      await mounted(to, ["-o", "loop", image], async () => {
+      // Inodes of 128 bytes have no room for nanoseconds.
+      const ext3 = ["mke2fs", "-q", "-F", "-t", "ext3", "-I", "128"] as const;
+      await formatted(to, "8M", ext3, async () => {
         const place = join(to, "tree");
         expect(await sync(from, place)).toMatchObject({ copied: 4, errors: 0 });
         expect(said(await sync(from, place, { dryRun: true }))).toEqual([]);
@@ -149,18 +157,9 @@ describe("the disk", () => {
   test.skipIf(!isRoot)(
     "without case: names that differ only in it clash, and it is said",
     async () => {
-      const image = scratch.at("image");
       const to = scratch.at("to");
-      const made =
-        Bun.which("mkfs.vfat") &&
-        ask("truncate", "-s", "16M", image).status === 0 &&
-        ask("mkfs.vfat", image).status === 0;
-      if (!made) {
-        console.log("skipped: a file system without case: there is no mkfs.vfat");
-        return;
-      }
       const from = scratch.plant("from", { name: "one", NAME: "two" });
-      await mounted(to, ["-o", "loop", image], async () => {
+      await formatted(to, "16M", ["mkfs.vfat"], async () => {
         const result = await copy(from, to);
         expect(result.errors + readdirSync(to).length).toBeGreaterThanOrEqual(2);
       });

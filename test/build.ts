@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import "./leaks.ts";
+import "./sanitizer.ts";
 
 const root = join(import.meta.dir, "..");
 

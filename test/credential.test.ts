@@ -118,7 +118,6 @@ once("gnome-keyring, through Bun, on a bus of its own", () => {
     await ask("files.example.com");`;
   // The daemon wants a password for the store that it makes, on its input.
   const command = `printf x | gnome-keyring-daemon --unlock --components=secrets >&2; exec "$0" -e "$1"`;
-  const { LD_PRELOAD: _, ...env } = process.env;
   // Into files: a daemon that outlives its bus would hold a pipe open.
   const [said, complaints] = [scratch.at("said"), scratch.at("complaints")];
   const { exitCode } = Bun.spawnSync(
@@ -129,7 +128,7 @@ once("gnome-keyring, through Bun, on a bus of its own", () => {
       stderr: Bun.file(complaints),
       timeout: within(20_000),
       env: {
-        ...env,
+        ...process.env,
         HOME: home,
         XDG_RUNTIME_DIR: run,
         XDG_DATA_HOME: home,

@@ -433,8 +433,7 @@ export async function startWeb(): Promise<{ readonly url: string; stop(): void }
       "/tree/d/large": () => text("new ".repeat(80_000)),
     } });
     console.log(server.port);`;
-  const { LD_PRELOAD: _, ...env } = process.env;
-  const child = Bun.spawn(tied([process.execPath, "-e", script]), { env, stdout: "pipe" });
+  const child = Bun.spawn(tied([process.execPath, "-e", script]), { stdout: "pipe" });
   const { value } = await child.stdout.getReader().read();
   const port = Buffer.from(value ?? [])
     .toString()

@@ -97,7 +97,7 @@ export class Scratch implements Disposable {
 /** Runs a program that has to succeed, and gives back what it printed. */
 export function run(...command: readonly string[]): string {
   const { stdout, stderr, exitCode } = Bun.spawnSync([...command], {
-    env: { ...process.env, LC_ALL: "C", LD_PRELOAD: "" },
+    env: { ...process.env, LC_ALL: "C" },
   });
   if (exitCode !== 0) throw new Error(`${command[0]}: ${stderr.toString()}`);
   return stdout.toString();

@@ -144,9 +144,7 @@ async function tryNginx(): Promise<Nginx> {
 }
 
 function start(config: string, folder: string): Bun.Subprocess {
-  const { LD_PRELOAD: _, ...env } = process.env;
   return Bun.spawn(tied([program!, "-c", config, "-p", folder]), {
-    env,
     stdin: "ignore",
     stdout: "ignore",
     stderr: "ignore",
@@ -169,8 +167,7 @@ async function untilItAnswers(url: string, child: Bun.Subprocess): Promise<void>
 }
 
 function ask(name: string, args: readonly string[], cwd?: string): SpawnSyncReturns<string> {
-  const { LD_PRELOAD: _, ...env } = process.env;
-  const ran = spawnSync(name === "openssl" ? openssl! : name, args, { cwd, env, encoding: "utf8" });
+  const ran = spawnSync(name === "openssl" ? openssl! : name, args, { cwd, encoding: "utf8" });
   if (ran.status !== 0) throw new Error(`${name} ${args.join(" ")}: ${ran.stderr}`);
   return ran;
 }

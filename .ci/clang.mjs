@@ -102,11 +102,14 @@ async function compileCore(kind) {
 export async function preloads(kind) {
   const architecture = process.arch === "arm64" ? "aarch64" : "x86_64";
   const runtime = ask(compiler, [`-print-file-name=libclang_rt.${kind}-${architecture}.so`]).trim();
-  if (kind !== "tsan") return [runtime];
-  const unblock = object(kind, ".ci/unblock.c", ["-O1", "-fPIC"]);
-  await compile([unblock]);
-  const library = join(root, "build", kind, "unblock.so");
-  await link(library, [unblock.path], ["-shared"]);
+  const preload = object(kind, ".ci/preload.c", [
+    "-O1",
+    "-fPIC",
+    ...(kind === "tsan" ? ["-DUNBLOCK"] : []),
+  ]);
+  await compile([preload]);
+  const library = join(root, "build", kind, "preload.so");
+  await link(library, [preload.path], ["-shared"]);
   return [runtime, library];
 }
 

@@ -1,7 +1,7 @@
 // Runs `bun test` on a core built with a sanitizer: `node .ci/sanitize.mjs asan|tsan [arguments]`.
 //
 // Bun itself is not instrumented, so the runtime is preloaded: into Bun alone, and not into the programs
-// that tests start besides (test/sanitizer.ts). Reports go to files as well, because a
+// that tests start besides (preload.c). Reports go to files as well, because a
 // child process that a test starts may keep its stderr to itself. Bun ends without atexit, so leaks
 // are looked for by test/sanitizer.ts after the last test, and judged here: only those of our own library.
 
@@ -51,12 +51,11 @@ main(async () => {
 });
 
 /**
- * Bun with the runtime in it, under both of its names. Whoever sets LD_PRELOAD to nothing has said that
- * this Bun is not to be watched.
+ * Bun with the runtime in it, under both of its names. Whoever sets COPSE_SANITIZER to nothing has said
+ * that this Bun is not to be watched.
  */
 function writeLaunchers(folder, preloaded) {
   mkdirSync(folder, { recursive: true });
-  const libraries = preloaded.join(":");
   for (const [name, first] of [
     ["bun", ""],
     ["bunx", " x"],
@@ -64,11 +63,9 @@ function writeLaunchers(folder, preloaded) {
     writeFileSync(
       join(folder, name),
       `#!/bin/sh
-case "\${LD_PRELOAD-unset}" in
-"" | *"${libraries}"*) ;;
-unset) export LD_PRELOAD="${libraries}" ;;
-*) export LD_PRELOAD="${libraries}:$LD_PRELOAD" ;;
-esac
+if [ "$COPSE_SANITIZER" ]; then
+  export LD_PRELOAD="${preloaded.join(":")}\${LD_PRELOAD:+:$LD_PRELOAD}"
+fi
 exec "${bun()}"${first} "$@"
 `,
       { mode: 0o755 },

@@ -40,7 +40,7 @@ async function racer(...what: readonly string[]): Promise<Disposable> {
   const child = Bun.spawn(tied([process.execPath, join(import.meta.dir, "racer.ts"), ...what]), {
     stdout: "pipe",
     stderr: "inherit",
-    env: { ...process.env, LD_PRELOAD: "" },
+    env: { ...process.env, COPSE_SANITIZER: "" },
   });
   const reader = child.stdout.getReader();
   const { done } = await reader.read();

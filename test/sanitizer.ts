@@ -9,12 +9,8 @@ const {
   COPSE_SANITIZER_RUNTIME: runtime,
 } = process.env;
 
-if (bun) {
-  // The runtime is for this process, which has it, and for each Bun that a test starts. A server, rsync
-  // or git would be watched as well: their faults are not ours, and they would end otherwise than they do.
-  process.execPath = bun;
-  delete process.env.LD_PRELOAD;
-}
+// Each Bun that a test starts is watched as well; other programs are not (.ci/preload.c).
+if (bun) process.execPath = bun;
 
 if (kind === "asan" && runtime) {
   // LeakSanitizer is asked for its report once all tests are over, because Bun ends without the exit

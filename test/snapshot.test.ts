@@ -196,6 +196,16 @@ describe("closing", () => {
     expect(await codeOf((async () => snapshotSync(held))())).toBe("CLOSED");
   });
 
+  test("what was asked for before it is answered, also when it has to wait", async () => {
+    await using runtime = new Runtime({ workers: 1, ioWorkers: 1 });
+    const held = await snapshot(place, { runtime });
+    const low = { runtime, priority: "low" } as const;
+    const waiting = Array.from({ length: 50 }, () => list(held, low));
+    held.close(); // its removal goes before them
+    for (const rows of await Promise.all(waiting)) expect(rows).toHaveLength(2);
+    expect(await codeOf((async () => await list(held, low))())).toBe("CLOSED");
+  });
+
   test("comes with the runtime it belongs to; another one has no such snapshot", async () => {
     let held: Snapshot;
     {

@@ -238,7 +238,7 @@ test("files that are replaced, vanish and trade places with a link are whole or 
   ].map((what) =>
     Bun.spawn(tied([process.execPath, join(import.meta.dir, "racer.ts"), ...what]), {
       stdout: "pipe",
-      env: { ...process.env, LD_PRELOAD: "" },
+      env: { ...process.env, COPSE_SANITIZER: "" },
     }),
   );
   try {

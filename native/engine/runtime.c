@@ -209,7 +209,7 @@ void runtime_add(struct runtime *runtime, struct task *task) {
   if (runtime->all) runtime->all->previous_all = task;
   runtime->all = task;
   runtime->tasks++;
-  runtime->started++;
+  task->turn = ++runtime->started;
   runtime->queued++;
   mutex_unlock(&runtime->lock);
 }
@@ -233,6 +233,17 @@ void runtime_count_end(struct runtime *runtime, struct task *task) {
      : state == TASK_FAILED ? &runtime->failed
                             : &runtime->cancelled))++;
   mutex_unlock(&runtime->lock);
+}
+
+bool runtime_awaits_older(struct runtime *runtime, uint64_t turn) {
+  bool awaits = false;
+  mutex_lock(&runtime->lock);
+  for (const struct task *task = runtime->all; task && !awaits; task = task->next_all)
+    awaits = task->turn < turn &&
+             atomic_load_explicit(&task->state, memory_order_relaxed) <= TASK_RUNNING &&
+             !atomic_load_explicit(&task->has_opened, memory_order_acquire);
+  mutex_unlock(&runtime->lock);
+  return awaits;
 }
 
 // The lists; the lock is held

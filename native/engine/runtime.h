@@ -65,6 +65,8 @@ void runtime_stats(struct runtime *runtime, copse_stats *out);
 void runtime_add(struct runtime *runtime, struct task *task);
 void runtime_count_begin(struct runtime *runtime, struct task *task);
 void runtime_count_end(struct runtime *runtime, struct task *task);
+// Whether a task that was added before that turn has still to open its stores.
+bool runtime_awaits_older(struct runtime *runtime, uint64_t turn);
 void runtime_forget(struct runtime *runtime, struct task *task);  // off every list, when freed
 
 // The attachment of that key, made by `make` when there is none yet (nullptr: out of memory).

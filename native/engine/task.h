@@ -34,6 +34,8 @@ struct task {
   _Atomic uint32_t references;
   _Atomic uint32_t cancelled;  // 0, or the COPSE_E_* code as its absolute value
   _Atomic uint8_t state;       // enum task_state
+  _Atomic bool has_opened;     // its stores; until then what it names must not go
+  uint64_t turn;               // counted by runtime_add: who was added before has a smaller one
   uint32_t token;
   bool waited;
   uint64_t untold;                                     // bits 1 << kind: rows that nobody wants

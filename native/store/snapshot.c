@@ -1,5 +1,7 @@
 // snapshot: see snapshot.h. All trees of a runtime are on one shelf, found by number. A tree is
-// counted: by the shelf until it is removed, and by each store that has it open.
+// counted: by the shelf until it is removed, and by each store that has it open. Tasks begin on any
+// worker, so that a removal may overtake one that was asked for before it: such a one still finds
+// the tree, which stays on the shelf until they all have opened their stores.
 //
 // A directory is one block: its items, sorted by name, with the names behind them. Sixty-four bytes
 // and a name for an entry; what only links, directories and troubles have hangs beside.
@@ -62,6 +64,7 @@ struct growing {
 struct tree {
   struct tree *next;  // guarded by the shelf's lock
   uint64_t number;
+  uint64_t closed_by;  // the turn of the task that removed it, or 0
   _Atomic uint32_t references;
   uint32_t can;
   struct entry root;
@@ -382,6 +385,27 @@ int32_t snapshot_put(struct runtime *runtime, uint64_t number, const struct stor
   return fault_set(fault, COPSE_E_EXISTS, "there is a snapshot of that number already");
 }
 
+// Takes from the shelf what is removed and waited for by nobody.
+static void sweep(struct shelf *shelf, struct runtime *runtime) {
+  struct tree *gone = nullptr;
+  mutex_lock(&shelf->lock);
+  for (struct tree **at = &shelf->trees; *at;) {
+    struct tree *tree = *at;
+    if (tree->closed_by == 0 || runtime_awaits_older(runtime, tree->closed_by)) {
+      at = &tree->next;
+    } else {
+      *at = tree->next;
+      tree->next = gone;
+      gone = tree;
+    }
+  }
+  mutex_unlock(&shelf->lock);
+  for (struct tree *next; gone; gone = next) {
+    next = gone->next;
+    tree_drop(gone);
+  }
+}
+
 // ── The store ──
 
 static int32_t snapshot_open(struct store *store, const struct place *place, struct fault *fault) {
@@ -394,6 +418,8 @@ static int32_t snapshot_open(struct store *store, const struct place *place, str
   state->shelf = shelf;
   mutex_lock(&shelf->lock);
   state->tree = *tree_at(shelf, record_number(place->record, COPSE_PLACE_SNAPSHOT, 0));
+  uint64_t closed_by = state->tree ? state->tree->closed_by : 0;
+  if (closed_by && store->task->turn > closed_by) state->tree = nullptr;
   if (state->tree) atomic_fetch_add_explicit(&state->tree->references, 1, memory_order_relaxed);
   mutex_unlock(&shelf->lock);
   if (!state->tree) {
@@ -409,6 +435,7 @@ static int32_t snapshot_open(struct store *store, const struct place *place, str
 static void snapshot_close(struct store *store) {
   struct snapshot_state *state = store->state;
   tree_drop(state->tree);
+  sweep(state->shelf, store->runtime);
   free(state);
 }
 
@@ -598,11 +625,9 @@ static int32_t snapshot_remove(struct directory *base, const struct entry *entry
   struct snapshot_state *state = base->store->state;
   struct shelf *shelf = state->shelf;
   mutex_lock(&shelf->lock);
-  struct tree **at = tree_at(shelf, state->tree->number), *tree = *at;
-  if (tree) *at = tree->next;
+  if (state->tree->closed_by == 0) state->tree->closed_by = base->store->task->turn;
   mutex_unlock(&shelf->lock);
-  if (tree) tree_drop(tree);  // it is this store's as well, until it is closed
-  return 0;
+  return 0;  // it goes from the shelf when this store is closed
 }
 
 const struct store_ops snapshot_store = {

@@ -8,11 +8,12 @@
 #include "tree/ignore.h"
 #include "verb/run_cache.h"
 
+static const uint16_t keys[2] = {COPSE_KEY_LEFT, COPSE_KEY_RIGHT};
+
 // After this many bytes read in one batch, an idle worker gets half of what is left of it.
 constexpr uint64_t SPLIT_BYTES = 1 << 20;
 
-// When so many batches of one directory are waiting, they go first: what they need is less than
-// what all of a very large directory would.
+// So many waiting batches of one directory go first: they need less than all of a large one.
 constexpr size_t BATCHES_AHEAD = 32;
 
 struct batch {
@@ -645,7 +646,6 @@ static int32_t open_side(struct run *run, uint8_t side, struct entry *entry,
 // name).
 static int32_t open_as_tree(struct run *run, uint8_t side, struct entry *entry,
                             struct directory **directory, struct fault *fault) {
-  static const uint16_t keys[2] = {COPSE_KEY_LEFT, COPSE_KEY_RIGHT};
   span request = {run->task->request, run->task->request_len};
   span tree = record_record(record_record(request, keys[side]), COPSE_PLACE_TREE);
   if (tree.size == 0) return 0;
@@ -796,12 +796,12 @@ static uint64_t limit(span request, uint16_t key) {
 static int32_t open_run(struct run *run, struct worker *worker, uint8_t *side,
                         struct fault *fault) {
   span request = {run->task->request, run->task->request_len};
-  static const uint16_t keys[2] = {COPSE_KEY_LEFT, COPSE_KEY_RIGHT};
   int32_t code = 0;
   for (*side = 0; *side < run->sides; ++*side) {
     code = store_open(&run->store[*side], record_record(request, keys[*side]), run->task, fault);
     if (code < 0) return code;
   }
+  atomic_store_explicit(&run->task->has_opened, true, memory_order_release);
   *side = LEFT;
   run->path = record_text(request, COPSE_KEY_PATH);
   code = path_safe(run->path, fault);

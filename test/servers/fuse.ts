@@ -40,7 +40,7 @@ export async function mountIll(
   const child = Bun.spawn(tied([process.execPath, import.meta.path, at, JSON.stringify(files)]), {
     stdout: "pipe",
     stderr: "pipe",
-    env: { ...process.env, LD_PRELOAD: "" },
+    env: { ...process.env, COPSE_SANITIZER: "" },
   });
   const reader = child.stdout.getReader();
   const decoder = new TextDecoder();

@@ -1,5 +1,5 @@
-// pack_making: a pack that is being made, between who fills it (pack_write.c) and who puts it
-// together (pack_finish.c).
+// pack_making: a pack that is being made, between who fills it (pack_write.c), who does its chunks
+// (pack_chunk.c), who sorts what came (pack_gather.c) and who puts it together (pack_finish.c).
 #pragma once
 #include <stdatomic.h>
 #include "base/hash.h"
@@ -12,12 +12,14 @@
 #include "store/store.h"
 
 struct asking;
+struct load;
 struct output;
 struct pack_kind;
 struct packer;
 struct seed;
+struct task;
 
-// What one thread compresses with; pack_write.c has a list of them.
+// What one thread compresses with; pack_chunk.c has a list of them.
 struct compressor {
   struct compressor *next;
   const void *owner;  // the thread that had it last
@@ -35,9 +37,8 @@ struct pack_section {
 };
 
 struct part {
-  uint8_t digest[HASH_BYTES];
   uint64_t size;
-  uint32_t blob;
+  uint32_t blob;  // it knows the digest
 };
 
 // Parts stay where they are: other workers fill them while more come.
@@ -99,8 +100,10 @@ struct making {
   struct compressor *idle_large;  // for large chunks
   condition large_given;          // back
   uint32_t large, large_max;      // at work on large chunks, and at most
-  struct fault fault;             // of a chunk that another worker was given
-  _Atomic uint32_t pending;       // chunks that other workers were given
+  struct load *loads;             // of small chunks that wait, for each thread; idle
+  uint32_t loads_count;           // idle, or taken
+  struct fault fault;             // of a chunk that waited, or that another worker was given
+  _Atomic uint32_t pending;       // loads that other workers were given
   uint32_t pending_max;
   struct spool spool;
   struct grouping grouping;   // of our own format, once all came
@@ -122,6 +125,18 @@ static inline int32_t no_memory(struct fault *fault) {
 // it is.
 int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *part,
                   struct fault *fault);
+// A chunk whose bytes are from malloc, and whose part does not move. 1: they belong to the pack
+// now, and what goes wrong is said when all came; 0: it is done. `may_go_away`: others may do it.
+struct piece {
+  struct part *part;
+  uint8_t *bytes;
+  size_t size;
+  bool is_raw;
+};
+int32_t piece_add(struct making *making, struct task *task, const struct piece *piece,
+                  bool may_go_away, struct fault *fault);
+void loads_end(struct making *making);   // when no more come: what waits is done
+void loads_free(struct making *making);  // what waits is not wanted
 // Whether the chunk goes into a group of small ones, so that nobody compresses it before.
 bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size);
 // The first of what went wrong in a job is what the pack ends with.
@@ -142,6 +157,8 @@ int32_t written_keep(struct making *making, struct written *written, struct writ
 void written_free(struct written *written);
 // When all that is written came: sorts it, and adds what the seed holds.
 int32_t pack_gather(struct making *making, struct task *task, struct fault *fault);
+// Which files are one, what the index calls those of other names, and the order of the sections.
+int32_t pack_arrange(struct making *making, struct fault *fault);
 // The end of the entries from `begin` on that one copy of the index tells of. A file is never cut,
 // so that what has a part of its rows has them all.
 size_t pack_stretch_end(const struct making *making, size_t begin);

@@ -171,7 +171,6 @@ static int32_t keep_parts(struct making *making, struct task *task, const struct
     const struct pack_chunk *chunk = &making->seed->index->chunks[item->first + i];
     struct part *part = &block->parts[i];
     *part = (struct part){.size = chunk->size};
-    memcpy(part->digest, chunk->checksum, HASH_BYTES);
     int32_t code = 1;
     if (is_alone(making->seed->index, chunk)) {
       part->blob = spool_find(&making->spool, chunk->checksum, chunk->is_frame);
@@ -179,7 +178,6 @@ static int32_t keep_parts(struct making *making, struct task *task, const struct
     } else {
       part->blob = making->seed->blobs[item->first + i];
       code = part->blob != NO_BLOB;
-      if (code) memcpy(part->digest, making->spool.blobs[part->blob].digest, HASH_BYTES);
     }
     if (code < 0) return code;
     if (code == 0)

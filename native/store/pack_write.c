@@ -1,8 +1,7 @@
 // pack_write: a pack that is being made. Files may be written by many workers at once; each is cut
-// into chunks of a fixed size, which are hashed and compressed where they come, those of large
-// files by other workers. When all is there, finish() puts the pack together, sorted by path, into
-// a file of the inner store, which gives it its name only when it is whole. The bytes depend on the
-// tree, the level and zstd's version only.
+// into chunks of a fixed size (pack_chunk.c). When all is there, finish() puts the pack together,
+// sorted by path, into a file of the inner store, which gives it its name only when it is whole.
+// The bytes depend on the tree, the level and zstd's version only.
 #include "store/pack_write.h"
 
 #include <stdlib.h>
@@ -12,7 +11,6 @@
 #include "engine/runtime.h"
 #include "engine/task.h"
 #include "store/pack_ask.h"
-#include "store/pack_frame.h"
 #include "store/pack_group.h"
 #include "store/pack_making.h"
 #include "store/pack_pour.h"
@@ -21,7 +19,6 @@
 #include "store/paths.h"
 
 constexpr size_t CHUNK_BYTES = 4 << 20;
-constexpr size_t LARGE_CHUNK = 256 << 10;
 
 struct making_directory {
   struct directory base;
@@ -97,164 +94,6 @@ int32_t written_keep(struct making *making, struct written *written, struct writ
   return code;
 }
 
-// ── Chunks ──
-
-static struct compressor *compressor_new(const struct making *making) {
-  struct compressor *compressor = calloc(1, sizeof *compressor);
-  if (compressor) compressor->packer = packer_new(making->level);
-  if (compressor && compressor->packer) return compressor;
-  free(compressor);
-  return nullptr;
-}
-
-// The one that the thread had before: its tables are in that core's caches. Only when there are as
-// many as cores it takes another's.
-struct compressor *compressor_take(struct making *making) {
-  static thread_local char here;
-  mutex_lock(&making->lock);
-  struct compressor **at = &making->idle;
-  while (*at && (*at)->owner != &here) at = &(*at)->next;
-  bool is_new = !*at && making->compressors < making->large_max;
-  if (!*at && !is_new) at = &making->idle;
-  struct compressor *compressor = is_new ? nullptr : *at;
-  if (compressor)
-    *at = compressor->next;
-  else
-    making->compressors++;
-  mutex_unlock(&making->lock);
-  if (!compressor) compressor = compressor_new(making);
-  if (compressor) compressor->owner = &here;
-  return compressor;
-}
-
-// Contexts of zstd grow with what they are used on, to 50 MB at high levels, and stay as large. So
-// large chunks have their own, and no more of them than there are cores to use them.
-static struct compressor *compressor_take_large(struct making *making) {
-  mutex_lock(&making->lock);
-  while (making->large == making->large_max) condition_wait(&making->large_given, &making->lock);
-  making->large++;
-  struct compressor *compressor = making->idle_large;
-  if (compressor) making->idle_large = compressor->next;
-  mutex_unlock(&making->lock);
-  return compressor ? compressor : compressor_new(making);
-}
-
-// nullptr: there was no memory for it.
-static void compressor_give(struct making *making, struct compressor *compressor, bool is_large) {
-  mutex_lock(&making->lock);
-  struct compressor **idle = is_large ? &making->idle_large : &making->idle;
-  if (compressor) {
-    compressor->next = *idle;
-    *idle = compressor;
-  }
-  if (is_large) {
-    making->large--;
-    condition_one(&making->large_given);
-  }
-  mutex_unlock(&making->lock);
-}
-
-void compressor_free(struct compressor *compressor) {
-  packer_free(compressor->packer);
-  packer_free(compressor->quick);
-  free(compressor->out);
-  free(compressor);
-}
-
-static void list_free(struct compressor **idle) {
-  while (*idle) {
-    struct compressor *compressor = *idle;
-    *idle = compressor->next;
-    compressor_free(compressor);
-  }
-}
-
-void compressors_free(struct making *making) {
-  list_free(&making->idle);
-  list_free(&making->idle_large);
-}
-
-// Whether it is worth compressing: a try of high levels takes long, and gains nothing on what is
-// compressed already.
-static int32_t probe(struct compressor *compressor, span bytes, bool *gains, struct fault *fault) {
-  if (!compressor->quick) compressor->quick = packer_new(1);
-  if (!compressor->quick) return no_memory(fault);
-  *gains = packer_gains(compressor->quick, bytes, compressor->out, compressor->capacity);
-  return 0;
-}
-
-static int32_t frame_add(struct making *making, span bytes, struct part *part,
-                         struct fault *fault) {
-  bool is_large = bytes.size > LARGE_CHUNK && making->compress != COPSE_COMPRESS_NEVER;
-  struct compressor *compressor =
-      is_large ? compressor_take_large(making) : compressor_take(making);
-  int32_t code = compressor ? 0 : no_memory(fault);
-  if (code == 0)
-    code = frame_room(&compressor->out, &compressor->capacity, frame_bound(bytes.size), fault);
-  bool gains = true;
-  if (code == 0 && making->compress == COPSE_COMPRESS_AUTO && bytes.size >= SAMPLE_BYTES)
-    code = probe(compressor, bytes, &gains, fault);
-  span blob = bytes;
-  if (code == 0 && gains) {
-    int64_t size = frame_write(compressor->packer, bytes, making->compress != COPSE_COMPRESS_NEVER,
-                               compressor->out, compressor->capacity, fault);
-    code = size < 0 ? (int32_t)size : 0;
-    blob = (span){compressor->out, size < 0 ? 0 : (size_t)size};
-  }
-  if (code == 0) code = spool_add(&making->spool, part->digest, gains, blob, &part->blob, fault);
-  compressor_give(making, compressor, is_large);
-  return code;
-}
-
-bool written_is_grouped(const struct making *making, const struct written *written, uint64_t size) {
-  return making->is_native && !written->is_raw && making->compress != COPSE_COMPRESS_NEVER &&
-         size <= GROUP_CHUNK_MAX;
-}
-
-int32_t chunk_add(struct making *making, span bytes, bool is_raw, struct part *part,
-                  struct fault *fault) {
-  hash_of(bytes, part->digest);
-  part->size = bytes.size;
-  part->blob = spool_find(&making->spool, part->digest, !is_raw);
-  if (part->blob != NO_BLOB) return 0;
-  if (is_raw) return spool_add(&making->spool, part->digest, false, bytes, &part->blob, fault);
-  if (making->seed && making->compress != COPSE_COMPRESS_NEVER) {
-    int32_t found = seed_take(making, part->digest, part->size, &part->blob, fault);
-    if (found != 0) return found < 0 ? found : 0;
-  }
-  return frame_add(making, bytes, part, fault);
-}
-
-// A chunk for another worker; its part is in a place that does not move.
-struct chunk_job {
-  struct job job;
-  struct making *making;
-  struct task *task;
-  struct part *part;
-  uint8_t *bytes;
-  size_t size;
-  bool is_raw;
-};
-
-void making_fail(struct making *making, const struct fault *fault) {
-  mutex_lock(&making->lock);
-  if (making->fault.code == 0) making->fault = *fault;
-  mutex_unlock(&making->lock);
-}
-
-static void chunk_run(struct job *job, struct worker *) {
-  struct chunk_job *chunk = (struct chunk_job *)job;
-  struct making *making = chunk->making;
-  struct fault fault = {};
-  if (!task_cancelled(chunk->task) && chunk_add(making, (span){chunk->bytes, chunk->size},
-                                                chunk->is_raw, chunk->part, &fault) < 0) {
-    making_fail(making, &fault);
-  }
-  free(chunk->bytes);
-  free(chunk);
-  atomic_fetch_sub_explicit(&making->pending, 1, memory_order_relaxed);
-}
-
 // ── Sections ──
 
 int section_order(const void *left, const void *right) {
@@ -315,6 +154,7 @@ static void making_close(struct store *store) {
   free(making->all);
   free(making->names.slots);
   compressors_free(making);
+  loads_free(making);
   for (size_t i = 0; i < making->sections_count; i++) section_drop(making, making->sections[i]);
   free(making->sections);
   ask_end(making->asking);
@@ -703,31 +543,20 @@ static int32_t next_part(struct making_writer *writer, struct part **out, struct
 // What is in the buffer becomes a chunk. `is_last`: done here, for nothing else is waiting.
 static int32_t cut(struct making_writer *writer, bool is_last, struct fault *fault) {
   struct store *store = writer->base.store;
-  struct making *making = making_of(store);
   struct part *part;
   int32_t code = next_part(writer, &part, fault);
   if (code < 0) return code;
   size_t size = writer->filled;
   writer->size += size;
   writer->filled = 0;
-  bool is_stored = writer->self->is_raw || written_is_grouped(making, writer->self, size);
-  struct chunk_job *job = nullptr;
-  bool is_busy =
-      atomic_load_explicit(&making->pending, memory_order_relaxed) >= making->pending_max;
-  if ((!is_last || writer->is_alone) && !is_busy) job = malloc(sizeof *job);
-  if (!job) return chunk_add(making, (span){writer->buffer, size}, is_stored, part, fault);
-  *job = (struct chunk_job){.job.run = chunk_run,
-                            .making = making,
-                            .task = store->task,
-                            .part = part,
-                            .bytes = writer->buffer,
-                            .size = size,
-                            .is_raw = is_stored};
-  writer->buffer = nullptr;
-  writer->capacity = 0;
-  atomic_fetch_add_explicit(&making->pending, 1, memory_order_relaxed);
-  group_run(&store->task->group, JOB_COMPUTE, &job->job);
-  return 0;
+  bool is_stored = writer->self->is_raw || written_is_grouped(making_of(store), writer->self, size);
+  struct piece piece = {part, writer->buffer, size, is_stored};
+  code = piece_add(making_of(store), store->task, &piece, !is_last || writer->is_alone, fault);
+  if (code > 0) {
+    writer->buffer = nullptr;
+    writer->capacity = 0;
+  }
+  return code < 0 ? code : 0;
 }
 
 static int32_t add(struct making_writer *writer, const uint8_t *bytes, size_t size,

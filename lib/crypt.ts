@@ -99,7 +99,7 @@ export function withStages(to: Place, compress: unknown, encrypt: unknown): Plac
   if (to.scheme === "crypt")
     throw argumentError(
       compress === undefined ? "encrypt" : "compress",
-      "is said by the crypt location that is written to",
+      `is said by the crypt location that is written to; or name ${to.inner?.shown ?? "it"} without crypt:`,
     );
   return around(to, compress, secret, "compress", `crypt:${to.shown}`);
 }

@@ -1,6 +1,7 @@
 // Location → place. What a user writes becomes a scheme, a path and, for messages, the same with
 // its secrets masked.
 
+import { mkdirSync } from "node:fs";
 import { archiveFields, looksLikeArchive, splitSub } from "./archive.ts";
 import { cryptPlace } from "./crypt.ts";
 import { argumentError, CopseError, escapeForMessage, showValue } from "./errors.ts";
@@ -9,6 +10,19 @@ import { Algorithm, Place as PlaceKey } from "./native/abi.ts";
 import type { Record } from "./native/record.ts";
 import { redact, type Secret } from "./secret.ts";
 import type { Location } from "./types.ts";
+
+/** Makes a directory for a file that we keep, its owner's alone. */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    // As Bun throws it: with a code.
+    const errno = (cause as { code?: string }).code;
+    const sentence = "the directory cannot be made: check the path and who may write there";
+    const code = errno === "EEXIST" || errno === "ENOTDIR" ? "EXISTS" : "DENIED";
+    throw new CopseError(code, sentence, { location: path, errno, cause });
+  }
+}
 
 /** What a scheme is told besides its path: a key of its own and what it says. */
 export type PlaceField = readonly [

@@ -1,7 +1,6 @@
 // Options → record bytes: the only encoder. Every option is checked here, before anything is
 // started.
 
-import { mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { oneOf, whole, flag, checkRepo, checkGlobs, checkFields } from "./check.ts";
@@ -12,6 +11,7 @@ import {
   asNewPack,
   asPack,
   isFile,
+  makeFolder,
   parseLocation,
   placeKey,
   type Place,
@@ -230,7 +230,7 @@ const putCache: Put = (record, value) => {
 function cachePath(): string {
   const home = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
   const folder = join(home, "copse");
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   return join(folder, "hashes");
 }
 

@@ -2,11 +2,11 @@
 // one in each direction, and what they have in common then is kept. Nothing of the trees is decided
 // here but whether something may be deleted at all.
 
-import { mkdirSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { argumentError, CopseError, showValue } from "./errors.ts";
-import type { Place } from "./location.ts";
+import { makeFolder, type Place } from "./location.ts";
 import { Detail, Done, Two, TwoSeen } from "./native/abi.ts";
 import { keyOf, planHead, TwoWayPlan } from "./plan.ts";
 import { checkFields } from "./check.ts";
@@ -382,7 +382,7 @@ export function twoWaySteps(
   const pair = names.join("\0");
   const asked = { places: { left, right }, options, state, pair, conflict, plan, isQuiet };
   decideVerb(asked, false, false); // checks the rest
-  if (options.dryRun !== true) mkdirSync(dirname(state), { recursive: true, mode: 0o700 });
+  if (options.dryRun !== true) makeFolder(dirname(state));
   return run(asked, transferVerb);
 }
 

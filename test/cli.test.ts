@@ -230,6 +230,7 @@ describe("options", () => {
       ["compare left right -q --json", "cannot be used with", "copse compare --help"],
       ["list", "missing required argument 'location'", "copse list --help"],
       ["cmpare left right", "Did you mean compare?", "copse --help"],
+      ["help cmpare", "help knows no command of that name", "copse --help"],
       ["completion tcsh", "Allowed choices are bash, zsh, fish.", "copse completion --help"],
     ] as const;
     for (const [line, sentence, hint] of wrong) {

@@ -21,7 +21,7 @@ import { tied } from "./servers/tied.ts";
 import { nobody } from "./somebody.ts";
 import { said, shape, strays } from "./synced.ts";
 import { isRoot, link, Scratch } from "./trees.ts";
-import { leaveNothingOpen } from "./ways.ts";
+import { codeOf, leaveNothingOpen } from "./ways.ts";
 
 leaveNothingOpen();
 const swaps = Number(process.env["COPSE_SWAPS"] ?? 60);
@@ -131,6 +131,14 @@ describe("the disk", () => {
     },
   );
 
+  test("that keeps nanoseconds: whole seconds that differ by one do, in a dry run, too", async () => {
+    const [from, to] = [scratch.plant("from", { a: "new" }), scratch.plant("to", { a: "old" })];
+    utimesSync(join(from, "a"), 1_000_000_001, 1_000_000_001);
+    utimesSync(join(to, "a"), 1_000_000_000, 1_000_000_000);
+    expect(said(await sync(from, to, { dryRun: true }))).toEqual(["copied a"]);
+    expect(said(await sync(from, to))).toEqual(["copied a"]);
+  });
+
   test.skipIf(!isRoot)("that is read-only: DENIED, nothing changes", async () => {
     const from = scratch.plant("from", { a: "new", b: "b" });
     const real = scratch.plant("real", { a: "old", c: "c" });
@@ -141,6 +149,9 @@ describe("the disk", () => {
       const result = await sync(from, to);
       const lines = ["error  DENIED", "error a DENIED", "error b DENIED", "error c DENIED"];
       expect(said(result)).toEqual(lines);
+      // However much of the path is missing, it is not that which is said.
+      for (const place of ["new", "new/deep/er"])
+        expect(await codeOf(copy(from, join(to, place)).then())).toBe("DENIED");
     });
     expect(shape(real)).toEqual({ a: "old", c: "c" });
   });

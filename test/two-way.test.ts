@@ -415,6 +415,22 @@ describe("the state", () => {
     }
   });
 
+  test("where no directory for it can be made, that is said, and nothing is done", async () => {
+    const both = pair({ a: "a" });
+    const file = scratch.at("no-home");
+    writeFileSync(file, "");
+    const state = join(file, "state");
+    const error = new Promise((found) => {
+      try {
+        sync(both.left, both.right, { twoWay: { state } }).then(found, found);
+      } catch (thrown) {
+        found(thrown);
+      }
+    });
+    expect(await error).toMatchObject({ code: "EXISTS", location: file });
+    expect(shape(both.right)).toEqual({});
+  });
+
   test("it may not lie in one of the trees", async () => {
     const both = pair({ a: "a" });
     const state = join(both.right, "s", "state");

@@ -195,6 +195,7 @@ function ending(examples: CommandShape["examples"], status: string, paint: Paint
 function reword({ message }: CommanderError): string {
   return escapeText(
     message
+      .replace(/^\(outputHelp\)$/, "help knows no command of that name")
       .replace(/^error: /, "")
       .replace(/\n\((.*)\)$/, ". $1")
       .replace(/^(unknown option '-c')$/, "$1: say --by content, or --chunk-size")

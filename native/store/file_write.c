@@ -162,16 +162,19 @@ int32_t file_above(struct store *store, bool make, struct arena *arena, struct e
     if (!path) return no_memory(fault);
     memcpy(path, parent.at, parent.size + 1);
     fd = 0;
+    int refused = 0;
     for (size_t i = 1; i <= parent.size && fd >= 0; i++) {
       if (path[i] != '/' && path[i] != 0) continue;
       char kept = path[i];
       path[i] = 0;
       fd = io->make_directory(IO_HERE, path, 0777);
-      if (fd == -EEXIST || fd == -EROFS || fd == -EACCES) fd = 0;  // the open will tell
+      if (fd == -EROFS || fd == -EACCES) refused = fd;
+      if (fd == -EEXIST || fd == refused) fd = 0;  // the open will tell whether it is there
       path[i] = kept;
     }
     free(path);
     if (fd >= 0) fd = io->open(IO_HERE, name_of(parent), IO_READ | IO_DIRECTORY | IO_FOLLOW);
+    if (fd == -ENOENT && refused < 0) return fault_from_errno(fault, -refused, "mkdir");
   }
   if (fd < 0) return fault_from_errno(fault, -fd, "open");
   int32_t code = file_directory_at(store, parent, fd, directory, fault);

@@ -85,7 +85,9 @@ uint64_t sync_precision(struct spot *spot, const struct entry *left, const struc
   if (left->mtime_ns == right->mtime_ns) return 1;
   uint64_t fits = fitting(left->mtime_ns, right->mtime_ns);
   if (!fits) return 1;
-  if (sync->is_dry) return fits;  // nothing is written, not even to ask
+  // Nothing is written, not even to ask. The time of its last change is the system's own: where
+  // that is finer than these two, they are as they were set.
+  if (sync->is_dry) return right->ctime_ns % (int64_t)fits ? 1 : fits;
   mutex_lock(&sync->lock);
   known = atomic_load_explicit(&sync->precision_ns, memory_order_relaxed);
   if (!known) {

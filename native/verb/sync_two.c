@@ -59,7 +59,8 @@ static int32_t begin(struct run *run, struct fault *fault) {
   two->conflict = (enum copse_conflict)record_number(request, COPSE_KEY_CONFLICT, 0);
   for (uint8_t side = 0; side < 2; side++)
     if ((run->store[side].can & NEEDED) != NEEDED)
-      return fault_set(fault, COPSE_E_UNSUPPORTED, "a %s location cannot be synced both ways",
+      return fault_set(fault, COPSE_E_UNSUPPORTED,
+                       "%s locations cannot be synced both ways: name directories",
                        run->store[side].ops->scheme);
   int32_t code =
       two_state_open(run->task->runtime->io, record_text(request, COPSE_KEY_TWO_STATE),

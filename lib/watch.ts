@@ -4,11 +4,11 @@
 // what was named is listed again and held against what was known of it. Of the patterns only the
 // directories above it, as many levels as the deepest pattern has, and what is new are asked again.
 
-import { statSync, watch as watchSystem, type FSWatcher } from "node:fs";
+import { statSync, watch as watchSystem, type FSWatcher, type Stats } from "node:fs";
 import { resolve } from "node:path";
 import { Notify } from "./async/gates.ts";
 import { sleep } from "./async/sleep.ts";
-import { CopseError } from "./errors.ts";
+import { CopseError, type ErrorDetails } from "./errors.ts";
 import type { Place } from "./location.ts";
 import { listPlaceNames } from "./list.ts";
 import { planOf, type Plan } from "./pattern.ts";
@@ -37,6 +37,18 @@ const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIn
 const join = (above: string, name: string): string => (above === "" ? name : `${above}/${name}`);
 
 /** Levels of directories that a pattern says something about. */
+function unwatchable(cause: NodeJS.ErrnoException, details: ErrorDetails): CopseError {
+  const codes = {
+    ENOENT: "NOT_FOUND",
+    ENOTDIR: "NOT_FOUND",
+    EACCES: "DENIED",
+    ELOOP: "UNSAFE_PATH",
+  } as const;
+  const code = codes[cause.code as keyof typeof codes] ?? "LIMIT";
+  const sentence = `it cannot be watched: ${cause.message}: check the path`;
+  return new CopseError(code, sentence, { ...details, errno: cause.code, cause });
+}
+
 function levelsOf({ nodes }: Plan): number {
   const levels: number[] = [];
   for (const { directories } of nodes)
@@ -78,8 +90,13 @@ class DirectoryWatcher extends Watching<WatchEvent> implements Watcher {
   // ── What the system says ──
 
   #listen(): void {
-    const found = statSync(this.#path, { throwIfNoEntry: false });
     const details = { location: this.#place.shown };
+    let found: Stats | undefined;
+    try {
+      found = statSync(this.#path, { throwIfNoEntry: false });
+    } catch (cause) {
+      throw unwatchable(cause as NodeJS.ErrnoException, details);
+    }
     if (!found)
       throw new CopseError("NOT_FOUND", "no such file or directory: check the path", details);
     if (!found.isDirectory())
@@ -90,12 +107,7 @@ class DirectoryWatcher extends Watching<WatchEvent> implements Watcher {
         else this.#hint(String(name), event === "change");
       });
     } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      throw new CopseError(
-        code === "ENOENT" ? "NOT_FOUND" : code === "EACCES" ? "DENIED" : "LIMIT",
-        `it cannot be watched: ${(cause as Error).message}`,
-        { ...details, errno: code, cause },
-      );
+      throw unwatchable(cause as NodeJS.ErrnoException, details);
     }
     this.#system.on("error", () => this.#overflow());
   }

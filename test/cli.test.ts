@@ -275,6 +275,7 @@ describe("trouble", () => {
         ["apply", "some.json"],
         "copse: some.json: it is no plan: give what --dry-run --json printed",
       ],
+      [["cat", "left/content.txt/x", "y"], "a part of the path is no directory: check the path"],
       [["cat", "left", "deep"], "copse: left › deep: it is a directory: name a file"],
       [
         ["cat", "left", "current"],

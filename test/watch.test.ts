@@ -9,6 +9,7 @@ import {
   statSync,
   watch as watchSystem,
   writeFileSync,
+  symlinkSync,
 } from "node:fs";
 import {
   listSync,
@@ -158,6 +159,9 @@ describe("watch", () => {
     // A system would watch it, and nothing would ever come.
     const file = scratch.plant("a-file", { f: "" });
     expect(await codeOf(first(watch(`${file}/f`)))).toBe("ARGUMENT");
+    expect(await codeOf(first(watch(`${file}/f/g`)))).toBe("NOT_FOUND");
+    symlinkSync("circle", `${file}/circle`);
+    expect(await codeOf(first(watch(`${file}/circle`)))).toBe("UNSAFE_PATH");
     expect(() => watch("memory:x")).toThrow(/only local/);
     const controller = new AbortController();
     const root = scratch.plant("aborted", {});

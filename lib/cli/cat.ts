@@ -1,10 +1,9 @@
 // copse cat: the bytes of one file of a place, also of a pack or archive.
 
-import { statSync } from "node:fs";
 import { parseLocation, Store, type Interruption } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { fail } from "./failure.ts";
-import { placesFrom } from "./place.ts";
+import { isDirectory, placesFrom } from "./place.ts";
 import { OutputClosed, readerLeft } from "./print.ts";
 
 export async function runCat(
@@ -27,7 +26,6 @@ export async function runCat(
 function treeOf(location: string): string {
   const { scheme, path, tree } = parseLocation(location);
   if (scheme !== "file" && scheme !== "http") return location;
-  if (scheme === "file" && statSync(path, { throwIfNoEntry: false })?.isDirectory())
-    return location;
+  if (scheme === "file" && isDirectory(path)) return location;
   return `${tree?.scheme ?? "pack"}:${location}`;
 }

@@ -1,6 +1,5 @@
 // copse compare: the answer as a report, as JSON, or as nothing but the exit status.
 
-import { statSync } from "node:fs";
 import {
   compare,
   parseLocation,
@@ -13,7 +12,7 @@ import type { Flags } from "./args.ts";
 import { escapeLocation } from "./escape.ts";
 import { inFrame } from "./frame.ts";
 import { documentJson, rowToJson, toJson } from "./json.ts";
-import { inFull } from "./place.ts";
+import { inFull, isDirectory } from "./place.ts";
 import { print } from "./print.ts";
 import { report } from "./report.ts";
 import { status } from "./status.ts";
@@ -56,9 +55,7 @@ function besides(text: string, other: string, flags: Flags): string {
   const full = inFull(text, flags);
   if (full === text) return text; // nothing to look at, most of the time
   const { scheme, path } = parseLocation(other);
-  const isDirectory =
-    scheme === "file" && statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  return isDirectory ? full : text;
+  return scheme === "file" && isDirectory(path) ? full : text;
 }
 
 async function printReport(left: string, right: string, comparison: Comparison): Promise<void> {

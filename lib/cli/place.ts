@@ -2,7 +2,7 @@
 // the API.
 // A header or credential belongs to one server: it is never sent to two.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { credential, CopseError, parseLocation, type Encryption, type Location } from "../index.ts";
 import type { Flags } from "./args.ts";
 import { flagOf } from "./failure.ts";
@@ -88,6 +88,15 @@ export async function placesFrom(
     return { archive: ofWeb(file), path: path.replace(/\/+$/, ""), ...said } as Location;
   };
   return texts.map(placeOf);
+}
+
+/** Whether a path is that of a directory. What it is, if it cannot be looked at, the verb says. */
+export function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 /** An archive that is opened without `archive:` before it, said in full where flags are about it. */

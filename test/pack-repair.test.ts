@@ -229,7 +229,7 @@ describe("an index that is lost", () => {
   });
 
   test("a pack that has very many of such folders costs no more than one of others", () => {
-    const count = 30_000;
+    const count = 100_000;
     const pack = (name: (i: number) => string): string => {
       const file = scratch.at("folders");
       packSync(
@@ -254,8 +254,8 @@ describe("an index that is lost", () => {
     // All but one number are taken, and names that only look like it take none.
     const names = (i: number): string =>
       i === 0 ? "recovered" : i === count - 9 ? `recovered~0${i}` : `recovered~${i}/x`;
-    // Looking through all paths for each number would be a thousand times this.
-    expect(time(pack(names), `recovered~${count - 9}`)).toBeLessThan(5 * plain + 1e6);
+    // Looking through all paths for each number takes more than ten seconds.
+    expect(time(pack(names), `recovered~${count - 9}`)).toBeLessThan(3 * plain + 1e6);
   });
 
   test("of an archive that znippy made: named while its index is whole, else numbered", async () => {

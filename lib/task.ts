@@ -315,7 +315,7 @@ export class Running<Whole, Part> implements Receiver {
     const { feed } = this.#verb;
     if (feed)
       this.#feed(feed()).catch((error: unknown) => {
-        this.#stop("failed", error, false);
+        this.#stop("failed", error);
       });
   }
 
@@ -337,7 +337,7 @@ export class Running<Whole, Part> implements Receiver {
       if (!this.#isIterated && !this.#stopped)
         for (const page of this.#pages.splice(0)) this.#collected.add(this.id, page);
     } catch (error) {
-      this.#stop("failed", error, false);
+      this.#stop("failed", error);
     }
     this.#wake();
   }
@@ -347,7 +347,7 @@ export class Running<Whole, Part> implements Receiver {
     try {
       this.#options.onProgress?.({ ...this.totals });
     } catch (error) {
-      this.#stop("failed", error, false);
+      this.#stop("failed", error);
     }
   }
 
@@ -365,7 +365,7 @@ export class Running<Whole, Part> implements Receiver {
   }
 
   aborted(reason: unknown): void {
-    this.#stop("cancelled", reason, true);
+    this.cancel(reason);
   }
 
   refused(error: CopseError): void {
@@ -379,7 +379,8 @@ export class Running<Whole, Part> implements Receiver {
   // ── What the user wants ──
 
   cancel(reason: unknown): void {
-    this.#stop("cancelled", reason, false);
+    // Rows that somebody began to take may never be taken.
+    if (this.#isIterated || !this.#isLate()) this.#stop("cancelled", reason);
   }
 
   /** From now on pages wait until they are asked for. */
@@ -425,7 +426,8 @@ export class Running<Whole, Part> implements Receiver {
     this.#isTold = true;
     if (!this.isSettled) {
       this.#collected.drop();
-      this.cancel(reason ?? new CopseError("CANCELLED", "the task was left before its end"));
+      const left = reason ?? new CopseError("CANCELLED", "the task was left before its end");
+      this.#stop("cancelled", left);
     }
     await this.promise.then(ignore, ignore);
   }
@@ -447,7 +449,7 @@ export class Running<Whole, Part> implements Receiver {
           if (this.id !== 0) pushTo(this.engine.native, this.id, answer);
         });
     } catch (error) {
-      this.#stop("failed", error, false);
+      this.#stop("failed", error);
     }
     if (this.id !== 0) this.engine.native.copse_page_release(this.id, address);
     this.#hearing -= 1;
@@ -475,8 +477,12 @@ export class Running<Whole, Part> implements Receiver {
     }
   }
 
-  /** `isKnown`: native code was told already. */
-  #stop(state: "failed" | "cancelled", reason: unknown, isKnown: boolean): void {
+  /** What it makes is getting its name, and a cancellation comes too late for it. */
+  #isLate(): boolean {
+    return this.id !== 0 && this.engine.native.copse_task_cancel(this.id) === 1;
+  }
+
+  #stop(state: "failed" | "cancelled", reason: unknown): void {
     if (this.isSettled || this.#stopped) return;
     this.#stopped = { state, reason };
     if (this.#done) {
@@ -485,7 +491,7 @@ export class Running<Whole, Part> implements Receiver {
     } else if (this.engine.withdraw(this.#start)) {
       this.#reject(state, reason);
     } else {
-      if (!isKnown) this.engine.native.copse_task_cancel(this.id);
+      this.engine.native.copse_task_cancel(this.id);
       this.#cancelTimer = setTimeout(() => {
         this.#close(false);
         this.#reject(state, reason);

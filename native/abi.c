@@ -473,9 +473,9 @@ int32_t copse_task_push(copse_id id, const uint8_t *bytes, size_t len) {
 int32_t copse_task_cancel(copse_id id) {
   struct task *task = task_take(id);
   if (!task) return COPSE_E_CLOSED;
-  task_cancel(task, COPSE_E_CANCELLED);
+  bool is_late = task_cancel(task, COPSE_E_CANCELLED);
   task_drop(task);
-  return 0;
+  return is_late;
 }
 
 int32_t copse_task_error(copse_id id, uint8_t *into, size_t capacity) {

@@ -81,6 +81,8 @@ void task_start(struct task *task, enum job_place place, struct job *first) {
 // Of several only the first says how the task ends. The lock is held.
 static bool decide(struct task *task, int32_t code) {
   uint32_t none = 0;
+  bool is_cancel = code == COPSE_E_CANCELLED || code == COPSE_E_TIMEOUT;
+  if (task->committing && is_cancel) return false;
   return !task->ending && atomic_compare_exchange_strong(&task->cancelled, &none, (uint32_t)-code);
 }
 
@@ -100,11 +102,20 @@ static void wind_up(struct task *task) {
   task_drop(task);
 }
 
-void task_cancel(struct task *task, int32_t code) {
+bool task_cancel(struct task *task, int32_t code) {
   mutex_lock(&task->lock);
-  bool first = decide(task, code);
+  bool first = decide(task, code), is_late = task->committing;
   mutex_unlock(&task->lock);
-  if (first) wind_up(task);
+  if (first || is_late) wind_up(task);
+  return is_late;
+}
+
+bool task_commits(struct task *task) {
+  mutex_lock(&task->lock);
+  if (!task_cancelled(task)) task->committing = true;
+  bool is_on = task->committing;
+  mutex_unlock(&task->lock);
+  return is_on;
 }
 
 static char *keep(span bytes, size_t *size) {
@@ -256,10 +267,10 @@ void task_began(struct task *task) { runtime_count_begin(task->runtime, task); }
 void task_close(struct task *task) {
   mutex_lock(&task->lock);
   task->closed = true;
-  bool first = decide(task, COPSE_E_CANCELLED);
+  bool first = decide(task, COPSE_E_CANCELLED), is_late = task->committing;
   if (task->waited) condition_all(&task->waiting);
   mutex_unlock(&task->lock);
-  if (first) wind_up(task);
+  if (first || is_late) wind_up(task);
   task_drop(task);
 }
 

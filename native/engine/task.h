@@ -66,6 +66,7 @@ struct task {
   uint32_t unread;  // sealed and lent pages
   bool parked, page_timer_set, progress_pending, room_pending, done_pending, done_taken, closed;
   bool ending;       // how it ends is decided: `code`
+  bool committing;   // nobody cancels it any more
   bool timed;        // a timer was set once, so that they have to be cleared
   bool expecting;    // the group has a hold that goes with the last push or a cancel
   bool deaf;         // nothing more is pushed, until it is expected again
@@ -97,8 +98,12 @@ static inline bool task_cancelled(const struct task *task) {
   return atomic_load_explicit(&task->cancelled, memory_order_relaxed) != 0;
 }
 void task_began(struct task *task);  // by the first job: QUEUED becomes RUNNING
-void task_cancel(struct task *task,
-                 int32_t code);  // COPSE_E_CANCELLED or COPSE_E_TIMEOUT; first one wins
+// COPSE_E_CANCELLED or COPSE_E_TIMEOUT; first one wins. True: it comes too late for what the task
+// makes, see task_commits.
+bool task_cancel(struct task *task, int32_t code);
+// From a job: what the task makes as a whole gets its name now, or is not there. False: it was
+// cancelled before. From here on only a failure ends the task otherwise than well.
+bool task_commits(struct task *task);
 // The whole task failed: keeps the fault with the location and path it is about, cancels the rest.
 // What comes after the first failure or a cancel is its consequence and not kept.
 void task_fail(struct task *task, const struct fault *fault, span location, span path);

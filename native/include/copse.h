@@ -641,7 +641,8 @@ COPSE_API int32_t copse_task_wait(copse_id task, copse_event *events, uint32_t c
                                   uint32_t timeout_ms);
 // Write tasks only. Copies the bytes; zero bytes end the file. BUSY: wait for ROOM and push again.
 COPSE_API int32_t copse_task_push(copse_id task, const uint8_t *bytes, size_t len);
-COPSE_API int32_t copse_task_cancel(copse_id task);  // idempotent; DONE still arrives
+// Idempotent; DONE still arrives. 1: it comes too late, what the task makes is getting its name.
+COPSE_API int32_t copse_task_cancel(copse_id task);
 // After a DONE with a code: writes a record of enum copse_detail and returns its full length, which
 // may exceed `capacity`.
 COPSE_API int32_t copse_task_error(copse_id task, uint8_t *into, size_t capacity);

@@ -651,10 +651,13 @@ static int32_t output_begin(struct output *out, struct task *task, struct fault 
   return code < 0 ? code : put_all(out, fault);
 }
 
-static int32_t output_commit(struct output *out, struct fault *fault) {
+static int32_t output_commit(struct output *out, struct task *task, struct fault *fault) {
   struct making *making = out->making;
   const struct store_ops *ops = making->inner.ops;
   struct entry made = {};
+  // Whoever hears that it was cancelled finds nothing, and who does not finds it whole.
+  if (!making->pours && !task_commits(task))
+    return fault_set(fault, COPSE_E_CANCELLED, "cancelled");
   struct writer *writer = out->sink.writer;
   out->sink.writer = nullptr;
   int32_t code = ops->commit(writer, out->sink.at, &made, fault);
@@ -692,7 +695,7 @@ int32_t pack_finish(struct store *store, struct fault *fault) {
     making->emptying.run = empty_run;
     group_run(&store->task->group, JOB_LEAF, &making->emptying);
   }
-  if (code == 0) code = output_commit(making->output, fault);
+  if (code == 0) code = output_commit(making->output, store->task, fault);
   output_end(making->output);
   making->output = nullptr;
   const struct store_ops *ops = making->inner.ops;

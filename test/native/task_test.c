@@ -461,6 +461,51 @@ static void until_cancelled(struct act *act, struct worker *worker) {
   while (!task_cancelled(act->task)) usleep(100);
 }
 
+static void until_committed(struct act *act, struct worker *worker) {
+  (void)worker;
+  CHECK(task_commits(act->task) && task_commits(act->task));
+  gate_step(act->with);
+  usleep(30'000);  // longer than its deadline
+  CHECK(!task_cancelled(act->task));
+}
+
+static void then_failing(struct act *act, struct worker *worker) {
+  until_committed(act, worker);
+  struct fault fault = {};
+  fault_set(&fault, COPSE_E_IO, "it failed");
+  task_fail(act->task, &fault, (span){}, (span){});
+}
+
+static void after_cancelling(struct act *act, struct worker *worker) {
+  until_cancelled(act, worker);
+  CHECK(!task_commits(act->task));
+}
+
+// What is getting its name cannot be cancelled, but it can fail.
+static void committing_comes_first_or_not_at_all(void) {
+  begin();
+  const struct {
+    void (*work)(struct act *, struct worker *);
+    bool is_late;
+    int32_t code;
+  } cases[] = {{until_committed, true, 0},
+               {then_failing, true, COPSE_E_IO},
+               {after_cancelling, false, COPSE_E_CANCELLED}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct gate running;
+    gate_begin(&running, 1);
+    struct task *task =
+        start_task(runtime, RECORD(WAITED, {COPSE_KEY_DEADLINE, cases[i].is_late ? 10 : 60'000}),
+                   cases[i].work, &running);
+    gate_wait(&running);
+    CHECK(task_cancel(task, COPSE_E_CANCELLED) == cases[i].is_late);
+    CHECK(wait_done(task, nullptr, nullptr).code == cases[i].code);
+    finish(task);
+    gate_end(&running);
+  }
+  end();
+}
+
 static void cancelling_and_deadlines(void) {
   begin();
   struct gate running;
@@ -706,6 +751,7 @@ int main(void) {
       rows_lie_behind_their_event(count, capacity);
   the_first_failure_is_the_tasks();
   refused_tasks_say_why();
+  committing_comes_first_or_not_at_all();
   cancelling_and_deadlines();
   a_parked_task_can_be_cancelled();
   closing_at_any_moment_leaves_nothing();

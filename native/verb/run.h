@@ -88,6 +88,10 @@ int32_t run_take_name(struct run *run, uint64_t batch, const struct entry *direc
 // Before DONE: a task whose file did not come gives the name back to the others.
 void run_end_name(struct run *run);
 
+// run_roots.c: opens the roots, of which *side is the one whose fault it is. The caller leaves
+// those of `directory` that are there, also after a failure.
+int32_t run_open_roots(struct run *run, uint8_t *side, struct entry entry[2],
+                       struct directory *directory[2], struct fault *fault);
 // The path of the left root as it is known, for the name that it has.
 int32_t run_where(struct run *run, span *out, struct fault *fault);
 

@@ -116,6 +116,12 @@ struct entry *listing_entry(const struct listing *listing, size_t at, struct ent
   return room;
 }
 
+void listing_keep_names(struct listing *listing) {
+  free(listing->order);
+  listing->order = nullptr;
+  listing->count = listing->capacity = 0;
+}
+
 int32_t listing_complete(struct listing *listing, struct fault *fault) {
   if (listing->entries || listing->count == 0) return 0;
   struct entry *entries = calloc(listing->count, sizeof *entries);

@@ -166,6 +166,8 @@ static inline span order_name(const struct order *order) {
   return (span){order->name, size};
 }
 static inline enum entry_type order_type(const struct order *order) { return order->name[-1]; }
+// Of a listing of names: it is empty, but for the names, which stay where they are.
+void listing_keep_names(struct listing *listing);
 // Makes whole entries of what it holds.
 int32_t listing_complete(struct listing *listing, struct fault *fault);
 

@@ -70,8 +70,9 @@ static int32_t begin(struct run *run, struct fault *fault) {
   if (code == 0 && record_number(request, COPSE_KEY_HAS_PLAN, 0))
     code = sync_plan_read(request, &sync->plan, fault);
   if (code == 0) sync_total_begin(run);
-  // Who looks for moves and further names keeps what is found out about each.
-  run->keeps_entries = sync->finds_moves || sync->twins;
+  // Who looks for further names keeps what is found out about each.
+  bool is_dear = sync->finds_moves && !(run->store[LEFT].can & IS_LOCAL);  // to look at again
+  run->keeps_entries = sync->twins || is_dear;
   return code;
 }
 
@@ -92,15 +93,22 @@ static void close(struct run *run) {
 
 static void note(struct late *late, uint8_t side, const struct entry *entry) {
   if (!entry) return;
-  late->name[side] = entry->name.at ? entry->name.at : (const uint8_t *)"";
-  late->size[side] = (uint32_t)entry->name.size;
+  late->has[side] = true;
+  late->type[side] = entry->type;
+  late->name = entry->name.at ? entry->name.at : (const uint8_t *)"";
+  late->name_size = (uint32_t)entry->name.size;
 }
 
 struct entry *late_entry(const struct late *late, uint8_t side, struct entry *room) {
   struct node *node = late->node;
-  if (!late->name[side]) return nullptr;
+  const struct listing *listing = &node->listing[side];
+  if (!late->has[side]) return nullptr;
   if (node->nameless) return &node->entry[side];
-  return node_find(node, side, late_name(late, side), room, nullptr);
+  if (listing->entries || listing->lent)
+    return node_find(node, side, late_name(late), room, nullptr);
+  // All that a listing of names says, which may be gone.
+  *room = (struct entry){.name = late_name(late), .type = late->type[side], .mtime_ns = INT64_MIN};
+  return room;
 }
 
 int32_t sync_keep(struct sync *sync, struct lates *lates, struct node *node, struct entry *left,
@@ -277,7 +285,7 @@ static void each_run(struct job *job, struct worker *worker) {
                         late_entry(late, RIGHT, &room[RIGHT]), &fault);
       node_let_go(late->node);
     }
-    if (code < 0) sync_error(&spot, &fault, late_name(late, LEFT));
+    if (code < 0) sync_error(&spot, &fault, late_name(late));
   }
   run_spot_end(&spot);
   node_drop(late->node);
@@ -329,8 +337,13 @@ static bool next_stage(struct run *run) {
     case STAGE_GATHER:
       return sync->moves && sync_moves_hash(run);
     case STAGE_HASH:
-      return sync->left_only.count > 0 && sync_moves_do(run);
+      return sync->moves && sync_moves_find(run);
+    case STAGE_FIND:
+      return sync->moves && sync_moves_do(run);
     case STAGE_MOVE:
+      if (sync->moves) sync_moves_end(run);
+      return sync_each(run, &sync->left_only, sync_files);
+    case STAGE_COPY_REST:
       stage_over(sync, COUNT_MOVE_NS);
       return sync_each(run, &sync->twin_lates, sync_twin_link);
     case STAGE_LINK:
@@ -381,6 +394,7 @@ const struct verb sync_verb = {.name = "sync",
                                .prepare = sync_prepare,
                                .enter = sync_enter,
                                .see = sync_see,
+                               .whole = sync_whole,
                                .leave = sync_leave,
                                .plan = plan,
                                .work = work,

@@ -21,11 +21,13 @@
 enum sync_overwrite : uint8_t { OVERWRITE_DIFFERENT, OVERWRITE_NEWER, OVERWRITE_NEVER };
 
 // Entries that wait for a later stage, each with the node that holds them.
-// One of a directory may have a million: what its listing says is looked up again.
+// One directory may have a million: more than name and type is looked up again.
 struct late {
-  struct node *node;       // held
-  const uint8_t *name[2];  // in its listings; nullptr: absent on that side
-  uint32_t size[2];
+  struct node *node;  // held
+  const uint8_t *name;
+  uint32_t name_size;
+  uint8_t type[2];  // enum entry_type
+  bool has[2];      // false: absent on that side
 };
 struct lates {
   struct late *at;
@@ -36,8 +38,10 @@ struct lates {
 enum sync_stage : uint8_t {
   STAGE_COPY,
   STAGE_GATHER,  // what may have moved on the right
-  STAGE_HASH,    // what the two sides of a move hold
+  STAGE_HASH,    // what the left files hold that may have moved
+  STAGE_FIND,    // who on the right holds the same
   STAGE_MOVE,
+  STAGE_COPY_REST,  // of those that might have moved
   STAGE_LINK,
   STAGE_COUNT,
   STAGE_DELETE,
@@ -141,8 +145,8 @@ void sync_options(struct run *run);
 int32_t sync_keep(struct sync *sync, struct lates *lates, struct node *node, struct entry *left,
                   struct entry *right, struct fault *fault);
 void sync_let_go(struct lates *lates);
-static inline span late_name(const struct late *late, uint8_t side) {
-  return (span){late->name[side], late->size[side]};
+static inline span late_name(const struct late *late) {
+  return (span){late->name, late->name_size};
 }
 // What was listed under that name, put into `room` where the walk keeps no entries; nullptr:
 // absent.
@@ -216,6 +220,7 @@ int32_t sync_stat_above(struct node *node, uint8_t side, struct fault *fault);
 int32_t sync_prepare(struct spot *spot, struct fault *fault);
 bool sync_enter(struct spot *spot);
 bool sync_see(struct spot *spot, const struct pair *pair);
+void sync_whole(struct spot *spot);
 void sync_leave(struct run *run, struct node *node);
 
 // At the root: whether the source is copied in its own order, by a job, instead of by the walk.
@@ -243,11 +248,14 @@ void sync_sweep_one(struct spot *spot, span name);
 
 // ── sync_moves.c ──
 
-// True: jobs were added; the next stage follows.
+// What only one side has is taken out of its list. True: jobs were added; the next stage follows.
 bool sync_moves_gather(struct run *run);
 bool sync_moves_hash(struct run *run);
+bool sync_moves_find(struct run *run);
 bool sync_moves_do(struct run *run);
-// In a dry run: the entry at this path of the right side has got another name.
+// What did not move is in its list again.
+void sync_moves_end(struct run *run);
+// In a dry run, after the end: the entry at this path of the right side has got another name.
 bool sync_moves_took(const struct sync *sync, span path);
 void sync_moves_free(struct moves *moves);
 

@@ -100,10 +100,11 @@ static span path_of(struct deletion *deletion, struct spot *spot, size_t parent_
 static int32_t go(struct deletion *deletion, struct spot *spot, struct directory *parent,
                   const struct entry *entry, size_t parent_size, struct fault *fault) {
   struct sync *sync = sync_of(deletion->run);
-  bool needs_path = sync->plan || sync->backs_up || sync->moves;
+  bool was_taken = sync->moves && sync->is_dry;  // perhaps
+  bool needs_path = sync->plan || sync->backs_up || was_taken;
   span path = needs_path ? path_of(deletion, spot, parent_size, entry->name) : (span){};
   if (needs_path && !path.at) return no_memory(fault);
-  if (sync->moves && sync->is_dry && sync_moves_took(sync, path)) return 2;
+  if (was_taken && sync_moves_took(sync, path)) return 2;
   if (only_looks(deletion)) return 1;
   int32_t code =
       sync_allows_path(sync->plan, COPSE_ROW_DELETED, path, (span){}, entry, nullptr, fault);
@@ -292,7 +293,7 @@ static void delete_run(struct job *job, struct worker *worker) {
     struct fault fault = {};
     if (!deletion->is_holding && record_begin(deletion, &spot, late, &fault) < 0) {
       spot.has_directory = false;
-      spot_error(&spot, &fault, late_name(late, RIGHT));
+      spot_error(&spot, &fault, late_name(late));
     }
     while (!is_parked && !run_over(run) && step(deletion, &spot, late))
       is_parked = (++steps % STEPS_BETWEEN_LOOKS) == 0 && task_parked(run->task);

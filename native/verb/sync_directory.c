@@ -129,6 +129,18 @@ bool sync_see(struct spot *spot, const struct pair *pair) {
   return sync_plan_has(sync->plan, COPSE_ROW_CREATED, sync_path(spot, pair->left->name));
 }
 
+// Of those that wait for others to be seen there may be as many as there are files. They know their
+// names; the order of them is for sync_sweep_kept, where there is something to sweep.
+void sync_whole(struct spot *spot) {
+  struct node *node = spot->node;
+  const struct listing *right = &node->listing[RIGHT];
+  if (!sync_of(spot->run)->finds_moves) return;
+  for (size_t i = 0; listing_is_names(right) && i < right->count; i++)
+    if (store_name_is_ours(order_name(&right->order[i]))) return;
+  for (uint8_t side = 0; side < 2; side++)
+    if (listing_is_names(&node->listing[side])) listing_keep_names(&node->listing[side]);
+}
+
 static int32_t enter_root(struct spot *spot, struct fault *fault) {
   struct sync *sync = sync_of(spot->run);
   struct node *node = spot->node;

@@ -50,6 +50,6 @@ void sync_total_look(struct run *run) {
   if (group_pending(&task->group) != atomic_load_explicit(&sync->later_count, memory_order_relaxed))
     return;
   // Nobody adds to these any more: what may have moved is decided later.
-  if (sync->stage <= STAGE_HASH && sync->left_only.count > 0) return;
+  if (sync->stage <= STAGE_MOVE && (sync->left_only.count > 0 || sync->moves)) return;
   atomic_store_explicit(&task->total_grows, false, memory_order_release);
 }

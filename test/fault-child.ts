@@ -35,6 +35,7 @@ import { Scratch } from "./trees.ts";
 
 const { COPSE_PRELOAD, COPSE_FAULT_STATE, COPSE_FAULTS, COPSE_FAULT_ONLY = "" } = process.env;
 if (!COPSE_PRELOAD || !COPSE_FAULT_STATE) throw new Error("faults.test.ts starts this");
+delete process.env["LD_PRELOAD"]; // this process has it; programs that it starts would only end of it
 const isLong = COPSE_FAULTS === "all";
 const PATIENCE_MS = 10_000;
 

@@ -433,7 +433,9 @@ export async function startWeb(): Promise<{ readonly url: string; stop(): void }
       "/tree/d/large": () => text("new ".repeat(80_000)),
     } });
     console.log(server.port);`;
-  const child = Bun.spawn(tied([process.execPath, "-e", script]), { stdout: "pipe" });
+  // As it is now, not as this process began: fault-child.ts takes something out of it.
+  const env = { ...process.env };
+  const child = Bun.spawn(tied([process.execPath, "-e", script]), { env, stdout: "pipe" });
   const { value } = await child.stdout.getReader().read();
   const port = Buffer.from(value ?? [])
     .toString()

@@ -36,7 +36,6 @@ const HINTS_MAX = 10_000; // more in one burst than this is a fresh scan
 const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));
 const join = (above: string, name: string): string => (above === "" ? name : `${above}/${name}`);
 
-/** Levels of directories that a pattern says something about. */
 function unwatchable(cause: NodeJS.ErrnoException, details: ErrorDetails): CopseError {
   const codes = {
     ENOENT: "NOT_FOUND",
@@ -49,6 +48,7 @@ function unwatchable(cause: NodeJS.ErrnoException, details: ErrorDetails): Copse
   return new CopseError(code, sentence, { ...details, errno: cause.code, cause });
 }
 
+/** Levels of directories that a pattern says something about. */
 function levelsOf({ nodes }: Plan): number {
   const levels: number[] = [];
   for (const { directories } of nodes)
